@@ -1,0 +1,45 @@
+# Everything a fresh machine with Python >= 3.11 needs; the environment is made once, in .venv.
+PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test test-all lint bench clean
+
+demo: $(VENV)/ready
+	$(RUN) -m experiments run configs/demo.toml
+	$(RUN) -m experiments collect demo
+	$(RUN) -m experiments figures demo
+	$(RUN) -m experiments report demo
+	@echo "tables and figures: results/demo/   report: results/demo/report.html"
+
+test: $(VENV)/ready
+	$(RUN) -m pytest -q
+
+test-all: $(VENV)/ready
+	$(RUN) -m pytest -q -m "slow or not slow"
+
+lint: $(VENV)/dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+
+bench: $(VENV)/ready
+	$(RUN) -m experiments bench kernels
+	$(RUN) -m experiments bench als
+
+# `implicit` has no wheel for every platform; its parity tests are skipped where it is absent.
+$(VENV)/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "jaxforget needs Python 3.11 or newer; none was found on the PATH" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	$(RUN) -m pip install --quiet --disable-pip-version-check --only-binary=:all: implicit \
+		|| echo "no wheel of implicit here: its parity tests will be skipped"
+	@touch $@
+
+$(VENV)/dev: $(VENV)/ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

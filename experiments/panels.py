@@ -1,0 +1,60 @@
+"""What the figures over cells share: where a panel stands, what a line is called."""
+
+import pandas as pd
+
+from experiments import tables
+from experiments.tables import Tables
+
+AMOUNT = ("ratio", "count")
+
+
+def place(cells: pd.DataFrame, *, amount: bool) -> list[str]:
+    """The columns that decide a row of panels: data, model, their swept settings, the amount."""
+    ours = [name for name in tables.swept(cells) if not name.startswith("method.")]
+    return [*tables.GROUP, *ours, *(AMOUNT if amount else ())]
+
+
+def at(frame: pd.DataFrame, names: list[str], key: tuple) -> pd.DataFrame:
+    """The rows at one place; an absent axis matches an absent axis."""
+    keep = pd.Series(True, frame.index)
+    for name, wanted in zip(names, key, strict=True):
+        keep &= frame[name].isna() if pd.isna(wanted) else frame[name] == wanted
+    return frame[keep]
+
+
+def places(frame: pd.DataFrame, names: list[str]) -> list[tuple]:
+    """Every place that occurs, in the order of the table."""
+    return list(frame[names].drop_duplicates().itertuples(index=False, name=None))
+
+
+def title(names: list[str], key: tuple) -> str:
+    """A panel's title: movietweetings, ials, 5% forgotten."""
+    words = []
+    for name, value in zip(names, key, strict=True):
+        if pd.isna(value):
+            continue
+        if name == "ratio":
+            words.append(f"{100 * value:g}% forgotten")
+        elif name == "count":
+            words.append(f"{value:g} forgotten")
+        else:
+            words.append(
+                f"{value}" if name in tables.GROUP else f"{name.partition('.')[2]} {value}"
+            )
+    return ", ".join(words)
+
+
+def lines(cells: pd.DataFrame, without: tuple[str, ...] = ()) -> list[str]:
+    """Each cell's line: its method and what its method sweeps beside the x axis."""
+    names = [n for n in tables.swept(cells) if n.startswith("method.") and n not in without]
+    return [
+        " ".join([row["method"], tables.words(row, names)]).strip() for _, row in cells.iterrows()
+    ]
+
+
+def with_metric(
+    found: Tables, cells: pd.DataFrame, column: str, metric: str, split: str, k: int | None = None
+) -> None:
+    """Adds ``<column> before``, ``after`` and ``reference`` to cells indexed by their id."""
+    for stage in ("before", "after", "reference"):
+        cells[f"{column} {stage}"] = tables.value(found, stage, metric, split, k)

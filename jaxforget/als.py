@@ -1,0 +1,269 @@
+"""Alternating least squares: normal equations, sweeps, objective, residual, downdates.
+
+Implicit feedback (Hu, Koren, Volinsky, ICDM 2008) in the convention of the library ``implicit``:
+confidence ``c = alpha * value`` on observed pairs and 1 on every other, preference 1 and 0.
+A weight of 0 resets both, so that the pair is exactly one that was never observed.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget import rows
+from jaxforget.sparse import sddmm, spmm
+from jaxforget.types import Factors, Interactions, Model, Terms
+
+
+def implicit(train: Interactions, weights: Array, *, reg: float, alpha: float = 1.0,
+             nu: float = 0.0, unobserved: float = 0.0) -> Terms:  # fmt: skip
+    """States the implicit-feedback objective ``sum_all c (p - x.y)^2 + sum ridge |row|^2``.
+
+    ``ridge_u = reg * (count_u + unobserved * I)^nu`` with counts of the weighted interactions
+    (Rendle et al., RecSys 2022); ``nu = 0`` is the plain ``reg``.
+
+    Args:
+      train: interactions; ``alpha * values`` is the confidence of each.
+      weights: ``[N]`` 1 = remembered, 0 = forgotten or padding.
+      reg: > 0. It also keeps an emptied row solvable.
+    """
+    confidence = alpha * train.values
+    ridge = functools.partial(_ridge, train, weights, reg, nu, unobserved)
+    return Terms(weights * (confidence - 1), weights * confidence, jnp.sum(weights * confidence),
+                 jnp.ones((), confidence.dtype), ridge("user"), ridge("item"))  # fmt: skip
+
+
+def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0) -> Terms:
+    """States the explicit-feedback objective ``sum_n w (value - x.y)^2 + sum ridge |row|^2``.
+
+    ``ridge_u = reg * count_u^nu``; ``nu = 1`` is ALS-WR (Zhou et al., AAIM 2008).
+    """
+    ridge = functools.partial(_ridge, train, weights, reg, nu, 0.0)
+    target = weights * train.values
+    return Terms(weights, target, jnp.sum(target * train.values), jnp.zeros((), target.dtype),
+                 ridge("user"), ridge("item"))  # fmt: skip
+
+
+def _ridge(train, weights, reg, nu, unobserved, by):
+    n_rows, n_others = (train.n_users, train.n_items)[:: 1 if by == "user" else -1]
+    ones = jnp.ones((n_others, 1), weights.dtype)
+    if nu == 0:  # no count enters: deletion then changes nobody else's ridge
+        return jnp.full(n_rows, reg, weights.dtype)
+    counts = spmm(train, weights, ones, by=by)[:, 0] + unobserved * n_others
+    return jnp.where(counts > 0, reg * counts**nu, reg)
+
+
+def solve_row(fixed: Array, gram: Array, cols: Array, weights: Array, confidence: Array,
+              reg: float) -> Array:  # fmt: skip
+    """Solves one user (or item) exactly, the other side held fixed.
+
+    Minimises ``sum_l w_l [c_l (1 - x.y_l)^2 - (x.y_l)^2] + x.G x + reg |x|^2``. Under a plain
+    ``jax.vmap`` the factorisation becomes batched on an accelerator and a loop on a CPU.
+
+    Args:
+      fixed: ``[J, D]`` factors of the other side.
+      gram: ``[D, D]`` equal to ``fixed.T @ fixed``, shared by every row.
+      cols: ``[L]`` int32, which rows of ``fixed`` this row met; padding is 0.
+      weights: ``[L]`` 1 = remembered, 0 = forgotten or padding.
+      confidence: ``[L]`` weight of each seen pair; an unseen one has 1.
+      reg: ridge penalty, > 0.
+
+    Returns:
+      ``[D]`` the minimiser; exactly 0 where all weights are 0.
+
+    Example:
+      >>> y = jnp.array([[1.0], [2.0]])
+      >>> ids, one, conf = jnp.array([1]), jnp.array([1.0]), jnp.array([3.0])
+      >>> solve_row(y, y.T @ y, ids, one, conf, 1.0).tolist()  # 3 * 2 / (5 + 2 * 4 + 1)
+      [0.4285714328289032]
+    """
+    met = fixed[cols]
+    lhs = gram + jnp.einsum("l,ld,le->de", weights * (confidence - 1), met, met, precision="highest")
+    rhs = jnp.einsum("l,ld->d", weights * confidence, met, precision="highest")
+    return rows.solve_spd(lhs + reg * jnp.eye(len(gram), dtype=gram.dtype), rhs)
+
+
+def solve_rows(fixed: Array, train: Interactions, weights: Array, *, by: str, reg: float,
+               alpha: float) -> Array:  # fmt: skip
+    """Solves every row of one side exactly: an exact half-sweep, and the fold-in of new users.
+
+    Args:
+      fixed: ``[I, D]`` item factors for ``by="user"``, ``[U, D]`` for ``by="item"``.
+
+    Returns:
+      ``[U, D]`` or ``[I, D]``; depends on ``fixed`` alone, never on the rows' old values.
+    """
+    return half_sweep(fixed, train, implicit(train, weights, reg=reg, alpha=alpha), by=by)
+
+
+@functools.partial(jax.jit, static_argnames=("by", "cg_steps"))
+def half_sweep(fixed: Array, train: Interactions, terms: Terms, *, by: str, cg_steps: int = 0,
+               start: Array | None = None) -> Array:  # fmt: skip
+    """Minimises the objective over one side: exactly, or by ``cg_steps`` CG steps from ``start``."""
+    ridge = terms.ridge_users if by == "user" else terms.ridge_items
+    gram = terms.unobserved * _gram(fixed)
+    system = (terms.curvature, terms.target, ridge, gram, train, fixed)
+    if cg_steps:
+        return rows.conjugate_gradients(*system, start, by=by, n_steps=cg_steps)
+    return rows.cholesky(*system, by=by)
+
+
+def sweep(factors: Factors, train: Interactions, weights: Array, *, reg: float,
+          alpha: float) -> Factors:  # fmt: skip
+    """One exact pass of implicit ALS: users first, then items."""
+    return _sweep(factors, train, implicit(train, weights, reg=reg, alpha=alpha), 0)
+
+
+def run(factors: Factors, train: Interactions, weights: Array, *, n_sweeps: int, reg: float,
+        alpha: float) -> tuple[Factors, dict[str, Array]]:  # fmt: skip
+    """Runs ``n_sweeps`` exact passes of implicit ALS; ``descend`` stops on a residual instead."""
+    terms = implicit(train, weights, reg=reg, alpha=alpha)
+    return descend(factors, train, terms, max_sweeps=n_sweeps)
+
+
+@functools.partial(jax.jit, static_argnames=("max_sweeps", "cg_steps"))
+def descend(factors: Factors, train: Interactions, terms: Terms, *, max_sweeps: int,
+            tol: float = 0.0, cg_steps: int = 0) -> tuple[Factors, dict[str, Array]]:  # fmt: skip
+    """Sweeps until the optimality residual is at most ``tol``, or for ``max_sweeps`` passes.
+
+    With exact rows the items' part of the residual is 0 after every pass, and only the items of
+    ``factors`` matter at the start.
+
+    Returns:
+      the factors, and ``sweeps``, ``residual``, ``objective`` as reached.
+    """
+
+    def unfinished(carry):
+        _, residual, n = carry
+        return (n < max_sweeps) & ~(residual <= tol)  # NaN goes on, and is seen in the end
+
+    def step(carry):
+        factors, _, n = carry
+        factors = _sweep(factors, train, terms, cg_steps)
+        return factors, optimality(factors, train, terms), n + 1
+
+    start = (factors, optimality(factors, train, terms), jnp.zeros((), jnp.int32))
+    factors, residual, n = lax.while_loop(unfinished, step, start)
+    info = {"sweeps": n, "residual": residual, "objective": cost(factors, train, terms)}
+    return factors, info
+
+
+def _sweep(factors, train, terms, cg_steps):
+    users, items = factors
+    users = half_sweep(items, train, terms, by="user", cg_steps=cg_steps, start=users)
+    items = half_sweep(users, train, terms, by="item", cg_steps=cg_steps, start=items)
+    return Factors(users, items)
+
+
+def objective(factors: Factors, train: Interactions, weights: Array, *, reg: float,
+              alpha: float) -> Array:  # fmt: skip
+    """Evaluates the implicit objective over all pairs without visiting the unobserved ones."""
+    return cost(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
+
+
+def residual(factors: Factors, train: Interactions, weights: Array, *, reg: float,
+             alpha: float) -> Array:  # fmt: skip
+    """Measures how far the factors are from stationary on the weighted data; see ``optimality``."""
+    return optimality(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
+
+
+@jax.jit
+def cost(factors: Factors, train: Interactions, terms: Terms) -> Array:
+    """Evaluates the objective of ``terms``: a scalar, twice differentiable."""
+    users, items = factors
+    scores = sddmm(train, users, items)
+    observed = jnp.sum((terms.curvature * scores - 2 * terms.target) * scores) + terms.constant
+    everywhere = terms.unobserved * jnp.sum(_gram(users) * _gram(items))
+    norms = (terms.ridge_users[:, None] * users**2).sum() + (terms.ridge_items[:, None] * items**2).sum()
+    return observed + everywhere + norms
+
+
+@jax.jit
+def optimality(factors: Factors, train: Interactions, terms: Terms) -> Array:
+    """Measures ``sqrt(sum |A x - b|^2) / sqrt(sum |b|^2)`` over all rows of both sides.
+
+    Half the norm of the objective's gradient, relative; 0 exactly at a stationary point.
+    Where every target is 0 the numerator alone is returned.
+    """
+    users, items = factors
+    pulls = terms.curvature * sddmm(train, users, items) - terms.target
+
+    def side(rows, fixed, ridge, by):
+        everywhere = jnp.matmul(rows, terms.unobserved * _gram(fixed), precision="highest")
+        gap = everywhere + spmm(train, pulls, fixed, by=by) + ridge[:, None] * rows
+        return jnp.sum(gap**2), jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2)
+
+    gap_users, size_users = side(users, items, terms.ridge_users, "user")
+    gap_items, size_items = side(items, users, terms.ridge_items, "item")
+    size = size_users + size_items
+    return jnp.sqrt((gap_users + gap_items) / jnp.where(size > 0, size, 1))
+
+
+def _gram(rows):
+    return jnp.matmul(rows.T, rows, precision="highest")
+
+
+@jax.jit
+def downdate_row(inverse: Array, x: Array, met: Array, curvature: Array,
+                 target: Array) -> tuple[Array, Array]:  # fmt: skip
+    """Removes ``R`` interactions from one solved row, the other side held fixed.
+
+    ``A' = A - sum_r a_r y_r y_r'``, ``b' = b - sum_r q_r y_r``: a Woodbury step of ``[R, R]``
+    instead of a new factorisation, ``x' = x + W (I - a S)^-1 (a (Yx) - q)`` with
+    ``W = A^-1 Y'``, ``S = Y W``. Exact for this half-sweep only: afterwards every other row's
+    system has changed too.
+
+    Args:
+      inverse: ``[D, D]`` inverse of the row's matrix.
+      x: ``[D]`` the row's solution.
+      met: ``[R, D]`` factors of the removed pairs.
+      curvature: ``[R]`` what each added to the matrix, ``c - 1`` implicit, 1 explicit.
+      target: ``[R]`` what each added to the right-hand side, ``c`` or the rating.
+
+    Returns:
+      the new inverse and the new row. Accuracy is lost as ``a y.A^-1 y`` nears 1: re-factor then.
+
+    Example:
+      >>> inverse, x = downdate_row(jnp.eye(1) / 4, jnp.ones(1), jnp.ones((1, 1)), jnp.ones(1),
+      ...                           jnp.ones(1))
+      >>> inverse.tolist(), x.tolist()  # (4 - 1)^-1 and (4 - 1) / 3
+      ([[0.3333333432674408]], [1.0])
+    """
+    reach = jnp.matmul(inverse, met.T, precision="highest")  # W [D, R]
+    core = jnp.eye(len(met), dtype=x.dtype) - curvature[:, None] * jnp.matmul(met, reach)
+    change = jnp.linalg.solve(core, jnp.column_stack([curvature[:, None] * reach.T,
+                                                      curvature * (met @ x) - target]))  # fmt: skip
+    return inverse + reach @ change[:, :-1], x + reach @ change[:, -1]
+
+
+def model(terms, *, dim: int, init_scale: float, max_sweeps: int, tol: float, cg_steps: int) -> Model:
+    """Wraps ``terms(train, weights, *, statistics)`` as a model trained by ``descend``."""
+    limits = {"max_sweeps": max_sweeps, "tol": tol}
+
+    def refine(key, train, terms, start=None, **changed):
+        if start is None:
+            draws = zip(jax.random.split(key), (train.n_users, train.n_items))
+            dtype = train.values.dtype
+            start = Factors(*(init_scale * jax.random.uniform(k, (n, dim), dtype) for k, n in draws))
+        return descend(start, train, terms, **(limits | changed), cg_steps=cg_steps)
+
+    def fit(key, train, weights, start=None):
+        return refine(key, train, terms(train, weights), start)
+
+    def loss(params, train, weights, edges):
+        del edges  # nothing travels along edges here
+        return cost(params, train, terms(train, weights))
+
+    def factors(params, train, edges):
+        del train, edges
+        return params
+
+    return Model(lambda train: train, fit, factors, loss, terms, refine)
+
+
+def check_positive(name: str, **settings: float) -> None:
+    """Raises a ``ValueError`` naming the first setting that is not positive."""
+    for setting, value in settings.items():
+        if not value > 0:
+            raise ValueError(f"{name}: {setting} must be positive; got {value}")

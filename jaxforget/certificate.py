@@ -1,0 +1,291 @@
+"""How far implicit-ALS factors are, at most, from the one optimum of the retained data.
+
+With factors ``(X, Y)`` read as ``M = X Y'``, implicit ALS is the rank-limited form of the convex
+
+    F(M) = sum_all c (p - M)^2 + 2 |L_u^(1/2) M L_i^(1/2)|_*        (L: ridges, rows on a diagonal)
+
+which is strongly convex, so it has one minimiser M*: the model that retraining aims at. A feasible
+point Z of the dual problem bounds the distance of any M to it. ``docs/certificate.md`` derives
+every formula used here; nothing below ever holds a ``[U, I]`` array.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget import als, lanczos
+from jaxforget.sparse import sddmm, spmm
+from jaxforget.types import Factors, Interactions, Terms
+
+LIVE = 1e-12  # singular values of M below this share of the largest count as rank 0
+BUDGET = 0.5  # share of the room under the dual ball's radius that a kept coupling may take
+CHUNK = 256  # columns of the small Gram formed at a time
+
+
+class Certificate(NamedTuple):
+    """What a dual point proves about factors; every field is a scalar."""
+
+    sigma_ratio: Array  # upper bound of sigma_max(L_u^(-1/2) G L_i^(-1/2)); 1 at the optimum
+    gap: Array  # F(M) - D(Z), the duality gap of the dual point used
+    bound: Array  # |M - M*|_F is at most this
+    relative_bound: Array  # bound / |M|_F
+    pair_bound: Array  # |score - optimal score| <= pair_bound / sqrt(c) at confidence c
+    rank: Array  # live singular values of M
+    failure_probability: Array  # chance, over the key, that the singular-value bound is too low
+
+
+def duality_gap(factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float,
+                key: Array, nu: float = 0.0, unobserved: float = 0.0, **settings) -> Certificate:  # fmt: skip
+    """Bounds the distance of implicit-ALS factors to the optimum of the weighted data.
+
+    Args:
+      factors: float64, from any procedure.
+      train: interactions, each (user, item) pair at most once.
+      weights: ``[N]`` 1 = retained, 0 = forgotten or padding.
+      reg, alpha, nu, unobserved: the objective, as in ``als.implicit``.
+      key: typed JAX key of the random starts.
+      settings: those of ``certify``.
+
+    Raises:
+      ValueError: as ``certify``.
+    """
+    terms = als.implicit(train, weights, reg=reg, alpha=alpha, nu=nu, unobserved=unobserved)
+    return certify(factors, train, terms, key=key, **settings)
+
+
+def certify(factors: Factors, train: Interactions, terms: Terms, *, key: Array,
+            **settings) -> Certificate:  # fmt: skip
+    """Bounds the distance of implicit-ALS factors to the optimum of ``terms``.
+
+    Valid for every M, key and setting; the settings decide how tight it is, and what it costs.
+
+    Args:
+      factors: float64, from any procedure.
+      train: interactions, each (user, item) pair at most once.
+      terms: the objective, with ``unobserved == 1``; the bound is infinite otherwise.
+      key: typed JAX key of the random starts.
+      proof: how the rest of G is bounded: ``"lanczos"``, wrong with probability at most
+        ``failure`` over the key, or ``"cholesky"``, a deterministic factorisation of an
+        ``[I, I]`` matrix.
+      failure: probability in (0, 1).
+      steps, width: block steps and block width of the Lanczos runs.
+      deflate: how many leading singular triplets of the rest of G are split off.
+
+    Returns:
+      A ``Certificate``. Rounding is allowed for; ``relative_bound`` ends near 1e-7.
+
+    Raises:
+      ValueError: factors are not float64, or an unknown proof.
+    """
+    return _evidence(factors, train, terms, key, **settings)[0]
+
+
+def people(factors: Factors, train: Interactions, terms: Terms, *, key: Array, **settings) -> Array:
+    """Bounds, for every user u, ``|M_u - M*_u|`` over all items: at most twice tighter than ``bound``.
+
+    Returns:
+      ``[U]``.
+    """
+    return _evidence(factors, train, terms, key, **settings)[1]
+
+
+class _Gradient(NamedTuple):
+    """G = C o (P - M), sparse minus low rank, in coordinates where the dual ball has radius 1."""
+
+    train: Interactions
+    values: Array  # [N]
+    users: Array  # [U, D]
+    items: Array  # [I, D]
+
+    def times(self, right):
+        return spmm(self.train, self.values, right, by="user") - self.users @ (self.items.T @ right)
+
+    def transposed(self, left):
+        return spmm(self.train, self.values, left, by="item") - self.items @ (self.users.T @ left)
+
+
+class _Bases(NamedTuple):
+    """Orthonormal (or zero) columns that hold M = left diag(sizes) right' in those coordinates."""
+
+    left: Array  # [U, K]
+    sizes: Array  # [K]
+    right: Array  # [I, K]
+
+
+@functools.partial(jax.jit, static_argnames=("proof", "failure", "steps", "width", "deflate"))
+def _evidence(factors, train, terms, key, *, proof="lanczos", failure=1e-9, steps=20, width=16,
+              deflate=32):  # fmt: skip
+    if factors.users.dtype != jnp.float64:
+        raise ValueError(f"a certificate needs float64 factors; got {factors.users.dtype}: enable "
+                         "jax_enable_x64 and convert them")  # fmt: skip
+    if proof not in ("lanczos", "cholesky"):
+        raise ValueError(f"proof must be 'lanczos' or 'cholesky'; got {proof!r}")
+    scale = jnp.sqrt(terms.ridge_users)[:, None], jnp.sqrt(terms.ridge_items)[:, None]
+    pulls = terms.target - terms.curvature * sddmm(train, *factors)
+    values = pulls / (scale[0][train.users] * scale[1][train.items])[:, 0]
+    gradient = _Gradient(train, values, factors.users / scale[0], factors.items / scale[1])
+    search, check = jax.random.split(key)
+    bases = _svd(scale[0] * factors.users, scale[1] * factors.items)
+    sizes = bases.sizes
+    bases = _settled(gradient, bases, jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items))
+    bases = _deflate(gradient, bases, search, steps, min(width, len(bases.right)), deflate)
+    if proof == "cholesky":
+        rest, failure = _cholesky_bound(gradient, bases, check), 0.0
+    else:
+        rest = lanczos.largest(_rest(gradient, bases), len(bases.right), check, steps=steps,
+                               width=width, failure=failure)[1]  # fmt: skip
+    problem = factors, train, terms, scale, pulls
+    return _conclude(problem, gradient, bases, sizes, jnp.sqrt(rest), failure)
+
+
+def _svd(users, items):
+    users, upper = jnp.linalg.qr(users)
+    items, other = jnp.linalg.qr(items)
+    left, sizes, right = jnp.linalg.svd(upper @ other.T, full_matrices=False)
+    return _Bases(users @ left, sizes, items @ right.T)
+
+
+def _settled(gradient, bases, ridge):
+    """Zeroes the singular vectors of M whose coupling to the rest of G would cost more than they.
+
+    A dropped coupling costs its square; a part of M outside the bases at most twice its size.
+    Alternating passes leave many such vectors: nearly dead, of no direction in particular.
+    """
+    forward, backward = gradient.times(bases.right), gradient.transposed(bases.left)
+    below = jnp.sum(_project(bases.left, forward) ** 2, axis=0)
+    beside = jnp.sum(_project(bases.right, backward) ** 2, axis=0)
+    settled = ridge * jnp.maximum(below, beside) <= 2 * bases.sizes
+    return _Bases(*(part * settled for part in bases))
+
+
+def _project(basis, block):
+    return block - basis @ (basis.T @ block)
+
+
+def _rest(gradient, bases):
+    """``x -> N'N x`` for ``N = (1 - left left') G (1 - right right')``."""
+
+    def matmat(block):
+        image = gradient.times(_project(bases.right, block))
+        image = _project(bases.left, _project(bases.left, image))
+        return _project(bases.right, gradient.transposed(image))
+
+    return matmat
+
+
+def _deflate(gradient, bases, key, steps, width, n):
+    """Adds approximate leading singular vectors of the rest of G to the bases."""
+    size = len(bases.right)
+    steps = min(steps, -(-size // width) + 1)
+    start = _project(bases.right, jax.random.normal(key, (size, width), bases.right.dtype))
+    basis, small = lanczos.krylov(_rest(gradient, bases), start, steps=steps)
+    right = _project(bases.right, basis @ jnp.linalg.eigh(small)[1][:, -n:])
+    left = _project(bases.left, _project(bases.left, gradient.times(right)))
+    squares, turn = jnp.linalg.eigh(left.T @ left)
+    useful = squares > 0.25  # only values near the radius, 1, matter
+    left = left @ (turn * jnp.where(useful, 1 / jnp.sqrt(jnp.where(useful, squares, 1)), 0))
+    return _Bases(
+        jnp.concatenate([bases.left, left], axis=1),
+        jnp.pad(bases.sizes, (0, left.shape[1])),
+        jnp.concatenate([bases.right, right @ (turn * useful)], axis=1),
+    )
+
+
+def _cholesky_bound(gradient, bases, key):
+    """The first of a ladder of thresholds t for which ``t - N'N`` has a Cholesky factor."""
+    size = len(bases.right)
+    columns = jnp.arange(-(-size // CHUNK) * CHUNK).reshape(-1, CHUNK)
+    unit = functools.partial(jax.nn.one_hot, num_classes=size, axis=0, dtype=bases.right.dtype)
+    gram = lax.map(lambda ids: _rest(gradient, bases)(unit(ids)), columns)
+    gram = jnp.moveaxis(gram, 0, 1).reshape(size, -1)[:, :size]
+    gram = (gram + gram.T) / 2
+    lower, _ = lanczos.largest(lambda x: gram @ x, size, key, steps=12, width=8, failure=0.5)
+    rounding = 4 * size**2 * jnp.finfo(gram.dtype).eps  # of the factorisation and of the Gram
+
+    def attempt(carry):
+        k, *_ = carry
+        bound = jnp.maximum(lower, 1e-3) * (1 + 1e-3 * 8.0**k)
+        shifted = bound * (1 - rounding) * jnp.eye(size) - gram
+        factor = lax.linalg.cholesky(shifted, symmetrize_input=False)
+        return k + 1, bound, jnp.all(jnp.isfinite(factor))
+
+    start = (jnp.zeros(()), jnp.trace(gram), jnp.zeros((), bool))
+    _, bound, proved = lax.while_loop(lambda c: (c[0] < 5) & ~c[2], attempt, start)
+    return jnp.where(proved, bound, jnp.trace(gram))
+
+
+def _conclude(problem, gradient, bases, sizes, rest, failure):
+    """Builds the dual point on the bases and measures what it proves."""
+    factors, train, terms, scale, pulls = problem
+    left, held, right = bases
+    core = left.T @ (image := gradient.times(right))
+    below, beside = image - left @ core, gradient.transposed(left) - right @ core.T
+    sigma_ratio = _block_norm(_norm(core), jnp.maximum(_norm(below), _norm(beside)), rest)
+
+    # rotate to the singular vectors of G + M (M scaled like G), and clip
+    shift = 1 / (jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items))
+    turn, sigma, other = jnp.linalg.svd(core + shift * jnp.diag(held))
+    other, clipped = other.T, jnp.minimum(sigma, 1)
+    left, right, below, beside = left @ turn, right @ other, below @ other, beside @ turn
+    core = turn.T @ core @ other
+
+    # couplings to the rest of G: kept as far as the radius allows, dropped otherwise
+    room = jnp.maximum(1 - clipped, 1e-12)
+    load = jnp.maximum(jnp.sum(below**2, axis=0), jnp.sum(beside**2, axis=0)) / room
+    keep = jnp.sqrt(jnp.minimum(1, BUDGET * jnp.maximum(1 - rest, 0) / jnp.maximum(load, 1e-300)))
+    weight = keep / jnp.sqrt(room)
+    kept = jnp.maximum(_norm(below * weight), _norm(beside * weight)) ** 2
+    shrink = jnp.where(kept + rest <= 1, 1, 2 / (rest + jnp.sqrt(rest**2 + 4 * kept)))
+
+    # G - Z = (1 - shrink) S + low rank; S is sparse
+    lost = left @ (shrink * core - jnp.diag(clipped)) + shrink * below * (1 - keep)
+    lost = jnp.concatenate([scale[0] * lost, shrink * scale[0] * left,
+                            (shrink - 1) * factors.users], axis=1)  # fmt: skip
+    where = jnp.concatenate([scale[1] * right, scale[1] * beside * (1 - keep), factors.items], axis=1)
+    observed = sddmm(train, lost, where)
+    confidence = 1 + terms.curvature
+    scores = sddmm(train, *factors)
+    squares = jnp.sum((factors.users.T @ factors.users) * (factors.items.T @ factors.items))
+    extra = ((1 - shrink) * pulls + observed) ** 2 / confidence - observed**2
+    per_user = jnp.sum(lost * (lost @ (where.T @ where)), axis=1)
+    per_user = jnp.maximum(per_user + jax.ops.segment_sum(extra, train.users, len(lost)), 0)
+    distance, nuclear = jnp.sum(per_user), jnp.sum(sizes)
+    inner = shrink * (pulls @ scores) - squares - jnp.sum((lost.T @ factors.users) * (where.T @ factors.items))
+    slack = jnp.maximum(nuclear - inner, 0) + _rounding(bases) * nuclear
+    radius = jnp.sqrt(slack + distance / 4)
+    valid = jnp.all(confidence > 0) & (terms.unobserved == 1)
+    softest = jnp.minimum(1, jnp.min(confidence, initial=1))
+    pair_bound = jnp.where(valid, jnp.sqrt(distance) / 2 + radius, jnp.inf)
+    bound = pair_bound / jnp.sqrt(jnp.where(valid, softest, 1))
+    persons = jnp.where(valid, jnp.sqrt(per_user) / 2 + radius, jnp.inf) / jnp.sqrt(softest)
+    return Certificate(
+        sigma_ratio=sigma_ratio,
+        gap=distance + 2 * slack,
+        bound=bound,
+        relative_bound=bound / jnp.sqrt(squares),
+        pair_bound=pair_bound,
+        rank=jnp.sum(sizes > LIVE * sizes[0]),
+        failure_probability=jnp.asarray(failure, bound.dtype),
+    ), persons
+
+
+def _norm(block):
+    """Spectral norm of a tall matrix, from its small Gram."""
+    return jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(block.T @ block)[-1], 0))
+
+
+def _block_norm(a, e, b):
+    """Norm of ``[[a, e], [e, b]]``: bounds that of blocks with these norms."""
+    return (a + b) / 2 + jnp.sqrt(((a - b) / 2) ** 2 + e**2)
+
+
+def _rounding(bases):
+    """Relative excess of the dual point over the radius: bases are orthonormal up to rounding."""
+    defect = 64 * jnp.finfo(bases.sizes.dtype).eps
+    for basis in (bases.left, bases.right):
+        gram = basis.T @ basis
+        defect = defect + 2 * jnp.linalg.norm(gram - jnp.diag(jnp.round(jnp.diag(gram))))
+    return defect

@@ -1,0 +1,130 @@
+"""Door 1: one file per data set, each with ``read`` and ``load``, found by its file name.
+
+A name is looked for among the files here, then among the entry points ``jaxforget.datasets`` of
+installed packages; ``"package.module:read"`` names a function directly. Such a function takes
+``(root, **settings)`` and returns a raw table: a pandas frame with the columns ``user``, ``item``,
+``value`` and perhaps ``time``. Files whose name starts with ``_`` are shared work, not data sets.
+"""
+
+import importlib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxforget import plugins
+
+GROUP = "jaxforget.datasets"
+
+
+class Source(NamedTuple):
+    """Where a data set comes from; its download belongs in ``<root>/<folder>/<last part of url>``."""
+
+    name: str  # what ``python -m experiments data fetch`` takes
+    url: str | None  # None: no public address, or embedded
+    sha256: str | None  # of the download; None: unknown
+    folder: str  # under the data root
+    licence: str
+    citation: str
+    counts: str  # users x items, rows
+    files: tuple[str, ...]  # where it is looked for, in order, under the root; zip members as a!b
+
+
+def names() -> list[str]:
+    """The data sets of this package and of installed ones.
+
+    Example:
+      >>> "movielens" in names()
+      True
+    """
+    return plugins.names(__name__, GROUP)
+
+
+def read(name: str, root: str | Path | None, **settings: Any) -> Any:
+    """Reads a data set as a raw table.
+
+    Args:
+      name: a data set of ``names()``, or ``"package.module:read"``.
+      root: the folder that holds the data sets; None for an embedded one.
+      **settings: those of the data set, checked against its signature.
+
+    Returns:
+      A frame with the columns ``user``, ``item``, ``value`` and perhaps ``time``, in file order.
+
+    Raises:
+      ValueError: an unknown name or setting (the nearest known one is suggested), or a bad file.
+      FileNotFoundError: the file is not there; says where to get it and where to put it.
+
+    Example:
+      >>> len(read("movietweetings", None))
+      44613
+    """
+    function = _function(name)
+    plugins.check_settings(function, settings, f"data set {name!r}", given=1)
+    return function(root, **settings)
+
+
+def load(name: str, root: str | Path | None, **settings: Any) -> Any:
+    """Reads a data set as ``Interactions``; ids in the order of first appearance.
+
+    Takes and raises what ``read`` does.
+    """
+    from jaxforget import interop
+
+    return interop.encode(read(name, root, **settings))[0]
+
+
+def sources() -> dict[str, Source]:
+    """Every known source of the data sets in this package, by name."""
+    found: dict[str, Source] = {}
+    for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
+        found |= importlib.import_module(f"{__name__}.{path.stem}").SOURCES
+    return found
+
+
+def locate(root: str | Path | None, source: Source) -> str:
+    """The address of the first of ``source.files`` that exists under the root.
+
+    Raises:
+      FileNotFoundError: none does; names the address, the hash, the folder and the command.
+    """
+    for place in source.files if root is not None else ():
+        path, bang, member = str(Path(root) / place).partition(".zip!")
+        path += ".zip" if bang else ""
+        if Path(path).is_file() and (not bang or _holds(path, member)):
+            return path + bang[-1:] + member
+    folder = Path("<data root>" if root is None else root) / source.folder
+    raise FileNotFoundError(
+        f"{source.name} is not here; looked for {', '.join(source.files)} under "
+        f"{'no data root' if root is None else root}. Get it with `python -m experiments data "
+        f"fetch {source.name}`, or fetch {source.url} (sha256 {source.sha256 or 'not known'}) "
+        f"into {folder}. Licence: {source.licence}"
+    )
+
+
+def under(root: str | Path | None, path: str) -> str:
+    """The address of a file the user named, under the root; an absolute path stands for itself.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+    """
+    address = str(Path(root or ".") / path)
+    file = address.partition(".zip!")[0] + (".zip" if ".zip!" in address else "")
+    if not Path(file).is_file():
+        raise FileNotFoundError(
+            f"no file {file}; the setting path={path!r} is taken relative to the data root "
+            f"{'(none given)' if root is None else root}: put the file there or correct the path"
+        )
+    return address
+
+
+def _function(name):
+    return plugins.find(name, package=__name__, group=GROUP, function="read", noun="data set")
+
+
+def _holds(path, member):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return member in archive.namelist()
+    except zipfile.BadZipFile:  # found, but damaged: the reader will say so
+        return True

@@ -1,0 +1,215 @@
+"""Rating files as raw tables: plain, ``.gz`` or a member of a ``.zip``, read in place.
+
+A raw table is a pandas frame with the columns ``user``, ``item``, ``value`` (float32) and, where
+the file has it, ``time`` (int64, unix seconds); its rows are in file order.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxforget.data._lines import DAMAGE, Layout, first_fault, first_row, lines, opened
+
+ROLES = ("user", "item", "value", "time")
+
+
+def read_delimited(
+    address: str | Path,
+    columns: Sequence[str] | Mapping[str, str],
+    *,
+    separator: str = ",",
+    text: Sequence[str] = ("user", "item"),
+    quote: str | None = '"',
+    escape: str | None = None,
+    encoding: str = "utf-8",
+) -> Any:
+    """Reads one interaction per line; the order of the columns is always said, never guessed.
+
+    Args:
+      address: a path, ``path.gz``, ``archive.zip!member``, or a zip with a single member.
+      columns: a list names the columns of a file without a header, in file order, as
+        ``"user"``, ``"item"``, ``"value"``, ``"time"`` or ``"_"`` (skip); a mapping from the names
+        in the file's header to these roles reads by name. Without a value every row counts 1.
+      separator: one character, or ``"::"``.
+      text: the id columns to keep as text (``"0111161"`` keeps its zero); others are integers.
+      quote: the quoting character; None takes quotes as they stand.
+      escape: the character that protects a quote inside quotes.
+      encoding: of the file.
+
+    Returns:
+      The raw table.
+
+    Raises:
+      ValueError: a damaged file or a bad line, with the file and the line.
+      FileNotFoundError: no such file.
+    """
+    layout = Layout(str(address), separator, tuple(text), quote, escape, encoding)
+    if not isinstance(columns, Mapping):
+        return _read(layout, list(columns), header=False)
+    return _read_by_name(layout, first_row(layout), columns)
+
+
+def read_double_colon(address: str | Path, *, text: Sequence[str] = ()) -> Any:
+    """Reads ``user::item::rating`` or ``user::item::rating::time``; the first line decides."""
+    layout = Layout(str(address), "::", tuple(text), quote=None)
+    n_columns = len(first_row(layout))
+    return _read(layout, list(ROLES[:3] if n_columns == 3 else ROLES), header=False)
+
+
+def read_recbole(
+    address: str | Path,
+    *,
+    user: str = "user_id",
+    item: str = "item_id",
+    value: str | None = "rating",
+    time: str | None = "timestamp",
+) -> Any:
+    """Reads a RecBole ``.inter`` file by the names in its header, in whatever order they stand.
+
+    Args:
+      address: as in ``read_delimited``.
+      user: the field that says who.
+      item: the field that says what.
+      value: the field with the rating; where the file has none, or None, every row counts 1.
+      time: the field with the unix seconds; may be absent, or None.
+
+    Returns:
+      The raw table; ids stay text, as RecBole's tokens are.
+
+    Raises:
+      ValueError: as ``read_delimited``.
+    """
+    layout = Layout(str(address), "\t", ("user", "item"), quote=None)
+    names = [name.partition(":")[0] for name in first_row(layout)]
+    roles = {user: "user", item: "item"}
+    roles |= {name: role for name, role in ((value, "value"), (time, "time")) if name in names}
+    return _read_by_name(layout, names, roles)
+
+
+def read_adjacency(address: str | Path) -> Any:
+    """Reads ``user item item ...`` lines of integers, as LightGCN and RecEraser publish them.
+
+    A user without items (a line with the user alone, or a blank line) adds no row.
+    """
+    import numpy as np
+    import pandas as pd
+
+    users, items, lengths = [], [], []
+    for line, content in lines(Layout(str(address))):
+        try:
+            ids = [int(field) for field in content.split()]
+        except ValueError as fault:
+            raise ValueError(f"{address}, line {line}: ids must be integers: {fault}") from None
+        if ids and min(ids) < 0:
+            raise ValueError(f"{address}, line {line}: negative id {min(ids)}")
+        users.extend(ids[:1])
+        items.extend(ids[1:])
+        lengths.extend([len(ids) - 1] if ids else [])
+    if not items:
+        raise ValueError(f"{address}, line 1: no interactions in this file")
+    users = np.repeat(np.asarray(users, np.int64), lengths)
+    return _finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
+
+
+def write_recbole(frame: Any, path: str | Path) -> None:
+    """Writes a raw table as a RecBole ``.inter`` file.
+
+    Args:
+      frame: pandas, with the columns ``user``, ``item``, ``value`` and perhaps ``time``.
+      path: the file to write.
+
+    Raises:
+      ValueError: a missing column, or an id with a tab or a line break in it.
+    """
+    require(frame)
+    names = {"user": "user_id:token", "item": "item_id:token"}
+    names |= {"value": "rating:float", "time": "timestamp:float"}
+    columns = [frame[role].astype(str) for role in names if role in frame]
+    for side in columns[:2]:
+        bad = side[side.str.contains("[\t\r\n]", regex=True)]
+        if len(bad):
+            raise ValueError(f"a {side.name} id with a tab or line break in it: {bad.iloc[0]!r}")
+    rows = [[names[column.name] for column in columns], *zip(*columns, strict=True)]
+    content = "".join("\t".join(row) + "\n" for row in rows)
+    Path(path).write_text(content, encoding="utf-8", newline="\n")
+
+
+def require(frame: Any, *columns: str) -> None:
+    """Raises ValueError where a frame lacks a column of the raw table, or one of ``columns``."""
+    missing = [name for name in (*ROLES[:3], *columns) if name not in frame]
+    if missing:
+        raise ValueError(f"the frame lacks {', '.join(missing)}; it has {', '.join(frame)}")
+
+
+def _read_by_name(layout, names, wanted):
+    wrong = [name for name in wanted if names.count(name) != 1]
+    if wrong:
+        raise ValueError(
+            f"{layout.address}, line 1: the header must have {', '.join(wrong)} exactly once; "
+            f"got {', '.join(names)}"
+        )
+    return _read(layout, [wanted.get(name, "_") for name in names], header=True)
+
+
+def _read(layout, columns, *, header):
+    roles = [column for column in columns if column != "_"]
+    if not ({"user", "item"} <= set(roles) <= set(ROLES) and len(set(roles)) == len(roles)):
+        raise ValueError(
+            f"{layout.address}: columns must name 'user' and 'item', may name 'value' and 'time', "
+            f"each once, and '_' for the others; got {columns}"
+        )
+    problem = None
+    try:
+        frame = _parse(layout, columns, header)
+    except (ValueError, OverflowError, *DAMAGE) as fault:
+        problem = f"{layout.address}: {str(fault).strip()}"
+    if problem or not (len(frame) and _sound(frame, layout.text)):
+        fault = first_fault(layout, columns, header=header)
+        raise ValueError(fault or problem or f"{layout.address}: an id or a number is missing")
+    return _finished(frame)
+
+
+def _parse(layout, columns, header):
+    import pandas as pd
+
+    if len(first_row(layout)) != len(columns):  # pandas would cut the lines to fit
+        raise ValueError("wrong number of columns")
+    names = [role if role != "_" else f"_{place}" for place, role in enumerate(columns)]
+    types = dict.fromkeys(names, str) | {"value": "float64", "time": "float64"}
+    types |= {role: "int64" for role in ("user", "item") if role not in layout.text}
+    with opened(layout.address) as stream:
+        if layout.separator == "::":  # the C parser takes one character only
+            stream = io.BytesIO(stream.read().replace(b"::", b"\t"))
+        return pd.read_csv(
+            stream,
+            header=None,
+            skiprows=int(header),
+            names=names,
+            dtype={name: types[name] for name in names},
+            index_col=False,
+            keep_default_na=False,  # a user may be called "NA"
+            na_values=[],
+            encoding=layout.encoding,
+            **layout.dialect,
+        )
+
+
+def _sound(frame, text):
+    """Whether every id is there, none is negative, and every number is finite."""
+    import numpy as np
+
+    checks = {role: (lambda column: column >= 0) for role in ("user", "item")}
+    checks |= {role: (lambda column: (column != "") & column.notna()) for role in text}
+    checks |= {role: np.isfinite for role in ("value", "time")}
+    return all(checks[role](frame[role]).all() for role in ROLES if role in frame)
+
+
+def _finished(frame):
+    """The promised columns, in the promised order and types."""
+    import numpy as np
+
+    if "value" not in frame:
+        frame["value"] = np.float32(1.0)
+    frame = frame[[role for role in ROLES if role in frame]]
+    return frame.astype({"value": np.float32} | ({"time": np.int64} if "time" in frame else {}))

@@ -1,0 +1,146 @@
+"""The lines of a file, wherever it lies, and the first of them that breaks a promise.
+
+pandas' C parser does the reading (``_formats``); this slow, exact walk reads headers and, when
+something is wrong, finds out where.
+"""
+
+import csv
+import gzip
+import math
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
+
+
+class Layout(NamedTuple):
+    """How the lines of one file are written."""
+
+    address: str  # a path, or archive.zip!member
+    separator: str = ","  # one character, or "::"
+    text: Sequence[str] = ()  # which of the two id columns are text; the others are integers
+    quote: str | None = '"'
+    escape: str | None = None
+    encoding: str = "utf-8"
+
+    @property
+    def dialect(self) -> dict:
+        """The layout in the words of ``csv``, for lines whose ``::`` have become tabs."""
+        return {
+            "delimiter": "\t" if self.separator == "::" else self.separator,
+            "quotechar": self.quote or '"',
+            "quoting": csv.QUOTE_MINIMAL if self.quote else csv.QUOTE_NONE,
+            "escapechar": self.escape,
+        }
+
+
+@contextmanager
+def opened(address: str | Path) -> Iterator[BinaryIO]:
+    """Opens ``file``, ``file.gz`` or ``archive.zip!member`` as uncompressed bytes."""
+    path, bang, member = str(address).partition(".zip!")
+    with ExitStack() as stack:
+        if bang or path.endswith(".zip"):
+            path += ".zip" if bang else ""
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            name = _member(archive, path, member)
+            stream = stack.enter_context(archive.open(name))
+        else:
+            name, stream = path, stack.enter_context(open(path, "rb"))
+        if name.endswith(".gz"):
+            stream = stack.enter_context(gzip.open(stream))
+        yield stream
+
+
+def _member(archive, path, member):
+    names = [name for name in archive.namelist() if not name.endswith("/")]
+    if member in names:
+        return member
+    if not member and len(names) == 1:
+        return names[0]
+    raise ValueError(
+        f"{path}: {f'no member {member!r}' if member else f'{len(names)} members'}; write "
+        f"{path}!NAME with one of {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
+    )
+
+
+def lines(layout: Layout) -> Iterator[tuple[int, str]]:
+    """Line numbers and decoded lines; damage is told with the line at which it shows."""
+    line = 1
+    try:
+        with opened(layout.address) as stream:
+            for line, raw in enumerate(stream, start=1):
+                text = raw.decode(layout.encoding)
+                yield line, text.removeprefix("\ufeff") if line == 1 else text
+    except DAMAGE as fault:
+        raise ValueError(
+            f"{layout.address}, line {line}: the file is damaged or cut short ({fault}): "
+            "fetch it again"
+        ) from None
+    except UnicodeDecodeError as fault:
+        raise ValueError(
+            f"{layout.address}, line {line}: not {layout.encoding} text ({fault}): name its encoding"
+        ) from None
+
+
+def rows(layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Line numbers and fields of the lines that are not blank."""
+    tabbed = layout.separator == "::"
+    texts = (text.replace("::", "\t") if tabbed else text for _, text in lines(layout))
+    reader = csv.reader(texts, strict=True, **layout.dialect)
+    line = 1
+    try:
+        for fields in reader:
+            if any(field.strip() for field in fields):
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as fault:
+        raise ValueError(f"{layout.address}, line {line}: {fault}") from None
+
+
+def first_row(layout: Layout) -> list[str]:
+    """The fields of the first line that is not blank."""
+    for _, fields in rows(layout):
+        return fields
+    raise ValueError(f"{layout.address}, line 1: the file is empty")
+
+
+def first_fault(layout: Layout, columns: Sequence[str], *, header: bool) -> str | None:
+    """Says where, and what, the first fault is; None where every line is as promised."""
+    line, seen = 0, 0
+    try:
+        for line, fields in rows(layout):
+            seen += 1
+            problem = None if header and seen == 1 else _problem(fields, columns, layout.text)
+            if problem:
+                return f"{layout.address}, line {line}: {problem}"
+    except ValueError as fault:  # damage, which names its line
+        return str(fault)
+    if seen <= int(header):
+        return f"{layout.address}, line {line + 1}: no interactions in this file"
+    return None
+
+
+def _problem(fields, columns, text):
+    if len(fields) != len(columns):
+        return f"expected {len(columns)} columns ({', '.join(columns)}), got {len(fields)}"
+    for role, field in zip(columns, fields, strict=True):
+        if role in text and not field:
+            return f"{role} is empty"
+        if role in ("user", "item") and role not in text:
+            digits = field.strip().removeprefix("+")
+            if not (digits.isascii() and digits.isdecimal() and int(digits) < 2**63):
+                return f"{role} must be an integer, 0 or more; got {field!r}"
+        elif role in ("value", "time") and not _finite(field):
+            return f"{role} must be a finite number; got {field!r}"
+    return None
+
+
+def _finite(field):
+    try:
+        return math.isfinite(float(field))
+    except ValueError:
+        return False

@@ -1,0 +1,37 @@
+"""Adjacency lists as LightGCN and RecEraser publish them: ``user item item ...`` on each line."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxforget import interop
+from jaxforget.data import Source, _formats, under
+from jaxforget.types import Interactions
+
+SOURCES: dict[str, Source] = {}  # the user's own files
+
+
+def read(root: str | Path | None, *, path: str | list[str]) -> Any:
+    """Reads the raw table; ids are integers, every value is 1.
+
+    Args:
+      root: the data root.
+      path: a file relative to the root, or several, put together in that order (the published
+        train and test parts, say, to be split anew).
+
+    Returns:
+      A frame with the columns ``user``, ``item``, ``value``.
+
+    Raises:
+      ValueError: a bad line.
+      FileNotFoundError: a file is not there.
+    """
+    import pandas as pd
+
+    paths = [path] if isinstance(path, str) else path
+    frames = [_formats.read_adjacency(under(root, one)) for one in paths]
+    return pd.concat(frames, ignore_index=True)
+
+
+def load(root: str | Path | None, **settings: Any) -> Interactions:
+    """``read`` as ``Interactions``."""
+    return interop.encode(read(root, **settings))[0]

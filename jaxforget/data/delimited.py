@@ -1,0 +1,58 @@
+"""Any file with one interaction per line; its columns, separator and quotes are said, not guessed."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxforget import interop
+from jaxforget.data import Source, _formats, under
+from jaxforget.types import Interactions
+
+SOURCES: dict[str, Source] = {}  # the user's own files
+
+
+def read(
+    root: str | Path | None,
+    *,
+    path: str,
+    columns: list[str] | dict[str, str],
+    separator: str = ",",
+    text: list[str] = ("user", "item"),
+    quote: str | None = '"',
+    escape: str | None = None,
+    encoding: str = "utf-8",
+) -> Any:
+    """Reads the raw table.
+
+    Args:
+      root: the data root.
+      path: the file, relative to the root; ``.gz`` and ``archive.zip!member`` work.
+      columns: a list names the columns of a file without a header, in file order, as
+        ``"user"``, ``"item"``, ``"value"``, ``"time"`` or ``"_"`` (skip); a table from the names
+        in the file's header to these reads by name. Without a value every row counts 1.
+      separator: one character, or ``"::"``.
+      text: the id columns to keep as text; the others are integers.
+      quote: the quoting character; None takes quotes as they stand.
+      escape: the character that protects a quote inside quotes.
+      encoding: of the file.
+
+    Returns:
+      A frame with the columns ``user``, ``item``, ``value`` and perhaps ``time``.
+
+    Raises:
+      ValueError: columns that name no user or item, or a bad line.
+      FileNotFoundError: the file is not there.
+    """
+    return _formats.read_delimited(
+        under(root, path),
+        columns,
+        separator=separator,
+        text=text,
+        quote=quote,
+        escape=escape,
+        encoding=encoding,
+    )
+
+
+def load(root: str | Path | None, **settings: Any) -> Interactions:
+    """``read`` as ``Interactions``."""
+    return interop.encode(read(root, **settings))[0]

@@ -1,0 +1,44 @@
+"""Any RecBole atomic file: ``name.inter``, tabs, a header of ``name:type``, columns in any order."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxforget import interop
+from jaxforget.data import Source, _formats, under
+from jaxforget.types import Interactions
+
+SOURCES: dict[str, Source] = {}  # the user's own files
+
+
+def read(
+    root: str | Path | None,
+    *,
+    path: str,
+    user: str = "user_id",
+    item: str = "item_id",
+    value: str | None = "rating",
+    time: str | None = "timestamp",
+) -> Any:
+    """Reads the raw table; ids are text.
+
+    Args:
+      root: the data root.
+      path: the ``.inter`` file, relative to the root; ``.gz`` and ``archive.zip!member`` work.
+      user: the field that says who.
+      item: the field that says what.
+      value: the field with the rating; where the file has none, or None, every row counts 1.
+      time: the field with the unix seconds; may be absent, or None.
+
+    Returns:
+      A frame with the columns ``user``, ``item``, ``value`` and perhaps ``time``.
+
+    Raises:
+      ValueError: a header without the named fields, or a bad line.
+      FileNotFoundError: the file is not there.
+    """
+    return _formats.read_recbole(under(root, path), user=user, item=item, value=value, time=time)
+
+
+def load(root: str | Path | None, **settings: Any) -> Interactions:
+    """``read`` as ``Interactions``."""
+    return interop.encode(read(root, **settings))[0]

@@ -1,0 +1,96 @@
+"""Host: validates interactions, sorts them, and lays them out for both orientations."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxforget.types import Interactions, Side
+
+STEPS_PER_OCTAVE = 2  # bucket widths grow by about sqrt(2): finer ones pad less and compile longer
+
+
+def build(users, items, values, *, n_users: int | None = None, n_items: int | None = None):
+    """Builds the training set of every model: sorted by (user, item), in both orientations.
+
+    Repeated pairs are kept, in their given order; ``preprocess.duplicates`` merges them.
+
+    Args:
+      users: ``[N]`` integers in ``[0, n_users)``.
+      items: ``[N]`` integers in ``[0, n_items)``.
+      values: ``[N]`` finite numbers: rating, label or strength.
+      n_users: number of users; the largest id + 1 if None. Ids without interactions are fine.
+      n_items: likewise for items.
+
+    Returns:
+      ``Interactions``; values are float32, or float64 where JAX runs in 64 bits and got them.
+
+    Raises:
+      ValueError: shapes differ, ids are not integers or out of range, or a value is not finite.
+
+    Example:
+      >>> train = build([1, 0, 1], [0, 2, 1], [5.0, 3.0, 4.0])
+      >>> train.users.tolist(), train.items.tolist(), train.n_items
+      ([0, 1, 1], [2, 0, 1], 3)
+    """
+    users, n_users = _ids("users", users, n_users)
+    items, n_items = _ids("items", items, n_items)
+    values = np.asarray(values)
+    if values.dtype != np.float64:
+        values = values.astype(np.float32)
+    if not users.shape == items.shape == values.shape:
+        raise ValueError(
+            f"users, items and values must have one shape [N]; got {users.shape}, {items.shape}, "
+            f"{values.shape}"
+        )
+    if not np.isfinite(values).all():
+        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ValueError(f"values must be finite; got {values[bad]} at position {bad}: drop that row")
+
+    rank = np.lexsort((items, users))  # stable: repeated pairs keep their order
+    users, items, values = users[rank], items[rank], values[rank]
+    by_item = np.argsort(items, kind="stable").astype(np.int32)
+    return Interactions(
+        users=jnp.asarray(users),
+        items=jnp.asarray(items),
+        values=jnp.asarray(values),
+        by_user=_side(np.arange(len(users), dtype=np.int32), users, items, n_users),
+        by_item=_side(by_item, items[by_item], users[by_item], n_items),
+        n_users=n_users,
+        n_items=n_items,
+    )
+
+
+def _ids(name, ids, bound):
+    ids = np.asarray(ids)
+    if ids.size == 0:
+        ids = ids.astype(np.int32)
+    if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"{name} must be a vector of integers; got {ids.dtype} {ids.shape}")
+    low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, -1)
+    bound = high + 1 if bound is None else bound
+    if low < 0 or high >= bound:
+        raise ValueError(f"{name} must lie in [0, {bound}); got {low} to {high}: encode the ids first")
+    return ids.astype(np.int32), bound
+
+
+def _side(order, rows, others, n_rows):
+    lengths = np.bincount(rows, minlength=n_rows)
+    widths = np.array([_width(length) for length in range(int(lengths.max(initial=0)) + 1)])[lengths]
+    used = sorted(set(widths[lengths > 0].tolist()))
+    return Side(
+        order=jnp.asarray(order),
+        indptr=jnp.asarray(np.append(0, np.cumsum(lengths)).astype(np.int32)),
+        indices=jnp.asarray(others),
+        buckets=tuple(
+            jnp.asarray(np.flatnonzero((widths == width) & (lengths > 0)).astype(np.int32))
+            for width in used
+        ),
+        widths=tuple(used),
+    )
+
+
+def _width(length):
+    """The smallest width on a geometric ladder, in multiples of four, that holds ``length``."""
+    step = 2 ** max(math.ceil(math.log2(max(length, 1))) - 1, 0) / STEPS_PER_OCTAVE
+    return max(4, 4 * math.ceil(math.ceil(length / step) * step / 4))

@@ -1,0 +1,16 @@
+"""DOOR 3: one file per unlearning method; ``load(name)`` finds it by its file name."""
+
+from collections.abc import Callable
+
+from jaxforget import plugins
+
+
+def load(name: str) -> Callable:
+    """Finds ``build`` of a unlearning method: a file here, an entry point, or ``package.module:build``.
+
+    Raises:
+      ValueError: no unlearning method has that name; a near miss is suggested.
+    """
+    return plugins.find(
+        name, package=__name__, group="jaxforget.methods", function="build", noun="method"
+    )

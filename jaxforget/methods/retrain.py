@@ -1,0 +1,13 @@
+"""Train again, from nothing, without the forgotten interactions: the reference."""
+
+from jaxforget.types import Method, Model
+
+
+def build(model: Model) -> Method:
+    """Builds the reference of every other method: exact by construction, and slow."""
+
+    def unlearn(key, state, train, forget):
+        del state  # nothing of the old model may leak into the new one
+        return model.fit(key, train, forget.after)
+
+    return Method(model.fit, unlearn, model.factors)

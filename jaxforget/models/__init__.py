@@ -1,0 +1,16 @@
+"""DOOR 2: one file per recommender; ``load(name)`` finds it by its file name."""
+
+from collections.abc import Callable
+
+from jaxforget import plugins
+
+
+def load(name: str) -> Callable:
+    """Finds ``build`` of a recommender: a file here, an entry point, or ``package.module:build``.
+
+    Raises:
+      ValueError: no recommender has that name; a near miss is suggested.
+    """
+    return plugins.find(
+        name, package=__name__, group="jaxforget.models", function="build", noun="model"
+    )

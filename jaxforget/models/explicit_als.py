@@ -1,0 +1,44 @@
+"""Explicit alternating least squares: only the observed values are fitted."""
+
+from jaxforget import als
+from jaxforget.types import Model
+
+
+def build(
+    *,
+    dim: int,
+    reg: float,
+    nu: float = 1.0,
+    max_sweeps: int = 15,
+    tol: float = 0.0,
+    cg_steps: int = 0,
+    init_scale: float = 1.0,
+) -> Model:
+    """Builds ALS on observed values: ``min sum_n w (value - x.y)^2 + sum ridge |row|^2``.
+
+    No mean is subtracted: a statistic that training keeps would have to be forgotten too.
+
+    Args:
+      dim: factor dimension.
+      reg: ridge penalty, > 0, times ``count^nu`` of the row's remembered interactions.
+      max_sweeps, tol: passes stop at the first of the two; ``tol`` bounds ``als.optimality``.
+      cg_steps: 0 solves rows exactly; otherwise CG steps from the old row.
+      init_scale: factors start uniform in ``[0, init_scale)``.
+
+    Raises:
+      ValueError: a setting is out of range.
+
+    Source: Zhou et al., AAIM 2008 (ALS-WR, ``nu = 1``).
+    """
+    als.check_positive("explicit_als", dim=dim, reg=reg, init_scale=init_scale)
+
+    def terms(train, weights, *, statistics=None):
+        del statistics  # no weight is computed from the data
+        return als.explicit(train, weights, reg=reg, nu=nu)
+
+    return als.model(
+        terms, dim=dim, init_scale=init_scale, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps
+    )
+
+
+TOY = {"dim": 3, "reg": 0.1}

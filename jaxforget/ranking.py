@@ -1,0 +1,122 @@
+"""Full ranking over the catalogue, users in chunks: no [U, I] array is ever held."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget.types import Factors, Interactions
+
+CELLS = 1 << 21  # scores held at a time
+
+
+class Ranked(NamedTuple):
+    """The held-out items of some users, and where each stands among the items not hidden."""
+
+    ranks: Array  # [R, L] int32, 0 = first
+    relevant: Array  # [R, L] bool; False is padding, a negative label or a hidden item
+    candidates: Array  # [R] int32, items that were ranked
+
+
+def over_users(
+    measure: Callable[[Ranked], dict[str, Array]],
+    factors: Factors,
+    held_out: Interactions,
+    hidden: Sequence[tuple[Interactions, Array]],
+) -> dict[str, Array]:
+    """Averages a per-user measure over the users who have a relevant held-out item.
+
+    Args:
+      measure: maps ``Ranked`` to per-user values ``{name: [R]}``.
+      held_out: relevant where its value is positive.
+      hidden: interactions and their weights; an item is not ranked for a user who has it here
+        with a positive weight.
+
+    Returns:
+      ``{name: scalar}``; NaN where no user has a relevant item.
+    """
+    sums, count = None, 0.0
+    for users, width in zip(held_out.by_user.buckets, held_out.by_user.widths):
+
+        def chunk(carry, users, width=width):
+            ranked = _rank(factors, held_out, width, hidden, users)
+            has = jnp.any(ranked.relevant, axis=1)
+            values = {k: jnp.sum(jnp.where(has, v, 0)) for k, v in measure(ranked).items()}
+            return values | {"": jnp.sum(has, dtype=values[next(iter(values))].dtype)}
+
+        found = _sum_over_chunks(chunk, users, per_chunk=max(1, CELLS // held_out.n_items))
+        sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
+    if sums is None:
+        return {}
+    count = sums.pop("")
+    return {name: jnp.where(count > 0, value / count, jnp.nan) for name, value in sums.items()}
+
+
+def overlap(a: Factors, b: Factors, hidden: Sequence[tuple[Interactions, Array]], *,
+            ks: Sequence[int]) -> dict[int, Array]:  # fmt: skip
+    """Mean share of items that two models' top-k lists have in common, over all users."""
+    top = min(max(ks), len(a.items))
+
+    def chunk(_, users):
+        masks = _hide(hidden, users, len(a.items))
+        lists = [lax.top_k(jnp.where(masks, -jnp.inf, _scores(f, users)), top)[1] for f in (a, b)]
+        same = lists[0][:, :, None] == lists[1][:, None, :]
+        return {k: jnp.sum(same[:, :k, :k], axis=(1, 2)).sum().astype(a.users.dtype) / k for k in ks}
+
+    users = jnp.arange(len(a.users), dtype=jnp.int32)
+    found = _sum_over_chunks(chunk, users, per_chunk=max(1, CELLS // len(a.items)))
+    return {k: value / len(a.users) for k, value in found.items()}
+
+
+def _sum_over_chunks(chunk, users, *, per_chunk):
+    whole = len(users) // per_chunk * per_chunk
+    total = chunk(None, users[whole:]) if whole < len(users) else None
+    if whole:
+        mapped = lax.map(lambda u: chunk(None, u), users[:whole].reshape(-1, per_chunk))
+        mapped = jax.tree.map(lambda x: jnp.sum(x, axis=0), mapped)
+        total = mapped if total is None else jax.tree.map(jnp.add, total, mapped)
+    return total
+
+
+def _scores(factors, users):
+    return jnp.matmul(factors.users[users], factors.items.T, precision="highest")
+
+
+def _rows(interactions, users, width):
+    """The padded histories of some users: slots, items and where they are real, all [R, L]."""
+    side = interactions.by_user
+    slots = side.indptr[users][:, None] + jnp.arange(width, dtype=jnp.int32)[None]
+    real = slots < side.indptr[users + 1][:, None]
+    slots = jnp.where(real, slots, 0)
+    return slots, interactions.items[slots], real
+
+
+def _hide(hidden, users, n_items):
+    mask = jnp.zeros((len(users), n_items), bool)
+    for interactions, weights in hidden:
+        if interactions.by_user.widths:
+            slots, items, real = _rows(interactions, users, max(interactions.by_user.widths))
+            items = jnp.where(real & (weights[slots] > 0), items, n_items)
+            mask = mask.at[jnp.arange(len(users), dtype=items.dtype)[:, None], items].set(True, mode="drop")
+    return mask
+
+
+def _rank(factors, held_out, width, hidden, users):
+    scores = _scores(factors, users)
+    masked = _hide(hidden, users, held_out.n_items)
+    slots, items, real = _rows(held_out, users, width)
+    shown = ~jnp.take_along_axis(masked, items, axis=1)
+    own = jnp.take_along_axis(scores, items, axis=1)
+    scores = jnp.where(masked, -jnp.inf, scores)
+    catalogue = jnp.arange(held_out.n_items, dtype=jnp.int32)[None]
+
+    def rank(column):  # ties go to the smaller id, as in lax.top_k
+        item, score = (x[:, None] for x in column)
+        before = (scores > score) | ((scores == score) & (catalogue < item))
+        return jnp.sum(before, axis=1, dtype=jnp.int32)
+
+    ranks = lax.map(rank, (items.T, own.T)).T
+    relevant = real & shown & (held_out.values[slots] > 0)
+    return Ranked(ranks, relevant, held_out.n_items - jnp.sum(masked, axis=1, dtype=jnp.int32))

@@ -1,0 +1,33 @@
+"""Every test runs in 64 bits, without silent promotion of dtypes or ranks."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+from jaxforget import layout  # noqa: E402  (after the settings above)
+
+
+@pytest.fixture
+def toy():
+    """60 interactions of 12 users and 10 items; user 3 and item 7 have none."""
+    rng = np.random.default_rng(0)
+    cells = np.array([(u, i) for u in range(12) for i in range(10) if u != 3 and i != 7])
+    users, items = cells[rng.permutation(len(cells))[:60]].T
+    return layout.build(users, items, rng.integers(1, 6, 60) / 2, n_users=12, n_items=10)
+
+
+@pytest.fixture
+def real_data():
+    """The folder of real data sets; a test that needs one is skipped where there is none."""
+    beside = Path(__file__).parents[2] / "shared" / "data"
+    root = Path(os.environ.get("JAXFORGET_DATA", beside))
+    if not root.is_dir():
+        pytest.skip("real data not present: set JAXFORGET_DATA")
+    return root

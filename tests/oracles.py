@@ -1,0 +1,42 @@
+"""The slow truth: dense matrices and loops that a reader can check by eye."""
+
+import numpy as np
+
+
+def dense(train, values):
+    """[U, I] with the values at their places; repeated pairs add up."""
+    out = np.zeros((train.n_users, train.n_items))
+    np.add.at(out, (np.asarray(train.users), np.asarray(train.items)), np.asarray(values))
+    return out
+
+
+def implicit_dense(train, weights, alpha):
+    """Confidence and preference of every cell: 1 and 0 where nothing is remembered."""
+    seen = dense(train, weights) > 0
+    return np.where(seen, alpha * dense(train, train.values), 1.0), seen.astype(float)
+
+
+def implicit_row(fixed, confidence, preference, reg):
+    """One row of Hu-Koren-Volinsky by dense normal equations."""
+    lhs = fixed.T @ np.diag(confidence) @ fixed + reg * np.eye(fixed.shape[1])
+    return np.linalg.solve(lhs, fixed.T @ (confidence * preference))
+
+
+def implicit_objective(users, items, confidence, preference, reg):
+    errors = confidence * (preference - users @ items.T) ** 2
+    return errors.sum() + reg * ((users**2).sum() + (items**2).sum())
+
+
+def implicit_sweep(users, items, confidence, preference, reg):
+    """One pass, users first, row by row."""
+    rows = zip(confidence, preference)
+    users = np.stack([implicit_row(items, c, p, reg) for c, p in rows])
+    columns = zip(confidence.T, preference.T)
+    return users, np.stack([implicit_row(users, c, p, reg) for c, p in columns])
+
+
+def without(train, weights, build):
+    """The same training set with the forgotten interactions never loaded."""
+    kept = np.asarray(weights) > 0
+    columns = (np.asarray(x)[kept] for x in (train.users, train.items, train.values))
+    return build(*columns, n_users=train.n_users, n_items=train.n_items)

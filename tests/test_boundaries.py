@@ -1,0 +1,121 @@
+"""The rules that keep the house clean, read from the syntax trees: a red test, not a memory."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LIBRARY = sorted((ROOT / "jaxforget").rglob("*.py"))
+EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
+TOUCHES_FILES = ("os", "pathlib", "json", "io", "gzip", "zipfile", "shutil", "tempfile", "csv")
+NEVER = ("time", "datetime", "logging", "random", "urllib", "requests", "numpy.random")
+
+
+def place(path):
+    return str(path.relative_to(ROOT))
+
+
+def imports(tree):
+    """Every imported module as a dotted name; ``from a import b`` counts as ``a.b``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def attributes(tree):
+    """Every dotted name in use, such as ``jax.config.update``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute | ast.Name):
+            yield ast.unparse(node)
+
+
+def within(name, modules):
+    return any(name == module or name.startswith(module + ".") for module in modules)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=place)
+def test_the_library_never_imports_experiments_nor_reads_configs_or_results(path):
+    tree = ast.parse(path.read_text())
+    assert not [name for name in imports(tree) if within(name, ("experiments",))]
+    strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    assert not [s for s in strings if s.startswith(("configs/", "results/"))]
+
+
+@pytest.mark.parametrize("folder", ["data", "models", "methods"])
+def test_no_plug_in_imports_another_of_its_kind(folder):
+    for path in (ROOT / "jaxforget" / folder).glob("[!_]*.py"):
+        others = {p.stem for p in path.parent.glob("[!_]*.py")} - {path.stem}
+        package = f"jaxforget.{folder}"
+        found = [n for n in imports(ast.parse(path.read_text()))
+                 if within(n, [f"{package}.{other}" for other in others])]  # fmt: skip
+        assert not found, f"{place(path)} imports {found}"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=place)
+def test_only_data_and_interop_touch_files_and_nothing_knows_the_time(path):
+    tree = ast.parse(path.read_text())
+    names = set(imports(tree)) | {n.replace("np.random", "numpy.random") for n in attributes(tree)}
+    reads_files = path.parent.name == "data" or path.name in ("interop.py", "plugins.py")
+    banned = () if reads_files else TOUCHES_FILES
+    if path.name == "interop.py" or path.parent.name == "data":
+        allowed = ("numpy.random",)  # the legacy shuffle of published splits
+    else:
+        allowed = ()
+    modules = [n for n in imports(tree) if within(n, (*banned, *NEVER))]
+    assert not modules
+    assert not [n for n in names if n.startswith("numpy.random") and not within(n, allowed)]
+    calls = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
+    assert "print" not in calls
+    assert reads_files or "open" not in calls
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=place)
+def test_the_library_never_asks_for_a_device_nor_changes_the_configuration(path):
+    names = set(attributes(ast.parse(path.read_text())))
+    assert not names & {"jax.devices", "jax.device_put", "jax.local_devices", "jax.config.update",
+                        "jax.device_count", "jax.default_backend", "os.environ"}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=place)
+def test_no_array_is_made_at_import_time(path):
+    calls = []
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Call):
+            calls.append(ast.unparse(node.value.func))
+    assert not [c for c in calls if c.split(".")[0] in ("jnp", "np", "jax", "numpy")]
+
+
+@pytest.mark.parametrize("path", LIBRARY + EXPERIMENTS, ids=place)
+def test_files_and_functions_stay_short(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            documented = ast.get_docstring(node, clean=False) or ""
+            length = node.end_lineno - node.lineno - documented.count("\n")
+            assert length <= 60, f"{path.name}: {node.name} has {length} lines without its docstring"
+
+
+def modules_after(statement):
+    code = f"import sys; {statement}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_importing_the_library_loads_jax_and_optax_only():
+    ours = modules_after("import jaxforget")
+    base = modules_after("import jax, optax, jax.extend, jax.scipy.linalg, importlib.metadata, zipfile")
+    assert ours - base <= {"jaxforget", "difflib"}
+    assert "pandas" not in ours and "matplotlib" not in ours
+
+
+def test_importing_the_library_wakes_no_device():
+    code = "import jaxforget, jax._src.xla_bridge as b; print(len(b._backends))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "0", done.stderr

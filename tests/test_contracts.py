@@ -1,0 +1,125 @@
+"""What every model and every model x method promises; plug-ins are found by listing the folders."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxforget import methods, models, plugins
+from jaxforget.types import ForgetSet, Method, Model
+
+MODELS = plugins.names("jaxforget.models", "jaxforget.models")
+METHODS = plugins.names("jaxforget.methods", "jaxforget.methods")
+
+
+def toy_settings(kind, name):
+    module = __import__(f"jaxforget.{kind}.{name}", fromlist=["x"])
+    return getattr(module, "TOY", {})
+
+
+def built(model_name, method_name=None):
+    model = models.load(model_name)(**toy_settings("models", model_name))
+    if method_name is None:
+        return model
+    try:
+        return methods.load(method_name)(model, **toy_settings("methods", method_name))
+    except ValueError as reason:
+        pytest.skip(f"{method_name} does not serve {model_name}: {reason}")
+
+
+@pytest.fixture
+def labelled(toy):
+    """The toy set with 0/1 labels in float32: what every model can be trained on."""
+    import dataclasses
+
+    return dataclasses.replace(toy, values=(toy.values > 1).astype(jnp.float32))
+
+
+def request(train, forgotten):
+    ones = jnp.ones_like(train.values)
+    return ForgetSet(ones, ones.at[jnp.array(forgotten, int)].set(0))
+
+
+def leaves(tree):
+    return [np.asarray(x) for x in jax.tree.leaves(tree)]
+
+
+def scores(f):
+    return np.asarray(f.users) @ np.asarray(f.items).T
+
+
+@pytest.mark.parametrize("kind, name", [("models", n) for n in MODELS] + [("methods", n) for n in METHODS])
+def test_a_plug_in_takes_settings_by_keyword_only_and_documents_itself(kind, name):
+    build = {"models": models, "methods": methods}[kind].load(name)
+    parameters = list(inspect.signature(build).parameters.values())
+    settings = parameters[1:] if kind == "methods" else parameters
+    assert all(p.kind is p.KEYWORD_ONLY for p in settings)
+    assert len(build.__doc__.splitlines()[0]) > 20
+    assert set(toy_settings(kind, name)) <= {p.name for p in settings}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_fits_factors_of_the_right_shape_and_a_finite_loss(name, labelled):
+    model, ones = built(name), jnp.ones_like(labelled.values)
+    assert isinstance(model, Model)
+    train = model.prepare(labelled)
+    params, info = jax.jit(model.fit)(jax.random.key(0), train, ones)
+    factors = model.factors(params, train, ones)
+    assert factors.users.shape[0] == 12 and factors.items.shape[0] == 10
+    assert all(np.isfinite(x).all() and x.dtype == np.float32 for x in leaves(factors))
+    assert info and all(np.ndim(value) == 0 for value in info.values())
+    loss = model.loss(params, train, ones, ones)
+    assert np.ndim(loss) == 0 and np.isfinite(loss)
+    gradient = jax.grad(lambda p: model.loss(p, train, ones, ones))(params)
+    assert all(np.isfinite(x).all() for x in leaves(gradient))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_key_gives_the_same_model_and_another_key_another(name, labelled):
+    model, ones = built(name), jnp.ones_like(labelled.values)
+    train = model.prepare(labelled)
+    fit = jax.jit(model.fit)
+    one, again, other = (fit(jax.random.key(k), train, ones)[0] for k in (0, 0, 1))
+    assert all(np.array_equal(a, b) for a, b in zip(leaves(one), leaves(again)))
+    assert any(not np.array_equal(a, b) for a, b in zip(leaves(one), leaves(other)))
+
+
+@pytest.mark.parametrize("method_name", METHODS)
+@pytest.mark.parametrize("model_name", MODELS)
+def test_unlearning_works_under_jit_and_map_with_one_trace_for_all_requests(
+    model_name, method_name, labelled
+):
+    model, method = built(model_name), built(model_name, method_name)
+    assert isinstance(method, Method)
+    train, traces = model.prepare(labelled), []
+    state, info = jax.jit(method.fit)(jax.random.key(0), train, jnp.ones_like(train.values))
+    assert all(np.ndim(value) == 0 for value in info.values())
+
+    @jax.jit
+    def unlearn(key, state, train, forget):
+        traces.append(1)
+        return method.unlearn(key, state, train, forget)
+
+    requests = [request(train, rows) for rows in ([], [3], [1, 8, 20], list(range(60)))]
+    results = [unlearn(jax.random.key(1), state, train, forget) for forget in requests]
+    assert len(traces) == 1
+    for (left, info), forget in zip(results, requests):
+        assert all(np.ndim(value) == 0 for value in info.values())
+        factors = method.factors(left, train, forget.after)
+        assert factors.users.shape[0] == 12 and factors.items.shape[0] == 10
+        if forget is not requests[-1]:  # with nothing left at all, finite is not promised
+            assert all(np.isfinite(x).all() and x.dtype == np.float32 for x in leaves(factors))
+
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *requests[:3])
+
+    @jax.jit
+    def in_turn(key, state, train, requests):
+        return jax.lax.map(lambda r: method.unlearn(key, state, train, r)[0], requests)
+
+    mapped = in_turn(jax.random.key(1), state, train, stacked)
+    for k in range(3):
+        one = jax.tree.map(lambda x, k=k: x[k], mapped)
+        got, want = (method.factors(s, train, requests[k].after) for s in (one, results[k][0]))
+        assert np.linalg.norm(scores(got) - scores(want)) <= 1e-3 * np.linalg.norm(scores(want))

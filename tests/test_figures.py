@@ -1,0 +1,142 @@
+"""Figures and the page are drawn from tables alone, with stable bytes, saying what they show."""
+
+import re
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+import toy_runs
+
+from experiments import cli, figures, plugins, tables
+from experiments.errors import Refused
+
+
+def drawn(folder, change=lambda cell, row: row, text=toy_runs.TOML):
+    """A results folder of made-up numbers with its tables, figures and page."""
+    path = toy_runs.write(folder, text)
+    toy_runs.fill(path, folder, change)
+    for command in ("collect", "figures", "report"):
+        assert cli.main([command, path, "--results", str(folder)]) == 0
+    return folder / "toy"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return drawn(tmp_path_factory.mktemp("drawn"))
+
+
+def test_the_same_cells_give_the_same_bytes(folder, tmp_path):
+    again = drawn(tmp_path)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    assert len(names) == 3 + 3 * 3 + 1  # tables, figures in three forms, page
+    for name in names:
+        assert (again / name).read_bytes() == (folder / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", plugins.figures())
+def test_a_figure_says_n_interval_and_what_was_left_out(tmp_path, name):
+    def fail(cell, row):
+        if cell.axes["seed"] == 2 and cell.axes["method"] == "retrain":
+            row |= {"status": "failed", "reason": "ValueError: no", "metrics": [], "info": {}}
+        return row
+
+    path = toy_runs.write(tmp_path)
+    toy_runs.fill(path, tmp_path, fail)
+    assert cli.main(["collect", path, "--results", str(tmp_path)]) == 0
+    figure, frame = figures.load(name)(tables.read(tmp_path / "toy"))
+    words = figure.get_supxlabel()
+    assert re.search(r"n = .*3 seeds", words) and "95% t-interval" in words
+    assert "2 cells left out" in words
+    assert (frame["low"] <= frame["mean"]).all() and (frame["mean"] <= frame["high"]).all()
+    for axis in figure.axes:
+        assert axis.get_xlabel() and axis.get_ylabel()
+
+
+def test_pass_curves_start_at_the_undeleted_model_and_follow_the_swept_passes(folder):
+    frame = pd.read_csv(folder / "pass_curves.csv")
+    ours = frame[(frame["line"] == "unlearn_als") & (frame["quantity"] == "distance")]
+    assert ours["passes"].tolist() == [1, 2]
+    zero = frame[(frame["line"] == "undeleted") & (frame["passes"] == 0)]
+    assert set(zero["quantity"]) == {"ndcg", "loss", "distance"}
+    at = zero[(zero["quantity"] == "distance") & (zero["ratio"] == 0.1)]
+    assert at["mean"].item() == pytest.approx(0.3)  # what the made-up undeleted model has
+    goal = frame[(frame["line"] == "reference") & (frame["quantity"] == "loss")]
+    assert (goal["mean"] == 0).all()  # the loss is drawn relative to the reference
+
+
+def test_ratio_curves_take_each_method_at_its_deepest_budget(folder):
+    frame = pd.read_csv(folder / "ratio_curves.csv")
+    assert set(frame["line"]) == {
+        "undeleted", "reference", "retrain", "unlearn_als max_sweeps=2", "ladder tol=0.001",
+    }  # fmt: skip
+    ladder = frame[(frame["line"] == "ladder tol=0.001") & frame["quantity"].str.contains("NDCG")]
+    assert ladder["ratio"].tolist() == [0.01, 0.1]
+
+
+def test_tolerance_times_show_the_ladder_and_where_it_was_not_reached(folder):
+    frame = pd.read_csv(folder / "tolerance_times.csv")
+    seconds = frame[(frame["quantity"] == "seconds") & (frame["ratio"] == 0.1)]
+    assert dict(zip(seconds["tolerance"], seconds["mean"].round(6), strict=True)) == {
+        0.1: 0.4, 0.01: 0.8, 0.001: 1.2,
+    }  # fmt: skip
+    assert (frame["reached"] == 1).all()
+
+
+def test_a_figure_whose_numbers_are_not_there_says_what_to_sweep(tmp_path):
+    cut = toy_runs.TOML[: toy_runs.TOML.index("[methods.unlearn_als]")]
+    path = toy_runs.write(tmp_path, cut)
+    toy_runs.fill(path, tmp_path)
+    assert cli.main(["collect", path, "--results", str(tmp_path)]) == 0
+    found = tables.read(tmp_path / "toy")
+    with pytest.raises(Refused, match="max_sweeps"):
+        figures.load("pass_curves")(found)
+    with pytest.raises(Refused, match=r"method\.tol"):
+        figures.load("tolerance_times")(found)
+
+
+def test_text_stays_text_and_dates_stay_out(folder):
+    for name in plugins.figures():
+        svg = (folder / f"{name}.svg").read_text()
+        assert "<text" in svg and "dc:date" not in svg
+        pdf = (folder / f"{name}.pdf").read_bytes()
+        assert b"CreationDate" not in pdf and b"/Type3" not in pdf
+
+
+def test_the_interval_is_students(folder):
+    mean, half, n = tables.interval(pd.Series([1.0, 2.0, 3.0, float("nan")]))
+    assert (mean, n) == (2.0, 3)
+    assert half == pytest.approx(4.302653 / 3**0.5, rel=1e-6)  # t at 97.5 %, two degrees
+    assert tables.interval(pd.Series([5.0])) == (5.0, 0.0, 1)
+
+
+def test_the_page_is_one_offline_file_that_opens_with_two_sentences(folder):
+    page = (folder / "report.html").read_text()
+    assert not re.search(r"<script|<link|<img|https?://(?!www\.w3\.org)", page)
+    assert "url(http" not in page
+    assert page.count("<svg") == 3
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))  # one figure's clip path must not catch another
+    for target in re.findall(r'(?:href="#|url\(#)([^")]+)', page):
+        assert target in ids
+    opening = re.search(r"<p>(.*?)</p>", page, re.DOTALL)[1]
+    assert opening.startswith("Forgetting film ratings comes close to retraining. It takes a few")
+    assert "30 of 30 cells finished" in opening and "retrainings" in opening
+    assert "width=device-width" in page
+
+
+def test_the_page_lists_cells_without_numbers_and_escapes_their_reasons(tmp_path):
+    def skip(cell, row):
+        if cell.axes["method"] == "ladder":
+            row |= {"status": "skipped", "reason": "needs <als>", "metrics": [], "info": {}}
+        return row
+
+    text = toy_runs.TOML.replace(', "tolerance_times"', "")
+    page = (drawn(tmp_path, skip, text) / "report.html").read_text()
+    assert "needs &lt;als&gt;" in page and "Cells without numbers" in page
+    assert "12 of 30 cells finished" in page
+
+
+def test_the_inlined_figures_are_well_formed(folder):
+    page = (folder / "report.html").read_text()
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(svg)

@@ -1,0 +1,212 @@
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+from jaxforget import interop, layout
+
+
+def frame_of(**columns):
+    return pd.DataFrame(
+        {"user": ["b", "a", "b"], "item": [9, 9, 4], "value": [1.0, 2.0, 3.0]} | columns
+    )
+
+
+# Ids
+
+
+def test_ids_are_numbered_by_first_appearance():
+    train, users, items = interop.encode(frame_of())
+    assert users.tolist() == ["b", "a"] and items.tolist() == [9, 4]
+    triples = zip(train.users.tolist(), train.items.tolist(), train.values.tolist(), strict=True)
+    assert list(triples) == [(0, 0, 1.0), (0, 1, 3.0), (1, 0, 2.0)]
+    assert train.n_users == 2 and train.n_items == 2
+
+
+@pytest.mark.parametrize("dtype", ["str", object, "category"])
+def test_text_ids_come_back_as_plain_numpy_text(dtype, tmp_path):
+    frame = frame_of(user=pd.Series(["007", "ü", "007"], dtype=dtype))
+    _, users, items = interop.encode(frame)
+    assert users.dtype.kind == "U" and users.tolist() == ["007", "ü"]
+    assert items.dtype == np.int64
+    np.save(
+        tmp_path / "users.npy", users, allow_pickle=False
+    )  # labels can be stored without pickle
+
+
+def test_encoding_a_real_table_and_going_back_gives_the_same_rows():
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({
+        "user": rng.choice(["x", "y", "z", "NA"], 50), "item": rng.integers(100, 120, 50),
+        "value": rng.integers(1, 6, 50).astype(np.float32),
+    })  # fmt: skip
+    train, users, items = interop.encode(frame)
+    back = interop.to_frame(train, users=users, items=items)
+    assert sorted(back.itertuples(index=False, name=None)) == sorted(
+        frame.itertuples(index=False, name=None)
+    )
+
+
+@pytest.mark.parametrize("missing", ["user", "item", "value"])
+def test_a_frame_without_a_column_is_refused_by_name(missing):
+    with pytest.raises(ValueError, match=f"lacks {missing}; it has"):
+        interop.encode(frame_of().drop(columns=missing))
+
+
+@pytest.mark.parametrize("side", ["user", "item"])
+def test_a_missing_id_is_refused_with_its_row(side):
+    with pytest.raises(ValueError, match=f"row 1 has no {side} id"):
+        interop.encode(frame_of(**{side: ["p", None, "q"]}))
+
+
+def test_a_nan_value_is_refused():
+    with pytest.raises(ValueError, match="finite"):
+        interop.encode(frame_of(value=[1.0, np.nan, 2.0]))
+
+
+def test_numbered_frames_are_taken_as_they_stand():
+    frame = pd.DataFrame({"user": [3, 0], "item": [1, 2], "value": [5.0, 4.0]})
+    train = interop.from_frame(frame, n_users=6)
+    assert train.users.tolist() == [0, 3] and (train.n_users, train.n_items) == (6, 3)
+    with pytest.raises(ValueError, match="integers"):
+        interop.from_frame(frame_of())
+    with pytest.raises(ValueError, match="encode the ids"):
+        interop.from_frame(frame.assign(item=[-1, 2]))
+
+
+# SciPy
+
+
+def random_train(seed=0, n=60):
+    rng = np.random.default_rng(seed)
+    pairs = rng.permutation(15 * 11)[:n]
+    return layout.build(
+        pairs // 11, pairs % 11, rng.integers(0, 6, n).astype(float), n_users=17, n_items=12
+    )
+
+
+def test_scipy_gets_the_same_matrix():
+    train = random_train()
+    dense = np.zeros((17, 12))
+    for user, item, value in zip(
+        *map(np.asarray, (train.users, train.items, train.values)), strict=True
+    ):
+        dense[user, item] = value
+    matrix = interop.to_scipy(train)
+    assert isinstance(matrix, scipy.sparse.csr_matrix) and matrix.has_canonical_format
+    np.testing.assert_array_equal(matrix.toarray(), dense)
+
+
+def test_weight_0_is_left_out_as_if_never_loaded():
+    train = random_train()
+    weights = np.random.default_rng(1).integers(0, 2, 60)
+    kept = weights > 0
+    alone = layout.build(*(np.asarray(a)[kept] for a in (train.users, train.items, train.values)),
+                         n_users=17, n_items=12)  # fmt: skip
+    ours, theirs = interop.to_scipy(train, weights), interop.to_scipy(alone)
+    assert ours.nnz == kept.sum() and (ours != theirs).nnz == 0
+    pd.testing.assert_frame_equal(interop.to_frame(train, weights=weights), interop.to_frame(alone))
+
+
+@pytest.mark.parametrize(
+    "form", [scipy.sparse.csr_matrix, scipy.sparse.csc_array, scipy.sparse.coo_array]
+)
+def test_scipy_round_trip_keeps_cells_zeros_and_shape(form):
+    train = random_train()
+    back = interop.from_scipy(form(interop.to_scipy(train)))
+    assert (back.n_users, back.n_items) == (17, 12)
+    for name in ("users", "items", "values"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(train, name))
+
+
+def test_an_empty_matrix_has_users_and_no_interactions():
+    train = interop.from_scipy(scipy.sparse.csr_matrix((3, 4)))
+    assert (train.n_users, train.n_items, len(train.values)) == (3, 4, 0)
+    assert interop.to_scipy(train).shape == (3, 4)
+
+
+# RecBole
+
+
+@pytest.mark.parametrize("timed", [False, True])
+def test_recbole_files_round_trip(tmp_path, timed):
+    frame = pd.DataFrame({
+        "user": ["01", 'a "b"', "NA"], "item": ["x", "ü", "z"],
+        "value": np.array([0.1, 3.5, -2], np.float32),
+    })  # fmt: skip
+    if timed:
+        frame["time"] = [1368928648, 0, 5]
+    interop.to_recbole(frame, tmp_path / "a.inter")
+    assert (
+        (tmp_path / "a.inter")
+        .read_bytes()
+        .startswith(b"user_id:token\titem_id:token\trating:float")
+    )
+    pd.testing.assert_frame_equal(
+        interop.from_recbole(tmp_path / "a.inter"), frame, check_dtype=True
+    )
+
+
+def test_recbole_ids_may_hold_no_tab(tmp_path):
+    with pytest.raises(ValueError, match="user id with a tab or line break"):
+        interop.to_recbole(frame_of(user=["a", "b\tc", "d"]), tmp_path / "a.inter")
+    assert not (tmp_path / "a.inter").exists()
+
+
+# Requests
+
+
+def test_a_request_names_original_ids_of_either_kind(tmp_path):
+    _, users, items = interop.encode(frame_of())
+    (tmp_path / "request.csv").write_text("item,user,why\n4,b,moved\n9,a,\n")
+    asked = interop.read_pairs(tmp_path / "request.csv", users, items)
+    assert [ids.tolist() for ids in asked] == [[0, 1], [1, 0]]
+    assert all(ids.dtype == np.int32 for ids in asked)
+
+
+def test_text_ids_of_a_request_keep_their_zeros(tmp_path):
+    (tmp_path / "request.csv").write_text("user,item\n1,0111161\n")
+    users, items = interop.read_pairs(
+        tmp_path / "request.csv", np.array([1]), np.array(["0111161"])
+    )
+    assert users.tolist() == [0] and items.tolist() == [0]
+    with pytest.raises(ValueError, match=r"1 pairs are not in the data.*\(1, 0111161\)"):
+        interop.read_pairs(tmp_path / "request.csv", np.array([1]), np.array(["111161"]))
+
+
+def test_pairs_that_are_not_in_the_data_are_named_the_first_three(tmp_path):
+    (tmp_path / "r.csv").write_text("user,item\n1,5\n2,5\n1,6\n3,5\n4,5\n")
+    with pytest.raises(ValueError, match=r"r\.csv: 4 pairs.*\(2, 5\), \(1, 6\), \(3, 5\):"):
+        interop.read_pairs(tmp_path / "r.csv", np.array([1]), np.array([5]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("user,item\n1,x\n", "line 2: item must be an integer"), ("a,b\n1,5\n", "line 1: the header"),
+     ("user,item\n", "line 2: no interactions"), ("user,item\n1\n", "line 2: expected 2 columns")],
+)  # fmt: skip
+def test_a_bad_request_file_is_named_with_its_line(tmp_path, content, message):
+    (tmp_path / "r.csv").write_text(content)
+    with pytest.raises(ValueError, match=f"r.csv, {message}"):
+        interop.read_pairs(tmp_path / "r.csv", np.array([1]), np.array([5]))
+
+
+# The order of published splits
+
+
+@pytest.mark.parametrize(("seed", "n"), [(1024, 1000), (0, 1), (2**32 - 1, 7), (3, 0)])
+def test_the_legacy_order_is_that_of_numpys_global_generator(seed, n):
+    state = np.random.get_state()
+    np.random.seed(seed)
+    index = np.arange(n)
+    np.random.shuffle(index)
+    np.random.set_state(state)
+    np.testing.assert_array_equal(interop.legacy_permutation(seed, n), index)
+
+
+def test_the_legacy_order_leaves_the_global_generator_alone():
+    np.random.seed(5)
+    wanted = np.random.rand()
+    np.random.seed(5)
+    interop.legacy_permutation(1, 10)
+    assert np.random.rand() == wanted

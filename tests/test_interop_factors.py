@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from jaxforget import interop, layout
+from jaxforget.types import Factors
+
+
+def random_train(seed=0, n=60):
+    rng = np.random.default_rng(seed)
+    pairs = rng.permutation(15 * 11)[:n]
+    return layout.build(
+        pairs // 11, pairs % 11, rng.integers(0, 6, n).astype(float), n_users=17, n_items=12
+    )
+
+
+def random_factors(dtype=np.float32):
+    rng = np.random.default_rng(2)
+    return Factors(rng.normal(size=(17, 4)).astype(dtype), rng.normal(size=(12, 4)).astype(dtype))
+
+
+def test_saved_factors_come_back(tmp_path):
+    factors = random_factors()
+    interop.save_factors(tmp_path / "model", factors)  # the name is kept: no suffix is added
+    for loaded in (
+        interop.load_factors(tmp_path / "model"),
+        interop.from_implicit(tmp_path / "model"),
+    ):
+        np.testing.assert_array_equal(loaded.users, factors.users)
+        np.testing.assert_array_equal(loaded.items, factors.items)
+
+
+@pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")  # from implicit itself
+def test_implicit_loads_our_factors_and_recommends_by_their_scores(tmp_path):
+    als = pytest.importorskip("implicit.cpu.als")
+    train, factors = random_train(), random_factors(np.float64)
+    interop.save_factors(tmp_path / "model.npz", factors)
+    model = als.AlternatingLeastSquares.load(str(tmp_path / "model.npz"))
+    seen = interop.to_scipy(train)
+    items, _ = model.recommend(np.arange(17), seen, N=3, filter_already_liked_items=True)
+    for user in range(17):
+        scores = factors.items @ factors.users[user]
+        scores[seen[user].indices] = -np.inf
+        np.testing.assert_array_equal(items[user], np.argsort(-scores)[:3])
+
+
+@pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")  # from implicit itself
+def test_factors_of_a_fitted_implicit_model_are_taken(tmp_path):
+    als = pytest.importorskip("implicit.cpu.als")
+    model = als.AlternatingLeastSquares(factors=3, iterations=1, num_threads=1)
+    model.fit(interop.to_scipy(random_train()).astype(np.float32), show_progress=False)
+    model.save(str(tmp_path / "theirs.npz"))
+    for factors in (
+        interop.from_implicit(model),
+        interop.from_implicit(str(tmp_path / "theirs.npz")),
+    ):
+        np.testing.assert_array_equal(factors.users, model.user_factors)
+        np.testing.assert_array_equal(factors.items, model.item_factors)
+
+
+def test_factors_on_another_device_are_copied_to_the_host():
+    class OnDevice:
+        def __init__(self, array):
+            self.to_numpy = lambda: array
+
+    class Model:
+        user_factors, item_factors = map(OnDevice, random_factors())
+
+    np.testing.assert_array_equal(interop.from_implicit(Model()).users, random_factors().users)
+
+
+def test_what_holds_no_factors_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="object: user_factors and item_factors must be"):
+        interop.from_implicit(object())
+    np.savez(tmp_path / "other.npz", user_factors=np.ones((2, 3)), item_factors=np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"other\.npz: user_factors and item_factors must be"):
+        interop.load_factors(tmp_path / "other.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    with pytest.raises(ValueError, match=r"text\.npz: not an \.npz"):
+        interop.load_factors(tmp_path / "text.npz")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"empty\.npz: not an \.npz"):
+        interop.load_factors(tmp_path / "empty.npz")
+    with pytest.raises(FileNotFoundError):
+        interop.load_factors(tmp_path / "absent.npz")
+
+
+def test_loading_factors_runs_no_code_from_the_file(tmp_path):
+    arrays = {"user_factors": np.array([[print]], object), "item_factors": np.ones((1, 1))}
+    np.savez(tmp_path / "evil.npz", **arrays)
+    with pytest.raises(ValueError, match="not an .npz of factors"):
+        interop.load_factors(tmp_path / "evil.npz")

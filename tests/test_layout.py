@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from jaxforget import layout
+
+
+def test_interactions_are_sorted_by_user_then_item_and_repeats_keep_their_order():
+    train = layout.build([1, 0, 1, 1], [2, 1, 0, 2], [1.0, 2.0, 3.0, 4.0])
+    assert train.users.tolist() == [0, 1, 1, 1]
+    assert train.items.tolist() == [1, 0, 2, 2]
+    assert train.values.tolist() == [2.0, 3.0, 1.0, 4.0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_row_is_in_exactly_one_bucket_that_is_wide_enough(seed):
+    rng = np.random.default_rng(seed)
+    users, items = rng.zipf(1.5, 500) % 40, rng.integers(0, 90, 500)
+    train = layout.build(users, items, np.ones(500), n_users=41, n_items=90)
+    for side, rows, n in ((train.by_user, users, 41), (train.by_item, items, 90)):
+        lengths = np.bincount(rows, minlength=n)
+        assert np.array_equal(np.diff(side.indptr), lengths)
+        found = np.concatenate(side.buckets)
+        assert sorted(found.tolist()) == np.flatnonzero(lengths).tolist()
+        for bucket, width in zip(side.buckets, side.widths):
+            assert lengths[bucket].max() <= width
+        assert list(side.widths) == sorted(side.widths)
+
+
+def test_both_orientations_hold_the_same_pairs(toy):
+    order = np.asarray(toy.by_item.order)
+    assert np.array_equal(np.asarray(toy.users)[order], toy.by_item.indices)
+    assert np.all(np.diff(np.asarray(toy.items)[order]) >= 0)
+    assert np.array_equal(toy.by_user.order, np.arange(60))
+
+
+def test_padding_stays_under_half_of_a_long_row():
+    lengths = np.arange(5, 5000, 7)
+    widths = np.array([layout._width(n) for n in lengths])
+    assert np.all(widths >= lengths)
+    assert np.max(widths / lengths) < 1.65
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "values", "message"),
+    [
+        ([0, -1], [0, 1], [1.0, 1.0], "users must lie in"),
+        ([0, 1], [0, 9], [1.0, 1.0], "items must lie in"),
+        ([0.5, 1.0], [0, 1], [1.0, 1.0], "vector of integers"),
+        ([0, 1], [0, 1], [1.0, np.nan], "must be finite; got nan at position 1"),
+        ([0, 1], [0, 1], [1.0], "one shape"),
+    ],
+)
+def test_bad_input_is_one_clear_error(users, items, values, message):
+    with pytest.raises(ValueError, match=message):
+        layout.build(users, items, values, n_users=2, n_items=2)
+
+
+def test_no_interactions_at_all_is_a_training_set_too():
+    train = layout.build([], [], [], n_users=3, n_items=2)
+    assert train.users.shape == (0,)
+    assert train.by_user.buckets == ()

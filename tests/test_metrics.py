@@ -1,0 +1,158 @@
+from math import log2
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxforget import layout, metrics, ranking
+from jaxforget.ranking import Ranked
+from jaxforget.types import Factors, ForgetSet, Split
+
+# Three users: relevant items at places 1 and 4; at place 3 only; none at all.
+RANKED = Ranked(
+    ranks=jnp.array([[0, 3], [2, 9], [1, 0]]),
+    relevant=jnp.array([[True, True], [True, False], [False, False]]),
+    candidates=jnp.array([10, 10, 10]),
+)
+
+
+@pytest.mark.parametrize(
+    ("measure", "k", "want"),
+    [
+        (metrics.recall, 3, [1 / 2, 1 / 1, 0]),
+        (metrics.recall, 4, [2 / 2, 1 / 1, 0]),
+        (metrics.precision, 4, [2 / 4, 1 / 4, 0]),
+        (metrics.hit, 2, [1, 0, 0]),
+        (metrics.mrr, 3, [1 / 1, 1 / 3, 0]),
+        (metrics.mrr, 2, [1 / 1, 0, 0]),
+        (metrics.ndcg, 4, [(1 / log2(2) + 1 / log2(5)) / (1 / log2(2) + 1 / log2(3)),
+                           (1 / log2(4)) / (1 / log2(2)), 0]),
+        (metrics.ndcg, 1, [1, 0, 0]),
+    ],
+)  # fmt: skip
+def test_a_ranking_measure_equals_hand_arithmetic(measure, k, want):
+    np.testing.assert_allclose(measure(RANKED, k=k), want, rtol=1e-12)
+
+
+def test_auc_against_unseen_items_equals_hand_arithmetic():
+    # user 1: 8 others, none above the first, 2 above the second; user 2: 9 others, 2 above
+    np.testing.assert_allclose(metrics.auc_unseen(RANKED)[:2], [1 - 2 / 16, 1 - 2 / 9])
+
+
+def test_auc_counts_ties_half_and_ignores_rows_that_do_not_count():
+    scores = jnp.array([0.2, 0.5, 0.5, 0.9, 7.0])
+    labels = jnp.array([0.0, 1.0, 0.0, 1.0, 0.0])
+    where = jnp.array([True, True, True, True, False])
+    np.testing.assert_allclose(metrics.auc(scores, labels, where), (1 + 0.5 + 1 + 1) / 4)
+    monotone = metrics.auc(jax.nn.sigmoid(scores), labels, where)
+    assert monotone == metrics.auc(scores, labels, where)
+
+
+def test_auc_of_a_single_class_is_undefined_and_does_not_crash():
+    assert np.isnan(metrics.auc(jnp.ones(3), jnp.ones(3), jnp.ones(3, bool)))
+
+
+def test_rmse_equals_hand_arithmetic():
+    got = metrics.rmse(jnp.array([1.0, 5.0, 0.0]), jnp.array([3.0, 4.0, 9.0]), jnp.array([True, True, False]))
+    np.testing.assert_allclose(got, np.sqrt((4 + 1) / 2))
+
+
+def problem(seed=0, n_users=9, n_items=14, dim=3):
+    rng = np.random.default_rng(seed)
+    cells = rng.permutation(n_users * n_items)[:70]
+    users, items = np.divmod(cells, n_items)
+    values = rng.integers(0, 2, 70).astype(float)
+    parts = [slice(0, 40), slice(40, 52), slice(52, 70)]
+    split = Split(*(layout.build(users[p], items[p], np.maximum(values[p], p.start == 0),
+                                 n_users=n_users, n_items=n_items) for p in parts))  # fmt: skip
+    f = Factors(jnp.asarray(rng.normal(size=(n_users, dim))), jnp.asarray(rng.normal(size=(n_items, dim))))
+    weights = jnp.ones(40)
+    return f, split, ForgetSet(weights, weights.at[:6].set(0.0))
+
+
+def by_hand(f, split, forget, part, k):
+    """Recall and NDCG by sorting each user's catalogue, in Python."""
+    scores = np.asarray(f.users) @ np.asarray(f.items).T
+    hidden = {(u, i) for u, i, w in zip(split.train.users.tolist(), split.train.items.tolist(),
+                                        forget.after.tolist()) if w > 0}  # fmt: skip
+    if part is split.test:
+        hidden |= set(zip(split.valid.users.tolist(), split.valid.items.tolist()))
+    recalls, gains = [], []
+    for u in range(len(scores)):
+        wanted = {i for v, i, y in zip(part.users.tolist(), part.items.tolist(), part.values.tolist())
+                  if v == u and y > 0 and (u, i) not in hidden}  # fmt: skip
+        if wanted:
+            shown = [i for i in np.argsort(-scores[u], kind="stable") if (u, i) not in hidden]
+            hits = [i in wanted for i in shown[:k]]
+            recalls.append(sum(hits) / len(wanted))
+            ideal = sum(1 / log2(n + 2) for n in range(min(len(wanted), k)))
+            gains.append(sum(h / log2(n + 2) for n, h in enumerate(hits)) / ideal)
+    return np.mean(recalls), np.mean(gains)
+
+
+@pytest.mark.parametrize("cells", [1, 30, 1 << 21])
+def test_full_ranking_equals_sorting_each_users_catalogue(cells, monkeypatch):
+    monkeypatch.setattr(ranking, "CELLS", cells)  # chunks of one user, of two, of all
+    f, split, forget = problem()
+    found = metrics.evaluate(f, split, forget, ks=(2, 5))
+    for name, part in (("", split.test), ("_valid", split.valid)):
+        for k in (2, 5):
+            recall, ndcg = by_hand(f, split, forget, part, k)
+            np.testing.assert_allclose(found[f"recall{name}@{k}"], recall)
+            np.testing.assert_allclose(found[f"ndcg{name}@{k}"], ndcg)
+
+
+def test_the_distance_of_all_predictions_equals_the_dense_one_and_knows_no_gauge():
+    a, b = problem(0)[0], problem(1)[0]
+    dense = [np.asarray(f.users) @ np.asarray(f.items).T for f in (a, b)]
+    want = np.linalg.norm(dense[0] - dense[1]) / np.linalg.norm(dense[1])
+    np.testing.assert_allclose(metrics.prediction_distance(a, b), want)
+    turn = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0])
+    turned = Factors(b.users @ turn, b.items @ turn)
+    assert metrics.prediction_distance(turned, b) < 1e-14  # not the square root of it
+    wider = Factors(*(jnp.pad(x, ((0, 0), (0, 2))) for x in a))
+    np.testing.assert_allclose(metrics.prediction_distance(wider, b), want)
+
+
+def test_distances_on_cells_and_overlap_equal_loops():
+    f, split, forget = problem()
+    other = problem(3)[0]
+    found = metrics.evaluate(f, split, forget, ks=(3,), reference=other)
+    ours, theirs = (np.asarray(x.users) @ np.asarray(x.items).T for x in (f, other))
+    users, items = np.asarray(split.train.users), np.asarray(split.train.items)
+    gone = np.asarray(forget.after) == 0
+    for name, rows in (("forgotten", gone), ("retained", ~gone)):
+        a, b = (m[users[rows], items[rows]] for m in (ours, theirs))
+        np.testing.assert_allclose(found[f"distance_{name}"], np.linalg.norm(a - b) / np.linalg.norm(b))
+    for m in (ours, theirs):
+        m[users[~gone], items[~gone]] = -np.inf
+    tops = [np.argsort(-m, axis=1)[:, :3] for m in (ours, theirs)]
+    shared = np.mean([len(set(a) & set(b)) / 3 for a, b in zip(*tops)])
+    np.testing.assert_allclose(found["overlap@3"], shared)
+
+
+def test_a_model_against_itself_is_at_distance_zero_with_full_overlap():
+    f, split, forget = problem()
+    found = metrics.evaluate(f, split, forget, ks=(3,), reference=f)
+    assert max(float(v) for k, v in found.items() if k.startswith("distance")) < 1e-14
+    assert found["overlap@3"] == 1.0
+
+
+def test_membership_is_the_chance_that_a_forgotten_pair_outscores_a_test_pair():
+    f, split, forget = problem()
+    scores = np.asarray(f.users) @ np.asarray(f.items).T
+    asked = scores[np.asarray(split.train.users)[:6], np.asarray(split.train.items)[:6]]
+    kept = np.asarray(split.test.values) > 0
+    test = scores[np.asarray(split.test.users)[kept], np.asarray(split.test.items)[kept]]
+    want = np.mean(asked[:, None] > test[None, :])
+    np.testing.assert_allclose(metrics.evaluate(f, split, forget)["membership"], want)
+
+
+def test_an_empty_request_and_an_empty_test_part_do_not_crash():
+    f, split, forget = problem()
+    nothing = forget._replace(after=forget.before)
+    assert np.isnan(metrics.evaluate(f, split, nothing)["membership"])
+    empty = layout.build([], [], [], n_users=9, n_items=14)
+    found = metrics.evaluate(f, split._replace(test=empty), forget, reference=f)
+    assert "ndcg@10" not in found and found["distance_test"] == 0

@@ -1,0 +1,158 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxforget import preprocess
+
+
+def table(rows, *, times=None):
+    users, items, values = zip(*rows, strict=True)
+    frame = pd.DataFrame({"user": users, "item": items, "value": np.array(values, np.float32)})
+    return frame if times is None else frame.assign(time=times)
+
+
+def triples(frame):
+    return list(frame[["user", "item", "value"]].itertuples(index=False, name=None))
+
+
+def slow_core(rows, k, sides):
+    """Removes one offending row at a time, until there is none."""
+    rows = list(rows)
+    while True:
+        for row in rows:
+            if any(sum(other[side] == row[side] for other in rows) < k for side in sides):
+                rows.remove(row)
+                break
+        else:
+            return rows
+
+
+@pytest.mark.parametrize(("by", "sides"), [("both", (0, 1)), ("user", (0,)), ("item", (1,))])
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_the_core_is_what_is_left_when_nothing_more_falls_out(k, by, sides):
+    rng = np.random.default_rng(k)
+    rows = [(f"u{u}", int(i), float(n)) for n, (u, i) in enumerate(rng.integers(0, 12, (45, 2)))]
+    assert triples(preprocess.k_core(table(rows), k=k, by=by)) == slow_core(rows, k, sides)
+
+
+def test_a_core_that_is_empty_is_an_empty_table():
+    core = preprocess.k_core(table([("a", 1, 1.0), ("b", 2, 1.0)], times=[1, 2]), k=2)
+    assert len(core) == 0 and list(core.columns) == ["user", "item", "value", "time"]
+
+
+@pytest.mark.parametrize("k", [0, -1, 2.5, float("nan"), "5"])
+def test_k_must_be_a_positive_integer(k):
+    with pytest.raises(ValueError, match="k must be an integer, 1 or more"):
+        preprocess.k_core(table([("a", 1, 1.0)]), k=k)
+
+
+RATED = [("a", 1, 3.0), ("a", 2, 4.0), ("b", 1, 5.0)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({}, [("a", 2, 1.0), ("b", 1, 1.0)]),
+        ({"strict": True}, [("b", 1, 1.0)]),
+        ({"negatives": "keep"}, [("a", 1, 0.0), ("a", 2, 1.0), ("b", 1, 1.0)]),
+        ({"strict": True, "negatives": "keep"}, [("a", 1, 0.0), ("a", 2, 0.0), ("b", 1, 1.0)]),
+    ],
+)
+def test_values_become_labels_at_the_threshold(settings, wanted):
+    labelled = preprocess.binarise(table(RATED), threshold=4, **settings)
+    assert triples(labelled) == wanted
+    assert labelled["value"].dtype == np.float32 and labelled.index.tolist() == list(
+        range(len(wanted))
+    )
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), "4"])
+def test_a_threshold_that_is_no_number_is_refused(threshold):
+    with pytest.raises(ValueError, match="threshold must be a finite number"):
+        preprocess.binarise(table(RATED), threshold=threshold)
+
+
+REPEATED = [("a", 1, 1.0), ("b", 1, 7.0), ("a", 1, 5.0), ("a", 2, 3.0), ("a", 1, 3.0)]
+
+
+@pytest.mark.parametrize(
+    ("how", "wanted", "times"),
+    [
+        ("keep", REPEATED, [5, 1, 9, 2, 4]),
+        ("first", [("a", 1, 1.0), ("b", 1, 7.0), ("a", 2, 3.0)], [5, 1, 2]),
+        ("last", [("b", 1, 7.0), ("a", 2, 3.0), ("a", 1, 3.0)], [1, 2, 4]),
+        ("sum", [("a", 1, 9.0), ("b", 1, 7.0), ("a", 2, 3.0)], [9, 1, 2]),
+        ("mean", [("a", 1, 3.0), ("b", 1, 7.0), ("a", 2, 3.0)], [9, 1, 2]),
+    ],
+)
+def test_repeated_pairs_are_decided_as_asked(how, wanted, times):
+    merged = preprocess.duplicates(table(REPEATED, times=[5, 1, 9, 2, 4]), how=how)
+    assert triples(merged) == wanted and merged["time"].tolist() == times
+    assert merged["value"].dtype == np.float32 and merged["time"].dtype == np.int64
+
+
+def test_repeated_pairs_can_be_an_error_that_names_the_first():
+    with pytest.raises(ValueError, match=r"2 rows repeat.*\(a, 1\)"):
+        preprocess.duplicates(table(REPEATED), how="error")
+    assert len(preprocess.duplicates(table(RATED), how="error")) == 3
+
+
+def test_rows_of_value_0_are_dropped_or_kept():
+    rows = [("a", 1, 0.0), ("a", 2, -1.0), ("b", 1, 5.0)]
+    assert triples(preprocess.zeros(table(rows))) == rows[1:]
+    assert triples(preprocess.zeros(table(rows), how="keep")) == rows
+
+
+def test_log1p_takes_counts_and_refuses_what_has_no_logarithm():
+    logged = preprocess.log1p(table([("a", 1, 0.0), ("a", 2, 352_698.0)]))
+    np.testing.assert_allclose(logged["value"], [0.0, np.log(352_699)], rtol=1e-6)
+    assert logged["value"].dtype == np.float32
+    with pytest.raises(ValueError, match="above -1; the smallest is -1"):
+        preprocess.log1p(table([("a", 1, -1.0)]))
+
+
+@pytest.mark.parametrize(
+    ("step", "settings", "message"),
+    [("k_core", {"k": 2, "by": "all"}, "by must be one of both, user, item"),
+     ("binarise", {"threshold": 1, "negatives": "no"}, "negatives must be one of"),
+     ("duplicates", {"how": "max"}, "how must be one of"), ("zeros", {"how": "no"}, "how must be")],
+)  # fmt: skip
+def test_an_unknown_choice_lists_the_known_ones(step, settings, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(preprocess, step)(table(RATED), **settings)
+
+
+def test_steps_are_applied_in_order():
+    steps = [{"use": "duplicates", "how": "mean"}, {"use": "binarise", "threshold": 3}]
+    merged_first = preprocess.apply(table(REPEATED), steps)
+    assert triples(merged_first) == [("a", 1, 1.0), ("b", 1, 1.0), ("a", 2, 1.0)]
+    cut_first = preprocess.apply(table(REPEATED), [steps[1], {"use": "duplicates", "how": "sum"}])
+    assert triples(cut_first) == [("b", 1, 1.0), ("a", 1, 2.0), ("a", 2, 1.0)]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"use": "k_cor", "k": 2}, "step 1: no step 'k_cor'; did you mean 'k_core'"),
+        ({"k": 2}, "step 1: no step ''; known: binarise"),
+        ({"use": "k_core", "kk": 2}, "no setting 'kk'; did you mean 'k'"),
+        ({"use": "k_core"}, "step 'k_core' needs the setting 'k'"),
+        ({"use": "log1p", "base": 2}, "no setting 'base'"),
+    ],
+)
+def test_a_wrong_step_or_setting_is_one_helpful_error(step, message):
+    with pytest.raises(ValueError, match=message):
+        preprocess.apply(table(RATED), [step])
+
+
+@pytest.mark.parametrize("name", sorted(preprocess.STEPS))
+def test_steps_do_not_change_the_table_they_are_given(name):
+    frame = table(REPEATED, times=[5, 1, 9, 2, 4])
+    untouched = frame.copy(deep=True)
+    settings = {"k_core": {"k": 2}, "binarise": {"threshold": 3}, "duplicates": {"how": "sum"}}
+    result = preprocess.apply(frame, [{"use": name, **settings.get(name, {})}])
+    result.loc[:, "value"] = -1
+    if result is not frame:
+        pd.testing.assert_frame_equal(frame, untouched)
+    with pytest.raises(ValueError, match="lacks value"):
+        preprocess.apply(untouched.drop(columns="value"), [{"use": name, **settings.get(name, {})}])

@@ -1,0 +1,156 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+
+from jaxforget import layout, sparse
+
+U, I, D = 12, 10, 3
+
+
+def arrays(toy):
+    rng = np.random.default_rng(1)
+    shapes = (toy.users.shape, (U, D), (I, D))
+    return tuple(jnp.asarray(rng.normal(size=shape)) for shape in shapes)
+
+
+def through_kernels(train, params):
+    values, left, right = params
+    users = jnp.sin(sparse.spmm(train, values, right, by="user"))
+    items = sparse.spmm(train, values * values, left, by="item")
+    return jnp.sum(jnp.tanh(sparse.sddmm(train, users, items)))
+
+
+def through_dense(train, params):
+    values, left, right = params
+
+    def matrix(entries):
+        return jnp.zeros((U, I)).at[train.users, train.items].add(entries)
+
+    users = jnp.sin(matrix(values) @ right)
+    items = matrix(values * values).T @ left
+    return jnp.sum(jnp.tanh((users @ items.T)[train.users, train.items]))
+
+
+def close(a, b, tol=1e-11):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tol, atol=tol), a, b)
+
+
+def test_products_equal_dense_products_in_both_orientations(toy):
+    values, left, right = arrays(toy)
+    matrix = oracles.dense(toy, values)
+    close(sparse.spmm(toy, values, right, by="user"), matrix @ np.asarray(right))
+    close(sparse.spmm(toy, values, left, by="item"), matrix.T @ np.asarray(left))
+    scores = np.asarray(left) @ np.asarray(right).T
+    close(sparse.sddmm(toy, left, right), scores[np.asarray(toy.users), np.asarray(toy.items)])
+
+
+def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk():
+    rng = np.random.default_rng(0)
+    n = sparse.CHUNK * 2 + 17
+    train = layout.build(rng.integers(0, 50, n), rng.integers(0, 60, n), np.ones(n))
+    left, right = rng.normal(size=(50, D)), rng.normal(size=(60, D))
+    want = [left[u] @ right[i] for u, i in zip(train.users.tolist(), train.items.tolist())]
+    close(sparse.sddmm(train, jnp.asarray(left), jnp.asarray(right)), np.array(want))
+
+
+def test_the_accelerator_bodies_equal_the_cpu_bodies(toy):
+    values, left, right = arrays(toy)
+    indices, shape = sparse._indices(toy), (U, I)
+    for by, dense in (("user", right), ("item", left)):
+        fast = sparse._spmm_csr(values, dense, *indices, by=by, shape=shape)
+        close(fast, sparse._spmm_segment(values, dense, *indices, by=by, shape=shape))
+    fast = sparse._sddmm_chunked(left, right, *indices, shape=shape)
+    close(fast, sparse._sddmm_gather(left, right, *indices, shape=shape))
+
+
+def test_gradients_of_values_and_of_dense_arguments_equal_dense_autodiff(toy):
+    params = arrays(toy)
+    got = jax.grad(lambda p: through_kernels(toy, p))(params)
+    close(got, jax.grad(lambda p: through_dense(toy, p))(params))
+
+
+@pytest.mark.parametrize("jit", [False, True])
+def test_forward_over_reverse_equals_dense_autodiff(toy, jit):
+    params = arrays(toy)
+    direction = jax.tree.map(jnp.cos, params)
+
+    def product(loss):
+        return lambda train, p, v: jax.jvp(jax.grad(lambda q: loss(train, q)), (p,), (v,))[1]
+
+    got = product(through_kernels)
+    got = jax.jit(got) if jit else got
+    close(got(toy, params, direction), product(through_dense)(toy, params, direction))
+
+
+@pytest.mark.parametrize("outer", [jax.jacfwd, jax.jacrev])
+@pytest.mark.parametrize("inner", [jax.jacfwd, jax.jacrev])
+def test_any_order_of_forward_and_reverse_gives_the_dense_hessian(toy, outer, inner):
+    params = arrays(toy)
+    got = outer(inner(lambda p: through_kernels(toy, p)))(params)
+    close(got, jax.hessian(lambda p: through_dense(toy, p))(params), tol=1e-10)
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0), (1, 1)])
+def test_vmap_over_either_argument_equals_a_loop(toy, axes):
+    values, left, right = arrays(toy)
+    many = [jnp.stack([x, 2 * x, x * x], a or 0) if a is not None else x
+            for x, a in zip((values, right), axes)]  # fmt: skip
+    got = jax.vmap(lambda v, d: sparse.spmm(toy, v, d, by="user"), axes)(*many)
+    for k in range(3):
+        one = [x if a is None else jnp.take(x, k, axis=a) for x, a in zip(many, axes)]
+        close(got[k], sparse.spmm(toy, *one, by="user"))
+
+
+def test_map_and_nested_vmap_of_a_hessian_product_equal_a_loop(toy):
+    params = arrays(toy)
+    directions = jax.tree.map(lambda x: jnp.stack([x, 2 * x, jnp.cos(x)]), params)
+
+    def product(v):
+        return jax.jvp(jax.grad(lambda p: through_kernels(toy, p)), (params,), (v,))[1]
+
+    want = [product(jax.tree.map(lambda x: x[k], directions)) for k in range(3)]
+    want = jax.tree.map(lambda *x: jnp.stack(x), *want)
+    close(jax.vmap(product)(directions), want)
+    close(jax.lax.map(product, directions), want)
+    twice = jax.tree.map(lambda x: jnp.stack([x, x]), directions)
+    nested = jax.vmap(jax.vmap(product))(twice)
+    close(jax.tree.map(lambda x: x[1], nested), want)
+
+
+def test_value_zero_equals_never_loaded(toy):
+    values, left, right = arrays(toy)
+    weights = jnp.asarray(np.random.default_rng(2).integers(0, 2, 60).astype(float))
+    kept = oracles.without(toy, weights, layout.build)
+    inside = values[weights > 0]
+    for by, dense in (("user", right), ("item", left)):
+        got = sparse.spmm(toy, values * weights, dense, by=by)
+        close(got, sparse.spmm(kept, inside, dense, by=by), tol=1e-10)
+    gradient = jax.grad(lambda x: jnp.sum(weights * jnp.tanh(sparse.sddmm(toy, x, right))))(left)
+    want = jax.grad(lambda x: jnp.sum(jnp.tanh(sparse.sddmm(kept, x, right))))(left)
+    close(gradient, want, tol=1e-10)
+
+
+def test_products_are_bit_stable(toy):
+    values, _, right = arrays(toy)
+    runs = {np.asarray(sparse.spmm(toy, values, right, by="user")).tobytes() for _ in range(20)}
+    assert len(runs) == 1
+
+
+def test_float32_stays_float32(toy):
+    values, left, right = (x.astype(jnp.float32) for x in arrays(toy))
+    assert sparse.spmm(toy, values, right, by="user").dtype == jnp.float32
+    assert sparse.sddmm(toy, left, right).dtype == jnp.float32
+
+
+def test_a_wrong_shape_side_or_dtype_is_one_clear_error(toy):
+    values, left, right = arrays(toy)
+    with pytest.raises(ValueError, match="dense must be float64"):
+        sparse.spmm(toy, values, left, by="user")
+    with pytest.raises(ValueError, match="by must be 'user' or 'item'; got 'row'"):
+        sparse.spmm(toy, values, right, by="row")
+    with pytest.raises(ValueError, match="values must be"):
+        sparse.spmm(toy, values[1:], right, by="user")
+    with pytest.raises(ValueError, match="left must be float32"):
+        sparse.sddmm(toy, left, right.astype(jnp.float32))

@@ -1,0 +1,117 @@
+"""A tiny config, and made-up results for it: what the tests of the runner share."""
+
+import hashlib
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from experiments import config, grid, store
+
+ROOT = Path(__file__).parent.parent
+CACHE = tempfile.TemporaryDirectory(prefix="jaxforget-tests-")  # compiled once for all runs here
+ENVIRONMENT = os.environ | {
+    "JAX_ENABLE_X64": "0",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": CACHE.name,
+    "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiling is most of a small run
+}
+TOML = """# Forgetting film ratings comes close to retraining.
+# It takes a few passes.
+seeds = [0, 1, 2]
+figures = ["pass_curves", "ratio_curves", "tolerance_times"]
+[data]
+use = "movietweetings"
+steps = [{use = "binarise", threshold = 8.0}]
+[request]
+kind = "random"
+ratio = [0.01, 0.1]
+[models.ials]
+dim = 4
+reg = 5.0
+alpha = 10.0
+max_sweeps = 3
+[methods.retrain]
+[methods.unlearn_als]
+max_sweeps = [1, 2]
+ratio = 0.1
+[methods.ladder]
+use = "unlearn_als"
+tol = [1e-1, 1e-2, 1e-3]
+"""
+
+
+def write(folder: Path, text: str = TOML, name: str = "toy") -> str:
+    """The config as a file; returns its path."""
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def luck(*words: object) -> float:
+    """A number in [0, 1) that depends on the words alone."""
+    digest = hashlib.sha256(repr(words).encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+def made_up(cell: grid.Cell) -> dict:
+    """A stored row as the runner writes it, with numbers of the right kind."""
+    settings, amount = cell.spec["method"]["settings"], cell.axes["ratio"] or 0.0
+    passes = settings.get("max_sweeps") or round(-4 * math.log10(settings.get("tol") or 1e-3))
+    after = (0.2 + amount) * math.exp(-passes / 4) * (1 + 0.1 * luck(cell.id))
+    if cell.axes["method"] == "retrain":
+        after = 0.15 + 0.01 * luck(cell.id)
+    rows = []
+    for stage, distance in (("before", 0.2 + amount), ("after", after), ("reference", None)):
+        gap = distance or 0.0
+        shift = 0.01 * luck("seed", cell.axes["seed"])
+        for k in cell.spec["ks"]:
+            rows.append([stage, "test", "ndcg", k, 0.3 + shift + 0.1 * gap + k / 1000])
+        rows.append([stage, "test", "auc", None, 0.9 + shift - 0.05 * gap])
+        rows.append([stage, "retained", "loss", None, 1000.0 * (1 + 0.1 * gap)])
+        if distance is not None:
+            rows.append([stage, "all", "distance", None, distance])
+    return {
+        "id": cell.id, "spec": cell.spec, "status": "ok", "reason": None, "traceback": None,
+        "data_hash": "00" * 32, "metrics": rows,
+        "info": {"fit": {"sweeps": 3}, "unlearn": {"sweeps": passes, "residual": 1e-4}},
+        "timings": {"fit_seconds": 2.0, "unlearn_seconds": 0.1 * passes, "reference_seconds": 2.0},
+        "provenance": {"device_kind": "cpu", "git_sha": "abc", "started": "2026-01-01T00:00:00Z"},
+    }  # fmt: skip
+
+
+def fill(path: str, results: Path, change=lambda cell, row: row) -> list[grid.Cell]:
+    """Stores made-up results for every cell of a config."""
+    loaded = config.read(path)
+    cells = grid.cells(loaded)
+    for cell in cells:
+        store.write(results / loaded.name / "cells", change(cell, made_up(cell)))
+    return cells
+
+
+def small(folder: Path, text: str = TOML) -> str:
+    """A config on a data set of its own, small enough to compile quickly; returns its path."""
+    lines = [
+        f"{user},{item},{1 + round(4 * luck('value', user, item))}"
+        for user in range(40)
+        for item in range(25)
+        if luck("met", user, item) < 0.3
+    ]
+    (folder / "small.csv").write_text("\n".join(lines) + "\n")
+    data = (
+        f'[data]\nuse = "delimited"\npath = "{folder}/small.csv"\n'
+        'columns = ["user", "item", "value"]\ntext = []\n'
+    )
+    start, end = text.index("[data]"), text.index("[request]")
+    return write(folder, text[:start] + data + text[end:])
+
+
+def command(*words: object, **more: object) -> subprocess.CompletedProcess:
+    """``python -m experiments ...`` in a process of its own, from the repository."""
+    return subprocess.run(
+        [sys.executable, "-m", "experiments", *map(str, words)],
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, **more,
+    )  # fmt: skip
