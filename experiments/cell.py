@@ -12,6 +12,7 @@ from experiments import provenance
 from experiments.clock import Recent, Timing, timed
 from experiments.errors import Refused
 from experiments.grid import Cell, canonical
+from experiments.programs import Plug, plug, program
 from jaxforget import data, forget, interop, methods, metrics, models, preprocess, split
 from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model, Split
 
@@ -119,6 +120,17 @@ class Laboratory:
         spec = cell.spec["model"]
         return self.model(spec | {"settings": spec["settings"] | cell.spec["reference"]})
 
+    def programs(self, cell: Cell) -> tuple[Plug, Plug, Plug]:
+        """Model, reference model and method of a cell, ready to be called with their numbers."""
+        spec, method = cell.spec["model"], cell.spec["method"]
+        build = models.load(spec["use"])
+        oracle = spec | {"settings": spec["settings"] | cell.spec["reference"]}
+        return (
+            plug(build, _settings(spec)),
+            plug(build, _settings(oracle)),
+            plug(methods.load(method["use"]), _settings(method)),
+        )
+
     def method(self, cell: Cell) -> Method:
         """A method on the cell's model."""
         spec, model = cell.spec["method"], self.model(cell.spec["model"])
@@ -159,26 +171,29 @@ class Laboratory:
         key, where = keys(cell.spec["seed"]), self.prepared(cell)
         train, request = self.request(cell)
         parts = where.split._replace(train=train)
-        method, model, oracle = self.method(cell), self.model(cell.spec["model"]), self.oracle(cell)
-        shared = method.fit is model.fit  # then every method starts from the same fit
+        shared = self.method(cell).fit is self.model(cell.spec["model"]).fit  # one fit for all
+        model, oracle, method = self.programs(cell)
         place = cell.key("data", "split", "model", "request", "reference", "seed", "dtype")
         own = None if shared else canonical(cell.spec["method"])
 
         reference = self.references.get(
-            place, lambda: self._made(oracle.fit, key["reference"], train, request.after)
+            place,
+            lambda: self._made(program("fit", oracle), key["reference"], train, request.after),
         )
         learnt = (where.hash, _digest(train.values, request.before), cell.key("model", "seed"), own)
-        fit = self.fits.get(
-            learnt, lambda: self._made(method.fit, key["fit"], train, request.before)
-        )
-        after = self._made(method.unlearn, key["unlearn"], fit.state, train, request)
-        goal, _ = timed(oracle.factors, reference.state, train, request.after)
+        learn = program("fit", model) if shared else program("fit", model, method)
+        fit = self.fits.get(learnt, lambda: self._made(learn, key["fit"], train, request.before))
+        unlearn = program("unlearn", model, method)
+        after = self._made(unlearn, key["unlearn"], fit.state, train, request)
+        goal, _ = timed(program("factors", oracle), reference.state, train, request.after)
 
-        def stage(state, weights, of=method, params=shared):
-            factors, _ = timed(of.factors, state, train, weights)
+        serving = program("factors", model, method)
+
+        def stage(state, weights, serve=serving, params=shared):
+            factors, _ = timed(serve, state, train, weights)
             found, _ = timed(self._judge, factors, parts, request, goal)
             if params:  # the state is the model's own parameters: the objective is defined
-                loss, _ = timed(model.loss, state, train, request.after, request.after)
+                loss, _ = timed(program("loss", model), state, train, request.after, request.after)
                 found = found | {"loss_retained": loss}
             return jax.device_get(found)
 
@@ -188,7 +203,8 @@ class Laboratory:
             ),
             "after": stage(after.state, request.after),
             "reference": self.judged.get(
-                ("reference", place), lambda: stage(reference.state, request.after, oracle, True)
+                ("reference", place),
+                lambda: stage(reference.state, request.after, program("factors", oracle), True),
             ),
         }
         made = {"fit": fit, "unlearn": after, "reference": reference}

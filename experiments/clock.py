@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from experiments.programs import Program
+
 
 class Recent:
     """The last few things made, each found again by what made it."""
@@ -41,7 +43,7 @@ def _compile(f: Callable, args: tuple) -> tuple[Callable, float]:
     return program, time.perf_counter() - start
 
 
-def timed(f: Callable, *args: Any, repeats: int = 1) -> tuple[Any, Timing]:
+def timed(f: Callable | Program, *args: Any, repeats: int = 1) -> tuple[Any, Timing]:
     """Runs ``f(*args)`` as one compiled program and says how long that took.
 
     One compilation serves every call of the same function at the same shapes, so a sweep over
@@ -49,13 +51,16 @@ def timed(f: Callable, *args: Any, repeats: int = 1) -> tuple[Any, Timing]:
     is what a lone request would have paid.
 
     Args:
-      f: a pure function of pytrees; must be the same object for a compilation to be shared.
+      f: a pure function of pytrees; must be the same object for a compilation to be shared. Of a
+        ``Program`` the numbers are arguments, so a sweep over them shares one compilation too.
       *args: arrays, never closed over, or they would become constants of the program.
       repeats: timed runs; the median is reported.
 
     Returns:
       (output, Timing), the output on the device and ready.
     """
+    if isinstance(f, Program):
+        f, args = f.shell, (f.numbers, *args)
     shapes = jax.tree.map(lambda x: jax.typeof(x), args)
     leaves, tree = jax.tree.flatten(shapes)
     program, compiling = _programs.get((f, tree, tuple(leaves)), lambda: _compile(f, args))

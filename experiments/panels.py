@@ -23,8 +23,9 @@ def at(frame: pd.DataFrame, names: list[str], key: tuple) -> pd.DataFrame:
 
 
 def places(frame: pd.DataFrame, names: list[str]) -> list[tuple]:
-    """Every place that occurs, in the order of the table."""
-    return list(frame[names].drop_duplicates().itertuples(index=False, name=None))
+    """Every place that occurs, sorted."""
+    found = frame[names].drop_duplicates().sort_values(names)
+    return list(found.itertuples(index=False, name=None))
 
 
 def title(names: list[str], key: tuple) -> str:

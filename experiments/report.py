@@ -53,7 +53,8 @@ $provenance
 SHOWN = (
     "ndcg", "recall", "auc", "auc_unseen", "rmse", "loss", "distance", "overlap", "membership",
 )  # fmt: skip
-ALONE = ("loss", "membership")  # measured on one set of cells: the title need not say which
+# on which cells a metric is meant where its title does not say
+HOME = {"distance": "all", "overlap": "all", "membership": "forgotten", "loss": "retained"}
 FACTS = (
     "git_sha", "dirty", "jaxforget", "jax", "jaxlib", "numpy", "python", "platform", "backend",
     "device_kind", "device_count", "x64", "matmul_precision", "started",
@@ -86,7 +87,7 @@ def _summary(cells: pd.DataFrame, columns: dict[str, str], by: list[str]) -> str
     columns = {name: title for name, title in columns.items() if name in cells}
     by = [name for name in by if cells[name].notna().any()]
     rows = []
-    for key, group in cells.groupby(by, sort=False, dropna=False):
+    for key, group in cells.groupby(by, sort=True, dropna=False):
         found = {name: tables.interval(group[name]) for name in columns}
         words = [
             panels.title([n], (v,)) if n in panels.AMOUNT else _word(v)
@@ -116,7 +117,7 @@ def _joined(found: Tables) -> tuple[pd.DataFrame, dict[str, str]]:
         if metric not in SHOWN or split == "valid" or (k and k != tables.first_k(found, metric)):
             continue
         title = f"{metric.replace('_', ' ')}@{k}" if k else metric.replace("_", " ")
-        title += "" if split in ("test", "all") or metric in ALONE else f" {split}"
+        title += "" if split == HOME.get(metric, "test") else f" {split}"
         panels.with_metric(found, cells, title, metric, split, k)
         if cells[f"{title} after"].notna().any():
             titles[title] = title
@@ -125,20 +126,29 @@ def _joined(found: Tables) -> tuple[pd.DataFrame, dict[str, str]]:
 
 def opening(found: Tables, cells: pd.DataFrame) -> str:
     """The second sentence: how much was computed, and how close the methods come."""
-    total, axes = len(found.cells), found.cells
+    axes = found.cells
     text = (
-        f"{len(cells)} of {total} cells finished ({axes['method'].nunique()} methods, "
+        f"{len(cells)} of {len(axes)} cells finished ({axes['method'].nunique()} methods, "
         f"{axes['seed'].nunique()} seeds, data {', '.join(sorted(set(axes['data'])))})"
     )
     if "distance after" not in cells or cells["distance after"].isna().all():
         return text + "."
-    mean = cells.groupby("method", sort=False)["distance after"].mean()
-    others = mean.drop("retrain", errors="ignore")
+    place = panels.place(cells, amount=True)
+    means = tables.intervals(
+        cells.assign(line=panels.lines(cells)), [*place, "line"], "distance after"
+    )
+    others = means[means["line"] != "retrain"]
     if others.empty:
         return text + "."
-    text += f"; closest to retraining on average is {others.idxmin()}, at a distance of {others.min():.3g}"
-    if "retrain" in mean:
-        text += f", where two retrainings under different seeds lie {mean['retrain']:.3g} apart"
+    best = others.loc[others["mean"].idxmin()]
+    key = tuple(best[place])
+    text += (
+        f"; the nearest to retraining is {best['line']} ({panels.title(place, key)}), at a "
+        f"relative distance of {best['mean']:.3g}"
+    )
+    same = panels.at(means[means["line"] == "retrain"], place, key)
+    if len(same):
+        text += f", where two retrainings under different seeds are {same['mean'].item():.3g} apart"
     return text + "."
 
 

@@ -13,11 +13,18 @@ from jax import Array, lax
 
 from jaxforget import rows
 from jaxforget.sparse import sddmm, spmm
-from jaxforget.types import Factors, Interactions, Model, Terms
+from jaxforget.types import Factors, Interactions, Terms
 
 
-def implicit(train: Interactions, weights: Array, *, reg: float, alpha: float = 1.0,
-             nu: float = 0.0, unobserved: float = 0.0) -> Terms:  # fmt: skip
+def implicit(
+    train: Interactions,
+    weights: Array,
+    *,
+    reg: float,
+    alpha: float = 1.0,
+    nu: float = 0.0,
+    unobserved: float = 0.0,
+) -> Terms:
     """States the implicit-feedback objective ``sum_all c (p - x.y)^2 + sum ridge |row|^2``.
 
     ``ridge_u = reg * (count_u + unobserved * I)^nu`` with counts of the weighted interactions
@@ -30,8 +37,14 @@ def implicit(train: Interactions, weights: Array, *, reg: float, alpha: float = 
     """
     confidence = alpha * train.values
     ridge = functools.partial(_ridge, train, weights, reg, nu, unobserved)
-    return Terms(weights * (confidence - 1), weights * confidence, jnp.sum(weights * confidence),
-                 jnp.ones((), confidence.dtype), ridge("user"), ridge("item"))  # fmt: skip
+    return Terms(
+        weights * (confidence - 1),
+        weights * confidence,
+        jnp.sum(weights * confidence),
+        jnp.ones((), confidence.dtype),
+        ridge("user"),
+        ridge("item"),
+    )
 
 
 def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0) -> Terms:
@@ -41,8 +54,14 @@ def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0
     """
     ridge = functools.partial(_ridge, train, weights, reg, nu, 0.0)
     target = weights * train.values
-    return Terms(weights, target, jnp.sum(target * train.values), jnp.zeros((), target.dtype),
-                 ridge("user"), ridge("item"))  # fmt: skip
+    return Terms(
+        weights,
+        target,
+        jnp.sum(target * train.values),
+        jnp.zeros((), target.dtype),
+        ridge("user"),
+        ridge("item"),
+    )
 
 
 def _ridge(train, weights, reg, nu, unobserved, by):
@@ -54,8 +73,9 @@ def _ridge(train, weights, reg, nu, unobserved, by):
     return jnp.where(counts > 0, reg * counts**nu, reg)
 
 
-def solve_row(fixed: Array, gram: Array, cols: Array, weights: Array, confidence: Array,
-              reg: float) -> Array:  # fmt: skip
+def solve_row(
+    fixed: Array, gram: Array, cols: Array, weights: Array, confidence: Array, reg: float
+) -> Array:
     """Solves one user (or item) exactly, the other side held fixed.
 
     Minimises ``sum_l w_l [c_l (1 - x.y_l)^2 - (x.y_l)^2] + x.G x + reg |x|^2``. Under a plain
@@ -79,13 +99,16 @@ def solve_row(fixed: Array, gram: Array, cols: Array, weights: Array, confidence
       [0.4285714328289032]
     """
     met = fixed[cols]
-    lhs = gram + jnp.einsum("l,ld,le->de", weights * (confidence - 1), met, met, precision="highest")
+    lhs = gram + jnp.einsum(
+        "l,ld,le->de", weights * (confidence - 1), met, met, precision="highest"
+    )
     rhs = jnp.einsum("l,ld->d", weights * confidence, met, precision="highest")
     return rows.solve_spd(lhs + reg * jnp.eye(len(gram), dtype=gram.dtype), rhs)
 
 
-def solve_rows(fixed: Array, train: Interactions, weights: Array, *, by: str, reg: float,
-               alpha: float) -> Array:  # fmt: skip
+def solve_rows(
+    fixed: Array, train: Interactions, weights: Array, *, by: str, reg: float, alpha: float
+) -> Array:
     """Solves every row of one side exactly: an exact half-sweep, and the fold-in of new users.
 
     Args:
@@ -98,8 +121,15 @@ def solve_rows(fixed: Array, train: Interactions, weights: Array, *, by: str, re
 
 
 @functools.partial(jax.jit, static_argnames=("by", "cg_steps"))
-def half_sweep(fixed: Array, train: Interactions, terms: Terms, *, by: str, cg_steps: int = 0,
-               start: Array | None = None) -> Array:  # fmt: skip
+def half_sweep(
+    fixed: Array,
+    train: Interactions,
+    terms: Terms,
+    *,
+    by: str,
+    cg_steps: int = 0,
+    start: Array | None = None,
+) -> Array:
     """Minimises the objective over one side: exactly, or by ``cg_steps`` CG steps from ``start``."""
     ridge = terms.ridge_users if by == "user" else terms.ridge_items
     gram = terms.unobserved * _gram(fixed)
@@ -109,22 +139,37 @@ def half_sweep(fixed: Array, train: Interactions, terms: Terms, *, by: str, cg_s
     return rows.cholesky(*system, by=by)
 
 
-def sweep(factors: Factors, train: Interactions, weights: Array, *, reg: float,
-          alpha: float) -> Factors:  # fmt: skip
+def sweep(
+    factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
+) -> Factors:
     """One exact pass of implicit ALS: users first, then items."""
     return _sweep(factors, train, implicit(train, weights, reg=reg, alpha=alpha), 0)
 
 
-def run(factors: Factors, train: Interactions, weights: Array, *, n_sweeps: int, reg: float,
-        alpha: float) -> tuple[Factors, dict[str, Array]]:  # fmt: skip
+def run(
+    factors: Factors,
+    train: Interactions,
+    weights: Array,
+    *,
+    n_sweeps: int,
+    reg: float,
+    alpha: float,
+) -> tuple[Factors, dict[str, Array]]:
     """Runs ``n_sweeps`` exact passes of implicit ALS; ``descend`` stops on a residual instead."""
     terms = implicit(train, weights, reg=reg, alpha=alpha)
     return descend(factors, train, terms, max_sweeps=n_sweeps)
 
 
-@functools.partial(jax.jit, static_argnames=("max_sweeps", "cg_steps"))
-def descend(factors: Factors, train: Interactions, terms: Terms, *, max_sweeps: int,
-            tol: float = 0.0, cg_steps: int = 0) -> tuple[Factors, dict[str, Array]]:  # fmt: skip
+@functools.partial(jax.jit, static_argnames="cg_steps")
+def descend(
+    factors: Factors,
+    train: Interactions,
+    terms: Terms,
+    *,
+    max_sweeps: int,
+    tol: float = 0.0,
+    cg_steps: int = 0,
+) -> tuple[Factors, dict[str, Array]]:
     """Sweeps until the optimality residual is at most ``tol``, or for ``max_sweeps`` passes.
 
     With exact rows the items' part of the residual is 0 after every pass, and only the items of
@@ -156,14 +201,16 @@ def _sweep(factors, train, terms, cg_steps):
     return Factors(users, items)
 
 
-def objective(factors: Factors, train: Interactions, weights: Array, *, reg: float,
-              alpha: float) -> Array:  # fmt: skip
+def objective(
+    factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
+) -> Array:
     """Evaluates the implicit objective over all pairs without visiting the unobserved ones."""
     return cost(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
 
 
-def residual(factors: Factors, train: Interactions, weights: Array, *, reg: float,
-             alpha: float) -> Array:  # fmt: skip
+def residual(
+    factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
+) -> Array:
     """Measures how far the factors are from stationary on the weighted data; see ``optimality``."""
     return optimality(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
 
@@ -175,7 +222,9 @@ def cost(factors: Factors, train: Interactions, terms: Terms) -> Array:
     scores = sddmm(train, users, items)
     observed = jnp.sum((terms.curvature * scores - 2 * terms.target) * scores) + terms.constant
     everywhere = terms.unobserved * jnp.sum(_gram(users) * _gram(items))
-    norms = (terms.ridge_users[:, None] * users**2).sum() + (terms.ridge_items[:, None] * items**2).sum()
+    norms = (terms.ridge_users[:, None] * users**2).sum() + (
+        terms.ridge_items[:, None] * items**2
+    ).sum()
     return observed + everywhere + norms
 
 
@@ -205,8 +254,9 @@ def _gram(rows):
 
 
 @jax.jit
-def downdate_row(inverse: Array, x: Array, met: Array, curvature: Array,
-                 target: Array) -> tuple[Array, Array]:  # fmt: skip
+def downdate_row(
+    inverse: Array, x: Array, met: Array, curvature: Array, target: Array
+) -> tuple[Array, Array]:
     """Removes ``R`` interactions from one solved row, the other side held fixed.
 
     ``A' = A - sum_r a_r y_r y_r'``, ``b' = b - sum_r q_r y_r``: a Woodbury step of ``[R, R]``
@@ -232,38 +282,7 @@ def downdate_row(inverse: Array, x: Array, met: Array, curvature: Array,
     """
     reach = jnp.matmul(inverse, met.T, precision="highest")  # W [D, R]
     core = jnp.eye(len(met), dtype=x.dtype) - curvature[:, None] * jnp.matmul(met, reach)
-    change = jnp.linalg.solve(core, jnp.column_stack([curvature[:, None] * reach.T,
-                                                      curvature * (met @ x) - target]))  # fmt: skip
+    change = jnp.linalg.solve(
+        core, jnp.column_stack([curvature[:, None] * reach.T, curvature * (met @ x) - target])
+    )
     return inverse + reach @ change[:, :-1], x + reach @ change[:, -1]
-
-
-def model(terms, *, dim: int, init_scale: float, max_sweeps: int, tol: float, cg_steps: int) -> Model:
-    """Wraps ``terms(train, weights, *, statistics)`` as a model trained by ``descend``."""
-    limits = {"max_sweeps": max_sweeps, "tol": tol}
-
-    def refine(key, train, terms, start=None, **changed):
-        if start is None:
-            draws = zip(jax.random.split(key), (train.n_users, train.n_items))
-            dtype = train.values.dtype
-            start = Factors(*(init_scale * jax.random.uniform(k, (n, dim), dtype) for k, n in draws))
-        return descend(start, train, terms, **(limits | changed), cg_steps=cg_steps)
-
-    def fit(key, train, weights, start=None):
-        return refine(key, train, terms(train, weights), start)
-
-    def loss(params, train, weights, edges):
-        del edges  # nothing travels along edges here
-        return cost(params, train, terms(train, weights))
-
-    def factors(params, train, edges):
-        del train, edges
-        return params
-
-    return Model(lambda train: train, fit, factors, loss, terms, refine)
-
-
-def check_positive(name: str, **settings: float) -> None:
-    """Raises a ``ValueError`` naming the first setting that is not positive."""
-    for setting, value in settings.items():
-        if not value > 0:
-            raise ValueError(f"{name}: {setting} must be positive; got {value}")

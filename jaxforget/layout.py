@@ -45,7 +45,9 @@ def build(users, items, values, *, n_users: int | None = None, n_items: int | No
         )
     if not np.isfinite(values).all():
         bad = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise ValueError(f"values must be finite; got {values[bad]} at position {bad}: drop that row")
+        raise ValueError(
+            f"values must be finite; got {values[bad]} at position {bad}: drop that row"
+        )
 
     rank = np.lexsort((items, users))  # stable: repeated pairs keep their order
     users, items, values = users[rank], items[rank], values[rank]
@@ -70,13 +72,17 @@ def _ids(name, ids, bound):
     low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, -1)
     bound = high + 1 if bound is None else bound
     if low < 0 or high >= bound:
-        raise ValueError(f"{name} must lie in [0, {bound}); got {low} to {high}: encode the ids first")
+        raise ValueError(
+            f"{name} must lie in [0, {bound}); got {low} to {high}: encode the ids first"
+        )
     return ids.astype(np.int32), bound
 
 
 def _side(order, rows, others, n_rows):
     lengths = np.bincount(rows, minlength=n_rows)
-    widths = np.array([_width(length) for length in range(int(lengths.max(initial=0)) + 1)])[lengths]
+    widths = np.array([_width(length) for length in range(int(lengths.max(initial=0)) + 1)])[
+        lengths
+    ]
     used = sorted(set(widths[lengths > 0].tolist()))
     return Side(
         order=jnp.asarray(order),

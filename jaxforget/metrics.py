@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -40,6 +39,19 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
     pairs = n_pos * (n - n_pos)
     wins = jnp.sum(jnp.where(positive, rank, 0)) - n_pos * (n_pos + 1) / 2
     return jnp.where(pairs > 0, wins / jnp.where(pairs > 0, pairs, 1), jnp.nan)
+
+
+def label_auc(factors: Factors, part: Interactions, where: Array | None = None) -> Array:
+    """AUC of the labels of some interactions, all users together; ``where`` picks rows."""
+    where = jnp.ones(len(part.users), bool) if where is None else where
+    return auc(sddmm(part, *factors), part.values, where)
+
+
+def touched(train: Interactions, forget: ForgetSet) -> tuple[Array, Array]:
+    """Says which users ``[U]`` and items ``[I]`` occur in the request, whatever the labels."""
+    gone = forget.before > forget.after
+    users, items = jnp.zeros(train.n_users, bool), jnp.zeros(train.n_items, bool)
+    return users.at[train.users].max(gone), items.at[train.items].max(gone)
 
 
 def rmse(scores: Array, values: Array, where: Array) -> Array:
@@ -110,7 +122,9 @@ def prediction_distance(a: Factors, b: Factors) -> Array:
     """
     if a.users.shape != b.users.shape:  # other dimensions: padding with zeros changes no score
         width = max(a.users.shape[1], b.users.shape[1])
-        a, b = (Factors(*(jnp.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in f)) for f in (a, b))
+        a, b = (
+            Factors(*(jnp.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in f)) for f in (a, b)
+        )
     left, _, right = jnp.linalg.svd(_cross(a.users, b.users) + _cross(a.items, b.items))
     a = Factors(*(jnp.matmul(x, left @ right, precision="highest") for x in a))
     users, items = a.users - b.users, a.items - b.items  # A - B = users a.items' + b.users items'
@@ -153,7 +167,8 @@ def evaluate(
     Rankings hide what is still remembered of training (and, for the test part, the validation
     part), and average over users with a relevant held-out item. Names say on which cells:
     ``ndcg@10`` and ``rmse`` on test, ``ndcg_valid@10`` on validation. ``auc`` compares the labels
-    of test rows, ``auc_unseen`` test items with items a user never met. ``score_forgotten`` is
+    of test rows, ``auc_or`` those of rows whose user or item occurs in the request and ``auc_and``
+    those of rows where both do (read as AUC_0 and AUC_1 of arXiv 2307.02147); ``auc_unseen`` sets test items with items a user never met. ``score_forgotten`` is
     the mean score of forgotten pairs; ``membership`` is ``P(score of a forgotten pair > score of a
     test pair)``: 0.5 for a model that never saw a random request, up to its sampling error.
     With ``reference``: ``distance*`` relative to it, and ``overlap@k`` of the top-k lists.
@@ -165,8 +180,14 @@ def evaluate(
     found = {}
     for name, part in (("", split.test), ("_valid", split.valid)):
         if len(part.users):
-            hidden = [remembered] + ([] if name else [(split.valid, jnp.ones_like(split.valid.values))])
+            hidden = [remembered] + (
+                [] if name else [(split.valid, jnp.ones_like(split.valid.values))]
+            )
             found |= _on_part(factors, part, hidden, name, ks)
+            users, items = touched(split.train, forget)
+            users, items = users[part.users], items[part.items]
+            found[f"auc_or{name}"] = label_auc(factors, part, users | items)
+            found[f"auc_and{name}"] = label_auc(factors, part, users & items)
     forgotten = forget.before - forget.after
     scores = sddmm(split.train, *factors)
     total = jnp.sum(forgotten)
@@ -193,15 +214,19 @@ def _on_part(factors, part, hidden, name, ks):
         values |= {f"auc_unseen{name}": auc_unseen(ranked)}
         return {key: value.astype(scores.dtype) for key, value in values.items()}
 
-    rows = {f"auc{name}": auc(scores, part.values, all_rows),
-            f"rmse{name}": rmse(scores, part.values, all_rows)}  # fmt: skip
+    rows = {
+        f"auc{name}": auc(scores, part.values, all_rows),
+        f"rmse{name}": rmse(scores, part.values, all_rows),
+    }
     return rows | ranking.over_users(measure, factors, part, hidden)
 
 
 def _against(factors, reference, split, forget, ks):
-    cells = {"forgotten": (split.train, forget.before - forget.after),
-             "retained": (split.train, forget.after),
-             "test": (split.test, jnp.ones_like(split.test.values))}  # fmt: skip
+    cells = {
+        "forgotten": (split.train, forget.before - forget.after),
+        "retained": (split.train, forget.after),
+        "test": (split.test, jnp.ones_like(split.test.values)),
+    }
     found = {"distance": prediction_distance(factors, reference)}
     found |= {f"distance_{k}": distance_on(factors, reference, *c) for k, c in cells.items()}
     shared = ranking.overlap(factors, reference, [(split.train, forget.after)], ks=ks)

@@ -9,6 +9,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import jax
+
 
 def names(package: str, group: str) -> list[str]:
     """The plug-ins of a folder of this package and of installed packages."""
@@ -40,8 +42,10 @@ def find(name: str, *, package: str, group: str, function: str, noun: str) -> Ca
     points = [point for point in entry_points(group=group) if point.name == name]
     if name.isidentifier() and importlib.util.find_spec(f"{package}.{name}") and name[0] != "_":
         if points:
-            raise ValueError(f"{noun} {name!r} is a file of {package} and an entry point of "
-                             f"{points[0].value}: name the latter as package.module:{function}")  # fmt: skip
+            raise ValueError(
+                f"{noun} {name!r} is a file of {package} and an entry point of "
+                f"{points[0].value}: name the latter as package.module:{function}"
+            )
         return getattr(importlib.import_module(f"{package}.{name}"), function)
     if points:
         return points[0].load()
@@ -71,3 +75,13 @@ def check_settings(function: Callable, settings: dict[str, Any], what: str, *, g
         required = parameter.name in known and parameter.default is parameter.empty
         if required and parameter.name not in settings:
             raise ValueError(f"{what} needs the setting {parameter.name!r}: it has no default")
+
+
+def check_positive(name: str, **settings: float) -> None:
+    """Raises a ``ValueError`` naming the first setting that is not positive.
+
+    A traced setting is let through: its value is known to the caller alone.
+    """
+    for setting, value in settings.items():
+        if not isinstance(value, jax.core.Tracer) and not value > 0:
+            raise ValueError(f"{name}: {setting} must be positive; got {value}")

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxforget.plugins import check_settings, suggest
 from jaxforget.data._formats import require
+from jaxforget.plugins import check_settings, suggest
 
 
 def apply(frame: Any, steps: Sequence[Mapping[str, Any]]) -> Any:

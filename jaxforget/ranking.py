@@ -54,8 +54,9 @@ def over_users(
     return {name: jnp.where(count > 0, value / count, jnp.nan) for name, value in sums.items()}
 
 
-def overlap(a: Factors, b: Factors, hidden: Sequence[tuple[Interactions, Array]], *,
-            ks: Sequence[int]) -> dict[int, Array]:  # fmt: skip
+def overlap(
+    a: Factors, b: Factors, hidden: Sequence[tuple[Interactions, Array]], *, ks: Sequence[int]
+) -> dict[int, Array]:
     """Mean share of items that two models' top-k lists have in common, over all users."""
     top = min(max(ks), len(a.items))
 
@@ -63,7 +64,9 @@ def overlap(a: Factors, b: Factors, hidden: Sequence[tuple[Interactions, Array]]
         masks = _hide(hidden, users, len(a.items))
         lists = [lax.top_k(jnp.where(masks, -jnp.inf, _scores(f, users)), top)[1] for f in (a, b)]
         same = lists[0][:, :, None] == lists[1][:, None, :]
-        return {k: jnp.sum(same[:, :k, :k], axis=(1, 2)).sum().astype(a.users.dtype) / k for k in ks}
+        return {
+            k: jnp.sum(same[:, :k, :k], axis=(1, 2)).sum().astype(a.users.dtype) / k for k in ks
+        }
 
     users = jnp.arange(len(a.users), dtype=jnp.int32)
     found = _sum_over_chunks(chunk, users, per_chunk=max(1, CELLS // len(a.items)))
@@ -99,7 +102,9 @@ def _hide(hidden, users, n_items):
         if interactions.by_user.widths:
             slots, items, real = _rows(interactions, users, max(interactions.by_user.widths))
             items = jnp.where(real & (weights[slots] > 0), items, n_items)
-            mask = mask.at[jnp.arange(len(users), dtype=items.dtype)[:, None], items].set(True, mode="drop")
+            mask = mask.at[jnp.arange(len(users), dtype=items.dtype)[:, None], items].set(
+                True, mode="drop"
+            )
     return mask
 
 

@@ -3,14 +3,12 @@
 import functools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 from jaxforget.sparse import sddmm, spmm, take
 from jaxforget.types import Interactions, Side
-
 
 
 class Budget(NamedTuple):
@@ -24,8 +22,9 @@ CPU = Budget(slots=2048, rows=64)  # a megabyte or two at D = 64: stays in the c
 ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
 
 
-def cholesky(lhs: Array, rhs: Array, ridge: Array, gram: Array, train: Interactions,
-             fixed: Array, *, by: str) -> Array:  # fmt: skip
+def cholesky(
+    lhs: Array, rhs: Array, ridge: Array, gram: Array, train: Interactions, fixed: Array, *, by: str
+) -> Array:
     """Solves ``(gram + sum_n lhs_n y_n y_n' + ridge I) x = sum_n rhs_n y_n`` for every row.
 
     Args:
@@ -52,7 +51,9 @@ def cholesky(lhs: Array, rhs: Array, ridge: Array, gram: Array, train: Interacti
 def _solve_all(lhs, targets, ridge, gram, side: Side, fixed, *, budget, solve):
     """Loops over chunks of rows of one width; all chunks share one program but for one product."""
     out = jnp.zeros_like(targets)
-    fits = [(rows, width) for rows, width in zip(side.buckets, side.widths) if width <= budget.slots]
+    fits = [
+        (rows, width) for rows, width in zip(side.buckets, side.widths) if width <= budget.slots
+    ]
     matrix = functools.partial(_weighted_gram, lhs, side, fixed)
     if fits:
         chunks, shapes = _schedule(fits, len(targets), budget)
@@ -67,8 +68,10 @@ def _solve_all(lhs, targets, ridge, gram, side: Side, fixed, *, budget, solve):
     for rows in side.buckets[len(fits) :]:  # rows longer than a chunk, one by one in pieces
 
         def long(row):
-            return solve_spd(_add_ridge(_long_gram(lhs, side, fixed, row, budget.slots) + gram, ridge[row]),
-                             targets[row])  # fmt: skip
+            return solve_spd(
+                _add_ridge(_long_gram(lhs, side, fixed, row, budget.slots) + gram, ridge[row]),
+                targets[row],
+            )
 
         out = out.at[rows].set(lax.map(long, rows))
     return out
@@ -158,9 +161,9 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
 def _solve_one(matrix, rhs):
     factor = lax.linalg.cholesky(matrix, symmetrize_input=False)
     half = lax.linalg.triangular_solve(factor, rhs[..., None], left_side=True, lower=True)
-    return lax.linalg.triangular_solve(
-        factor, half, left_side=True, lower=True, transpose_a=True
-    )[..., 0]  # fmt: skip
+    return lax.linalg.triangular_solve(factor, half, left_side=True, lower=True, transpose_a=True)[
+        ..., 0
+    ]
 
 
 @solve_spd.def_vmap
@@ -176,8 +179,18 @@ def _solve_many(size, batched, matrices, rhs):
     return lax.platform_dependent(matrices, rhs, cpu=loop, default=_solve_one), True
 
 
-def conjugate_gradients(lhs: Array, rhs: Array, ridge: Array, gram: Array, train: Interactions,
-                        fixed: Array, start: Array, *, by: str, n_steps: int) -> Array:  # fmt: skip
+def conjugate_gradients(
+    lhs: Array,
+    rhs: Array,
+    ridge: Array,
+    gram: Array,
+    train: Interactions,
+    fixed: Array,
+    start: Array,
+    *,
+    by: str,
+    n_steps: int,
+) -> Array:
     """Takes ``n_steps`` CG steps on every row's system of ``cholesky`` at once, from ``start``.
 
     The result depends on ``start``, hence on whatever ``start`` was trained on: for a deletion

@@ -90,8 +90,14 @@ def _shape(train):
 
 
 def _indices(train):
-    return (train.users, train.items, train.by_user.indptr, train.by_item.order,
-            train.by_item.indptr, train.by_item.indices)  # fmt: skip
+    return (
+        train.users,
+        train.items,
+        train.by_user.indptr,
+        train.by_item.order,
+        train.by_item.indptr,
+        train.by_item.indices,
+    )
 
 
 # --- bodies: one fast on a CPU, one for everything else -----------------------------------------
@@ -166,7 +172,9 @@ def _bilinear_jvp(primitive, primals, tangents, **params):
         terms.append(primitive.bind(da, b, *indices, **params))
     if type(db) is not ad.Zero:
         terms.append(primitive.bind(a, db, *indices, **params))
-    return out, functools.reduce(jnp.add, terms)  # JAX calls this rule only if one tangent is not zero
+    return out, functools.reduce(
+        jnp.add, terms
+    )  # JAX calls this rule only if one tangent is not zero
 
 
 def _batch(primitive, fast, general, args, dims, **params):
@@ -198,7 +206,9 @@ def _primitive(name, fast, general, out_aval, transpose):
     primitive.def_abstract_eval(out_aval)
     mlir.register_lowering(primitive, mlir.lower_fun(general, multiple_results=False))
     mlir.register_lowering(primitive, mlir.lower_fun(fast, multiple_results=False), platform="cpu")
-    primitive.def_impl(lambda *args, **params: jax.jit(lambda *a: primitive.bind(*a, **params))(*args))
+    primitive.def_impl(
+        lambda *args, **params: jax.jit(lambda *a: primitive.bind(*a, **params))(*args)
+    )
     ad.primitive_jvps[primitive] = functools.partial(_bilinear_jvp, primitive)
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = functools.partial(_batch, primitive, fast, general)
@@ -214,4 +224,6 @@ def _sddmm_aval(left, right, users, *indices, shape):
 
 
 _spmm_p = _primitive("jaxforget_spmm", _spmm_csr, _spmm_segment, _spmm_aval, _spmm_transpose)
-_sddmm_p = _primitive("jaxforget_sddmm", _sddmm_chunked, _sddmm_gather, _sddmm_aval, _sddmm_transpose)
+_sddmm_p = _primitive(
+    "jaxforget_sddmm", _sddmm_chunked, _sddmm_gather, _sddmm_aval, _sddmm_transpose
+)

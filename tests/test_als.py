@@ -17,7 +17,9 @@ REG, ALPHA, D = 0.7, 4.0, 3
 
 def factors(train, dim=D, seed=0):
     rng = np.random.default_rng(seed)
-    return Factors(*(jnp.asarray(rng.normal(size=(n, dim))) for n in (train.n_users, train.n_items)))
+    return Factors(
+        *(jnp.asarray(rng.normal(size=(n, dim))) for n in (train.n_users, train.n_items))
+    )
 
 
 def some(train, seed=5):
@@ -43,8 +45,9 @@ def planted(seed=0, shape=(30, 24)):
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=(shape[0], 4)) @ rng.normal(size=(4, shape[1])) + rng.normal(size=shape)
     users, items = np.nonzero(truth > np.quantile(truth, 0.85))
-    return layout.build(users, items, rng.uniform(5, 9, len(users)) / ALPHA,
-                        n_users=shape[0], n_items=shape[1])  # fmt: skip
+    return layout.build(
+        users, items, rng.uniform(5, 9, len(users)) / ALPHA, n_users=shape[0], n_items=shape[1]
+    )
 
 
 # --- rows and sweeps -----------------------------------------------------------------------------
@@ -55,9 +58,13 @@ def test_one_row_equals_the_dense_solve(toy):
     c, p = oracles.implicit_dense(toy, np.ones(60), ALPHA)
     slots = np.flatnonzero(np.asarray(toy.users) == 5)
     got = als.solve_row(
-        jnp.asarray(fixed), jnp.asarray(fixed.T @ fixed), toy.items[slots], jnp.ones(len(slots)),
-        ALPHA * toy.values[slots], REG,
-    )  # fmt: skip
+        jnp.asarray(fixed),
+        jnp.asarray(fixed.T @ fixed),
+        toy.items[slots],
+        jnp.ones(len(slots)),
+        ALPHA * toy.values[slots],
+        REG,
+    )
     close(got, oracles.implicit_row(fixed, c[5], p[5], REG))
 
 
@@ -160,10 +167,12 @@ def test_weight_zero_equals_never_loaded(toy, build, nu):
     kept = oracles.without(toy, weights, layout.build)
     ones = jnp.ones(len(kept.users))
     for cg_steps in (0, 2):
-        masked, _ = als.descend(start, toy, build(toy, weights, **options),
-                                max_sweeps=5, cg_steps=cg_steps)  # fmt: skip
-        loaded, _ = als.descend(start, kept, build(kept, ones, **options),
-                                max_sweeps=5, cg_steps=cg_steps)  # fmt: skip
+        masked, _ = als.descend(
+            start, toy, build(toy, weights, **options), max_sweeps=5, cg_steps=cg_steps
+        )
+        loaded, _ = als.descend(
+            start, kept, build(kept, ones, **options), max_sweeps=5, cg_steps=cg_steps
+        )
         close(masked.users, loaded.users)
         close(masked.items, loaded.items)
 
@@ -176,7 +185,9 @@ def test_the_gradient_by_autodiff_is_twice_the_gap_of_the_normal_equations(toy):
     for u in range(12):
         lhs = items.T @ np.diag(c[u]) @ items + REG * np.eye(D)
         close(gradient.users[u], 2 * (lhs @ users[u] - items.T @ (c[u] * p[u])))
-    size = sum(np.sum((m @ (c * p if k else (c * p).T).T) ** 2) for k, m in ((1, items.T), (0, users.T)))
+    size = sum(
+        np.sum((m @ (c * p if k else (c * p).T).T) ** 2) for k, m in ((1, items.T), (0, users.T))
+    )
     norm = np.sqrt(sum(np.sum(np.asarray(g) ** 2) for g in gradient)) / 2
     close(als.residual(f, toy, weights, reg=REG, alpha=ALPHA), norm / np.sqrt(size))
 
@@ -229,7 +240,9 @@ def test_two_requests_in_turn_equal_both_at_once_where_the_rank_is_large_enough(
     full = converge(train, jnp.ones(len(train.users)), factors(train, 24), reg=14.0)
     in_turn = converge(train, both, converge(train, first, full, reg=14.0), reg=14.0)
     at_once = converge(train, both, full, reg=14.0)
-    assert np.linalg.norm(scores(in_turn) - scores(at_once)) < 1e-8 * np.linalg.norm(scores(at_once))
+    assert np.linalg.norm(scores(in_turn) - scores(at_once)) < 1e-8 * np.linalg.norm(
+        scores(at_once)
+    )
 
 
 def test_an_emptied_user_is_zero_and_the_others_are_those_of_a_model_without_the_row(toy):
@@ -239,8 +252,12 @@ def test_an_emptied_user_is_zero_and_the_others_are_those_of_a_model_without_the
     users = np.asarray(toy.users)
     rest = users[users != 5]
     renumbered = rest - (rest > 5)
-    smaller = layout.build(renumbered, *(np.asarray(x)[users != 5] for x in (toy.items, toy.values)),
-                           n_users=11, n_items=10)  # fmt: skip
+    smaller = layout.build(
+        renumbered,
+        *(np.asarray(x)[users != 5] for x in (toy.items, toy.values)),
+        n_users=11,
+        n_items=10,
+    )
     start = factors(toy)
     start = start._replace(users=jnp.delete(start.users, 5, axis=0))
     g, _ = als.run(start, smaller, jnp.ones(len(rest)), n_sweeps=7, reg=REG, alpha=ALPHA)
@@ -305,7 +322,9 @@ def test_one_half_sweep_equals_the_exact_solver_of_implicit_in_float32():
     train32 = layout.build(train.users, train.items, values, n_users=60, n_items=50)
     matrix = scipy.sparse.csr_matrix(oracles.dense(train, ALPHA * train.values).astype(np.float32))
     users, items = (np.array(x) for x in f)
-    solver._least_squares(items.T @ items, matrix.indptr, matrix.indices, matrix.data, users, items, REG, 1)
+    solver._least_squares(
+        items.T @ items, matrix.indptr, matrix.indices, matrix.data, users, items, REG, 1
+    )
     ones = jnp.ones(len(values), jnp.float32)
     got = als.solve_rows(f.items, train32, ones, by="user", reg=REG, alpha=ALPHA)
     assert got.dtype == jnp.float32
@@ -350,7 +369,10 @@ def test_independent_half_sweeps_in_one_program_do_not_deadlock():
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program)],
-        timeout=120, capture_output=True, text=True, env=os.environ,
-    )  # fmt: skip
+        timeout=120,
+        capture_output=True,
+        text=True,
+        env=os.environ,
+    )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 5

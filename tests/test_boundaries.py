@@ -42,7 +42,9 @@ def within(name, modules):
 def test_the_library_never_imports_experiments_nor_reads_configs_or_results(path):
     tree = ast.parse(path.read_text())
     assert not [name for name in imports(tree) if within(name, ("experiments",))]
-    strings = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    strings = [
+        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    ]
     assert not [s for s in strings if s.startswith(("configs/", "results/"))]
 
 
@@ -51,8 +53,11 @@ def test_no_plug_in_imports_another_of_its_kind(folder):
     for path in (ROOT / "jaxforget" / folder).glob("[!_]*.py"):
         others = {p.stem for p in path.parent.glob("[!_]*.py")} - {path.stem}
         package = f"jaxforget.{folder}"
-        found = [n for n in imports(ast.parse(path.read_text()))
-                 if within(n, [f"{package}.{other}" for other in others])]  # fmt: skip
+        found = [
+            n
+            for n in imports(ast.parse(path.read_text()))
+            if within(n, [f"{package}.{other}" for other in others])
+        ]
         assert not found, f"{place(path)} imports {found}"
 
 
@@ -77,8 +82,15 @@ def test_only_data_and_interop_touch_files_and_nothing_knows_the_time(path):
 @pytest.mark.parametrize("path", LIBRARY, ids=place)
 def test_the_library_never_asks_for_a_device_nor_changes_the_configuration(path):
     names = set(attributes(ast.parse(path.read_text())))
-    assert not names & {"jax.devices", "jax.device_put", "jax.local_devices", "jax.config.update",
-                        "jax.device_count", "jax.default_backend", "os.environ"}  # fmt: skip
+    assert not names & {
+        "jax.devices",
+        "jax.device_put",
+        "jax.local_devices",
+        "jax.config.update",
+        "jax.device_count",
+        "jax.default_backend",
+        "os.environ",
+    }
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=place)
@@ -98,7 +110,9 @@ def test_files_and_functions_stay_short(path):
         if isinstance(node, ast.FunctionDef):
             documented = ast.get_docstring(node, clean=False) or ""
             length = node.end_lineno - node.lineno - documented.count("\n")
-            assert length <= 60, f"{path.name}: {node.name} has {length} lines without its docstring"
+            assert length <= 60, (
+                f"{path.name}: {node.name} has {length} lines without its docstring"
+            )
 
 
 def modules_after(statement):
@@ -110,7 +124,9 @@ def modules_after(statement):
 
 def test_importing_the_library_loads_jax_and_optax_only():
     ours = modules_after("import jaxforget")
-    base = modules_after("import jax, optax, jax.extend, jax.scipy.linalg, importlib.metadata, zipfile")
+    base = modules_after(
+        "import jax, optax, jax.extend, jax.scipy.linalg, importlib.metadata, zipfile"
+    )
     assert ours - base <= {"jaxforget", "difflib"}
     assert "pandas" not in ours and "matplotlib" not in ours
 

@@ -1,5 +1,7 @@
 """What every model and every model x method promises; plug-ins are found by listing the folders."""
 
+import dataclasses
+import importlib
 import inspect
 
 import jax
@@ -15,7 +17,7 @@ METHODS = plugins.names("jaxforget.methods", "jaxforget.methods")
 
 
 def toy_settings(kind, name):
-    module = __import__(f"jaxforget.{kind}.{name}", fromlist=["x"])
+    module = importlib.import_module(f"jaxforget.{kind}.{name}")
     return getattr(module, "TOY", {})
 
 
@@ -32,8 +34,6 @@ def built(model_name, method_name=None):
 @pytest.fixture
 def labelled(toy):
     """The toy set with 0/1 labels in float32: what every model can be trained on."""
-    import dataclasses
-
     return dataclasses.replace(toy, values=(toy.values > 1).astype(jnp.float32))
 
 
@@ -50,7 +50,9 @@ def scores(f):
     return np.asarray(f.users) @ np.asarray(f.items).T
 
 
-@pytest.mark.parametrize("kind, name", [("models", n) for n in MODELS] + [("methods", n) for n in METHODS])
+@pytest.mark.parametrize(
+    "kind, name", [("models", n) for n in MODELS] + [("methods", n) for n in METHODS]
+)
 def test_a_plug_in_takes_settings_by_keyword_only_and_documents_itself(kind, name):
     build = {"models": models, "methods": methods}[kind].load(name)
     parameters = list(inspect.signature(build).parameters.values())

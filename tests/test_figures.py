@@ -124,6 +124,21 @@ def test_the_page_is_one_offline_file_that_opens_with_two_sentences(folder):
     assert "width=device-width" in page
 
 
+def test_the_page_names_the_nearest_method_by_its_distance_on_all_cells(folder):
+    opening = re.search(r"<p>(.*?)</p>", (folder / "report.html").read_text(), re.DOTALL)[1]
+    cells = pd.read_csv(folder / "cells.csv").set_index("cell")
+    rows = pd.read_csv(folder / "metrics.csv").query("stage == 'after' and metric == 'distance'")
+    far = rows[rows["split"] == "all"].set_index("cell")["value"]
+    here = cells[(cells["method"] == "ladder") & (cells["method.tol"] == 1e-3)]
+    mean = far[here[here["ratio"] == 0.01].index].mean()
+    again = cells[(cells["method"] == "retrain") & (cells["ratio"] == 0.01)]
+    assert (
+        "nearest to retraining is ladder tol=0.001 (movietweetings, ials, 1% forgotten)" in opening
+    )
+    assert f"distance of {mean:.3g}, where two retrainings" in opening
+    assert f"{far[again.index].mean():.3g} apart" in opening
+
+
 def test_the_page_lists_cells_without_numbers_and_escapes_their_reasons(tmp_path):
     def skip(cell, row):
         if cell.axes["method"] == "ladder":

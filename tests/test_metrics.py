@@ -26,11 +26,18 @@ RANKED = Ranked(
         (metrics.hit, 2, [1, 0, 0]),
         (metrics.mrr, 3, [1 / 1, 1 / 3, 0]),
         (metrics.mrr, 2, [1 / 1, 0, 0]),
-        (metrics.ndcg, 4, [(1 / log2(2) + 1 / log2(5)) / (1 / log2(2) + 1 / log2(3)),
-                           (1 / log2(4)) / (1 / log2(2)), 0]),
+        (
+            metrics.ndcg,
+            4,
+            [
+                (1 / log2(2) + 1 / log2(5)) / (1 / log2(2) + 1 / log2(3)),
+                (1 / log2(4)) / (1 / log2(2)),
+                0,
+            ],
+        ),
         (metrics.ndcg, 1, [1, 0, 0]),
     ],
-)  # fmt: skip
+)
 def test_a_ranking_measure_equals_hand_arithmetic(measure, k, want):
     np.testing.assert_allclose(measure(RANKED, k=k), want, rtol=1e-12)
 
@@ -54,7 +61,9 @@ def test_auc_of_a_single_class_is_undefined_and_does_not_crash():
 
 
 def test_rmse_equals_hand_arithmetic():
-    got = metrics.rmse(jnp.array([1.0, 5.0, 0.0]), jnp.array([3.0, 4.0, 9.0]), jnp.array([True, True, False]))
+    got = metrics.rmse(
+        jnp.array([1.0, 5.0, 0.0]), jnp.array([3.0, 4.0, 9.0]), jnp.array([True, True, False])
+    )
     np.testing.assert_allclose(got, np.sqrt((4 + 1) / 2))
 
 
@@ -64,9 +73,21 @@ def problem(seed=0, n_users=9, n_items=14, dim=3):
     users, items = np.divmod(cells, n_items)
     values = rng.integers(0, 2, 70).astype(float)
     parts = [slice(0, 40), slice(40, 52), slice(52, 70)]
-    split = Split(*(layout.build(users[p], items[p], np.maximum(values[p], p.start == 0),
-                                 n_users=n_users, n_items=n_items) for p in parts))  # fmt: skip
-    f = Factors(jnp.asarray(rng.normal(size=(n_users, dim))), jnp.asarray(rng.normal(size=(n_items, dim))))
+    split = Split(
+        *(
+            layout.build(
+                users[p],
+                items[p],
+                np.maximum(values[p], p.start == 0),
+                n_users=n_users,
+                n_items=n_items,
+            )
+            for p in parts
+        )
+    )
+    f = Factors(
+        jnp.asarray(rng.normal(size=(n_users, dim))), jnp.asarray(rng.normal(size=(n_items, dim)))
+    )
     weights = jnp.ones(40)
     return f, split, ForgetSet(weights, weights.at[:6].set(0.0))
 
@@ -74,14 +95,22 @@ def problem(seed=0, n_users=9, n_items=14, dim=3):
 def by_hand(f, split, forget, part, k):
     """Recall and NDCG by sorting each user's catalogue, in Python."""
     scores = np.asarray(f.users) @ np.asarray(f.items).T
-    hidden = {(u, i) for u, i, w in zip(split.train.users.tolist(), split.train.items.tolist(),
-                                        forget.after.tolist()) if w > 0}  # fmt: skip
+    hidden = {
+        (u, i)
+        for u, i, w in zip(
+            split.train.users.tolist(), split.train.items.tolist(), forget.after.tolist()
+        )
+        if w > 0
+    }
     if part is split.test:
         hidden |= set(zip(split.valid.users.tolist(), split.valid.items.tolist()))
     recalls, gains = [], []
     for u in range(len(scores)):
-        wanted = {i for v, i, y in zip(part.users.tolist(), part.items.tolist(), part.values.tolist())
-                  if v == u and y > 0 and (u, i) not in hidden}  # fmt: skip
+        wanted = {
+            i
+            for v, i, y in zip(part.users.tolist(), part.items.tolist(), part.values.tolist())
+            if v == u and y > 0 and (u, i) not in hidden
+        }
         if wanted:
             shown = [i for i in np.argsort(-scores[u], kind="stable") if (u, i) not in hidden]
             hits = [i in wanted for i in shown[:k]]
@@ -124,7 +153,9 @@ def test_distances_on_cells_and_overlap_equal_loops():
     gone = np.asarray(forget.after) == 0
     for name, rows in (("forgotten", gone), ("retained", ~gone)):
         a, b = (m[users[rows], items[rows]] for m in (ours, theirs))
-        np.testing.assert_allclose(found[f"distance_{name}"], np.linalg.norm(a - b) / np.linalg.norm(b))
+        np.testing.assert_allclose(
+            found[f"distance_{name}"], np.linalg.norm(a - b) / np.linalg.norm(b)
+        )
     for m in (ours, theirs):
         m[users[~gone], items[~gone]] = -np.inf
     tops = [np.argsort(-m, axis=1)[:, :3] for m in (ours, theirs)]

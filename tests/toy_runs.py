@@ -74,6 +74,7 @@ def made_up(cell: grid.Cell) -> dict:
         rows.append([stage, "retained", "loss", None, 1000.0 * (1 + 0.1 * gap)])
         if distance is not None:
             rows.append([stage, "all", "distance", None, distance])
+            rows.append([stage, "test", "distance", None, 7.0 + distance])
     return {
         "id": cell.id, "spec": cell.spec, "status": "ok", "reason": None, "traceback": None,
         "data_hash": "00" * 32, "metrics": rows,

@@ -16,20 +16,19 @@ DISTANCE = ("relative distance to the reference", "distance", "all", None)
 
 
 def _quantities(found: Tables) -> list[tuple]:
-    """(axis label, metric, split, k): NDCG, recall and AUC where there, then the distance."""
-    there = set(found.metrics["metric"])
-    wanted = [
-        (
-            f"test {name}@{tables.first_k(found, metric)}",
-            metric,
-            "test",
-            tables.first_k(found, metric),
-        )
-        for name, metric in (("NDCG", "ndcg"), ("recall", "recall"))
-        if metric in there
-    ]
-    wanted += [("test AUC", "auc", "test", None)] if "auc" in there else []
-    return [*wanted[:3], DISTANCE]
+    """(axis label, metric, split, k): NDCG, recall and AUC where defined, then the distance."""
+    defined = found.metrics.dropna(subset=["value"])
+    there = set(defined.loc[defined["split"] == "test", "metric"])
+    wanted = []
+    for name, metric in (("NDCG", "ndcg"), ("recall", "recall")):
+        if metric in there:
+            k = tables.first_k(found, metric)
+            wanted.append((f"test {name}@{k}", metric, "test", k))
+    if "auc" in there:  # needs test rows of both labels
+        wanted.append(("test AUC", "auc", "test", None))
+    elif "auc_unseen" in there:
+        wanted.append(("test AUC against unseen items", "auc_unseen", "test", None))
+    return [*wanted, DISTANCE]
 
 
 def _deepest(cells: pd.DataFrame) -> pd.DataFrame:

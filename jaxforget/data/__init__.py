@@ -8,7 +8,6 @@ installed packages; ``"package.module:read"`` names a function directly. Such a 
 
 import importlib
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 

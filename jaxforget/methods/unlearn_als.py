@@ -6,6 +6,9 @@ import jax.numpy as jnp
 
 from jaxforget.types import Method, Model
 
+TRACED = ("max_sweeps", "tol")  # may be arguments of a compiled program
+
+
 def build(
     model: Model,
     *,
@@ -33,7 +36,9 @@ def build(
     Source: Xu et al., arXiv 2302.06676; defects of the release in the README.
     """
     if model.refine is None:
-        raise ValueError("unlearn_als needs a model trained by ALS (ials, explicit_als); use another method")
+        raise ValueError(
+            "unlearn_als needs a model trained by ALS (ials, explicit_als); use another method"
+        )
     asked = {"max_sweeps": max_sweeps, "tol": tol}
     limits = {name: value for name, value in asked.items() if value is not None}
 

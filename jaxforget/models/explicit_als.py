@@ -1,7 +1,11 @@
 """Explicit alternating least squares: only the observed values are fitted."""
 
 from jaxforget import als
+from jaxforget.models import _als
+from jaxforget.plugins import check_positive
 from jaxforget.types import Model
+
+TRACED = ("reg", "max_sweeps", "tol", "init_scale")  # may be arguments of a compiled program
 
 
 def build(
@@ -30,13 +34,13 @@ def build(
 
     Source: Zhou et al., AAIM 2008 (ALS-WR, ``nu = 1``).
     """
-    als.check_positive("explicit_als", dim=dim, reg=reg, init_scale=init_scale)
+    check_positive("explicit_als", dim=dim, reg=reg, init_scale=init_scale)
 
     def terms(train, weights, *, statistics=None):
         del statistics  # no weight is computed from the data
         return als.explicit(train, weights, reg=reg, nu=nu)
 
-    return als.model(
+    return _als.build(
         terms, dim=dim, init_scale=init_scale, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps
     )
 

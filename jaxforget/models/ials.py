@@ -3,9 +3,20 @@
 import dataclasses
 from typing import Literal
 
-
 from jaxforget import als, confidence
+from jaxforget.models import _als
+from jaxforget.plugins import check_positive
 from jaxforget.types import Model
+
+TRACED = (
+    "reg",
+    "alpha",
+    "bm25_b",
+    "bm25_k1",
+    "max_sweeps",
+    "tol",
+    "init_scale",
+)  # may be arguments of a compiled program
 
 
 def build(
@@ -43,7 +54,7 @@ def build(
 
     Source: Hu, Koren, Volinsky, ICDM 2008; settings of Unlearn-ALS, arXiv 2302.06676.
     """
-    als.check_positive("ials", dim=dim, reg=reg, alpha=alpha, init_scale=init_scale)
+    check_positive("ials", dim=dim, reg=reg, alpha=alpha, init_scale=init_scale)
 
     def terms(train, weights, *, statistics=None):
         if weighting == "bm25":
@@ -52,7 +63,7 @@ def build(
             train = dataclasses.replace(train, values=values)
         return als.implicit(train, weights, reg=reg, alpha=alpha, nu=nu, unobserved=unobserved)
 
-    return als.model(
+    return _als.build(
         terms, dim=dim, init_scale=init_scale, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps
     )
 

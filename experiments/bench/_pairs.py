@@ -1,0 +1,77 @@
+"""What the benchmarks share: a workload of stated size, and timing of two rivals in turns."""
+
+import importlib.metadata
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxforget import layout
+from jaxforget.types import Factors, Interactions
+
+
+def workload(
+    n: int, dim: int, *, n_users: int = 6040, n_items: int = 3706
+) -> tuple[Interactions, Factors]:
+    """About ``n`` interactions with long-tailed users and items: the size of MovieLens-1M, 4+ stars."""
+    rng = np.random.default_rng(0)
+    weights = [(np.arange(size) + 30.0) ** -0.9 for size in (n_users, n_items)]
+    pairs = np.zeros(0, np.int64)
+    while len(pairs) < n:
+        drawn = [rng.choice(len(w), n, p=w / w.sum()) for w in weights]
+        pairs = np.unique(np.append(pairs, drawn[0] * n_items + drawn[1]))
+    users, items = np.divmod(rng.permutation(pairs)[:n], n_items)
+    train = layout.build(users, items, rng.integers(1, 6, n) / 2, n_users=n_users, n_items=n_items)
+    draw = lambda size: jnp.asarray(0.1 * rng.normal(size=(size, dim)), jnp.float32)  # noqa: E731
+    return train, Factors(draw(n_users), draw(n_items))
+
+
+def _seconds(f: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(f())
+    return time.perf_counter() - start
+
+
+def compare(
+    ours: Callable[[], Any], theirs: Callable[[], Any], *, runs: int = 9
+) -> dict[str, float]:
+    """Runs the two in turns, so that a machine whose speed drifts slows both.
+
+    Returns:
+      median milliseconds of each, and the median, lowest and highest ratio theirs / ours.
+    """
+    for f in (ours, theirs):  # compile, fault in pages, fill caches
+        _seconds(f)
+    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(runs)]
+    ratios = [b / a for a, b in pairs]
+    return {
+        "ours_ms": 1e3 * statistics.median(a for a, _ in pairs),
+        "theirs_ms": 1e3 * statistics.median(b for _, b in pairs),
+        "ratio": statistics.median(ratios),
+        "low": min(ratios),
+        "high": max(ratios),
+    }
+
+
+def heading(title: str, sizes: str, *libraries: str) -> str:
+    """Device, versions and sizes: what a quoted ratio must name."""
+    device = jax.devices()[0]
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", *libraries)
+    )
+    where = f"{device.platform} ({device.device_kind}), {platform.machine()}, Python {platform.python_version()}"
+    return f"{title}\n  {sizes}\n  {where}; {versions}\n"
+
+
+def line(name: str, rival: str, found: dict[str, float], target: str = "") -> str:
+    """One row: how many times faster than the rival, median and range over the pairs."""
+    row = (
+        f"  {name:<26} {found['ours_ms']:>9.2f} ms   {rival:<24} {found['theirs_ms']:>9.2f} ms   "
+        f"{found['ratio']:>6.2f}x  [{found['low']:.2f}, {found['high']:.2f}]"
+    )
+    return f"{row}   {target}".rstrip()

@@ -1,0 +1,97 @@
+"""One full ALS pass against the library ``implicit`` at equal threads, and its memory."""
+
+import argparse
+import os
+
+import jax
+import numpy as np
+
+from experiments.bench import _pairs
+from jaxforget import als, rows
+from jaxforget.types import Factors
+
+REG, ALPHA = 0.1, 2.0
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m experiments bench als", description=__doc__)
+    parser.add_argument("--interactions", type=int, default=535_000)
+    parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--runs", type=int, default=9)
+    asked = parser.parse_args(argv)
+    train, factors = _pairs.workload(asked.interactions, asked.dim)
+    terms = als.implicit(train, jax.numpy.ones_like(train.values), reg=REG, alpha=ALPHA)
+
+    @jax.jit
+    def exact(factors, train, terms):
+        users = als.half_sweep(factors.items, train, terms, by="user")
+        return Factors(users, als.half_sweep(users, train, terms, by="item"))
+
+    @jax.jit
+    def steps(factors, train, terms):
+        users = als.half_sweep(
+            factors.items, train, terms, by="user", cg_steps=3, start=factors.users
+        )
+        items = als.half_sweep(users, train, terms, by="item", cg_steps=3, start=factors.items)
+        return Factors(users, items)
+
+    threads = os.cpu_count() or 1
+    shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32, {threads} threads each"
+    print(
+        _pairs.heading(
+            "ALS pass, users then items", f"{asked.interactions:,} interactions, {shape}"
+        )
+    )
+    print(_memory(exact.lower(factors, train, terms).compile().memory_analysis(), train, factors))
+    try:
+        cholesky, cg = _rivals(train, factors, threads)
+    except ImportError:
+        print("  implicit is not installed (pip install implicit): nothing to compare with")
+        return 0
+    for name, ours, theirs, target in (
+        ("exact, Cholesky rows", exact, cholesky, "target 1.25x (time 0.8), aim 1.67x (0.6)"),
+        ("CG, 3 steps", steps, cg, "target 1.11x (time 0.9), aim 1.43x (0.7)"),
+    ):
+        found = _pairs.compare(lambda: ours(factors, train, terms), theirs, runs=asked.runs)  # noqa: B023
+        print(_pairs.line(name, "implicit", found, target))
+    return 0
+
+
+def _memory(analysis, train, factors):
+    size = lambda tree: sum(x.nbytes for x in jax.tree.leaves(tree))  # noqa: E731
+    dim = factors.users.shape[1]
+    chunk = 4 * (2 * rows.CPU.slots * dim + rows.CPU.rows * dim * dim)
+    peak = (
+        analysis.temp_size_in_bytes
+        + analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+    )
+    base = size(train) + size(factors) + chunk
+    return (
+        f"  memory of one exact pass: {peak / 1e6:.1f} MB = {peak / base:.2f} x "
+        f"(data {size(train) / 1e6:.1f} + factors {size(factors) / 1e6:.1f} + chunk {chunk / 1e6:.1f} MB); "
+        "target 1.5 x"
+    )
+
+
+def _rivals(train, factors, threads):
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit parallelises over rows itself
+    import scipy.sparse
+    from implicit.cpu import _als
+
+    coordinates = (np.asarray(train.users), np.asarray(train.items))
+    confidence = (ALPHA * np.asarray(train.values), coordinates)
+    by_user = scipy.sparse.csr_matrix(confidence, shape=(train.n_users, train.n_items))
+    by_item = by_user.T.tocsr()
+    users, items = (np.array(x) for x in factors)
+    sides = ((by_user, users, items), (by_item, items, users))
+
+    def cholesky():
+        for m, x, y in sides:
+            _als._least_squares(y.T @ y, m.indptr, m.indices, m.data, x, y, REG, threads)
+
+    def cg():
+        for m, x, y in sides:
+            _als._least_squares_cg(m.indptr, m.indices, m.data, x, y, REG, threads, 3)
+
+    return cholesky, cg
