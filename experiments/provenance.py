@@ -48,7 +48,7 @@ def lasting() -> dict[str, Any]:
         "dirty": None if changed is None else bool(changed),
         **{package: version(package) for package in PACKAGES},
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "backend": devices[0].platform,
         "device_kind": devices[0].device_kind,
         "device_count": len(devices),

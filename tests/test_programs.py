@@ -1,0 +1,41 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import clock
+from experiments.programs import plug, program
+from jaxforget import methods, models
+from jaxforget.types import ForgetSet
+
+SETTINGS = {"dim": 3, "reg": 2.0, "alpha": 4.0, "max_sweeps": 3}
+
+
+def test_a_sweep_over_numbers_compiles_once_and_gives_what_the_plug_in_itself_gives(toy):
+    ials, unlearn_als = models.load("ials"), methods.load("unlearn_als")
+    ones = jnp.ones_like(toy.values)
+    forget = ForgetSet(ones, ones.at[:5].set(0.0))
+    key, before = jax.random.key(0), len(clock._programs.made)
+    for reg, max_sweeps in ((2.0, 1), (2.0, 4), (5.0, 2)):
+        settings = SETTINGS | {"reg": reg}
+        model = plug(ials, settings)
+        fit = program("fit", model)
+        state = clock.timed(fit, key, toy, ones)[0][0]
+        unlearn = program("unlearn", model, plug(unlearn_als, {"max_sweeps": max_sweeps}))
+        (got, info), _ = clock.timed(unlearn, key, state, toy, forget)
+
+        model = ials(**settings)
+        want, _ = unlearn_als(model, max_sweeps=max_sweeps).unlearn(
+            key, model.fit(key, toy, ones)[0], toy, forget
+        )
+        np.testing.assert_allclose(got.users, want.users, rtol=1e-9)
+        assert info["sweeps"] == max_sweeps
+    assert len(clock._programs.made) == before + 2  # one fit, one unlearn
+
+
+def test_a_setting_that_is_not_a_number_is_a_constant_of_its_own_program(toy):
+    ials = models.load("ials")
+    shells = {
+        program("fit", plug(ials, SETTINGS | {"weighting": w})).shell for w in ("constant", "bm25")
+    }
+    assert len(shells) == 2
+    assert plug(ials, SETTINGS).numbers == {"reg": 2.0, "alpha": 4.0, "max_sweeps": 3}
