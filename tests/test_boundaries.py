@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "jaxforget").rglob("*.py"))
 EXPERIMENTS = sorted((ROOT / "experiments").rglob("*.py"))
-TOUCHES_FILES = ("os", "pathlib", "json", "io", "gzip", "zipfile", "shutil", "tempfile", "csv")
+TOUCHES_FILES = ("os", "pathlib", "io", "gzip", "zipfile", "shutil", "tempfile", "csv")
 NEVER = ("time", "datetime", "logging", "random", "urllib", "requests", "numpy.random")
 
 

@@ -1,0 +1,121 @@
+"""Curvature products against plain gathers, and one unlearning against training again."""
+
+import argparse
+import functools
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.bench import _pairs
+from jaxforget import descent, forget, layout, losses, methods, models
+
+USERS, ITEMS = 15_758, 37_992  # Book-Crossing by the published recipe, as the default size
+
+
+PRODUCTS = 8  # in a row, as a solver takes them: what depends on the parameters alone is shared
+
+
+def plain(params, train, weights):
+    """The Hessian-vector product as anyone would write it first."""
+
+    def loss(p):
+        scores = jnp.sum(p.users[train.users] * p.items[train.items], axis=1)
+        return jnp.sum(weights * (jax.nn.softplus(scores) - train.values * scores))
+
+    return lambda vector: jax.jvp(jax.grad(loss), (params,), (vector,))[1]
+
+
+def ours(params, train, weights, *, full):
+    loss = losses.build("bce", reg=0.0, n_layers=0)
+    return loss.product(params, train, weights, weights, full=full)
+
+
+def chain(prepare):
+    """``PRODUCTS`` products, each of the last one's result."""
+
+    @jax.jit
+    def run(params, vector, train, weights):
+        product = prepare(params, train, weights)
+
+        def step(_, x):
+            return jax.tree.map(lambda new, first: 1e-3 * new + first, product(x), vector)
+
+        return jax.lax.fori_loop(0, PRODUCTS, step, vector)
+
+    return run
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments bench influence", description=__doc__
+    )
+    parser.add_argument("--interactions", type=int, default=351_347)
+    parser.add_argument("--dim", type=int, default=48)
+    parser.add_argument("--ratio", type=float, default=0.02, help="share forgotten, labels flipped")
+    parser.add_argument("--runs", type=int, default=5)
+    asked = parser.parse_args(argv)
+    train, valid, factors = _labelled(asked.interactions, asked.dim)
+    train, request = forget.flipped(jax.random.key(1), descent.watch(train, valid), asked.ratio)
+    shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32"
+    print(_pairs.heading("Influence on MF", f"{asked.interactions:,} interactions, {shape}"))
+
+    vector = jax.tree.map(lambda x: x[::-1], factors)
+    arguments = (factors, vector, train, request.after)
+    rival = chain(plain)
+    for name, full, target in (
+        (f"Hessian, {PRODUCTS} products", True, "target 5x"),
+        (f"Gauss-Newton, {PRODUCTS}", False, ""),
+    ):
+        mine = chain(functools.partial(ours, full=full))
+        found = _pairs.compare(
+            lambda f=mine: f(*arguments), lambda: rival(*arguments), runs=asked.runs
+        )
+        print(_pairs.line(name, "gathers, autodiff scatter", found, target))
+
+    settings = {"dim": asked.dim, "lr": 1e-3, "init_scale": 1e-3, "n_epochs": 5000, "patience": 10}
+    model = models.load("mf")(**settings)
+    state, _ = jax.block_until_ready(jax.jit(model.fit)(jax.random.key(0), train, request.before))
+    retrain, retrain_compile, told = _timed(model.fit, jax.random.key(2), train, request.after)
+    print(
+        f"\n  training again: {retrain:.2f} s, {int(told[1]['epochs'])} epochs (compile {retrain_compile:.2f} s)"
+    )
+    for name, how in (
+        ("ifru", {}),
+        ("ifru, rows asked", {"hops": 0}),
+        ("ifru, tol 0.1", {"tol": 0.1}),
+    ):
+        method = methods.load("ifru")(model, **how)
+        seconds, compile_, told = _timed(method.unlearn, jax.random.key(3), state, train, request)
+        steps = int(told[1]["iterations"])
+        print(f"  {name:<26} {seconds:>6.3f} s {steps:>4} products   {retrain / seconds:>6.1f}x   target 50x   "
+              f"(compile {compile_:.2f} s, damping {float(told[1]['damping']):.3g})")  # fmt: skip
+    return 0
+
+
+def _labelled(n, dim):
+    """Interactions labelled by planted factors with noise; a fifth more for validation."""
+    train, factors = _pairs.workload(n + n // 5, dim, n_users=USERS, n_items=ITEMS)
+    rng = np.random.default_rng(0)
+    users, items = (np.asarray(x) for x in (train.users, train.items))
+    left, right = (rng.normal(size=(size, 6)) for size in (USERS, ITEMS))
+    logits = np.sum(left[users] * right[items], axis=1) / 2 + left[users, 0] - 0.8
+    labels = (rng.random(len(users)) < 1 / (1 + np.exp(-logits))).astype(np.float32)
+    held = rng.permutation(len(users)) >= n
+    parts = (
+        layout.build(users[k], items[k], labels[k], n_users=USERS, n_items=ITEMS)
+        for k in (~held, held)
+    )
+    return *parts, factors
+
+
+def _timed(function, *arguments):
+    """Seconds of the second of two runs, seconds of compiling, and the result."""
+    start = time.perf_counter()
+    compiled = jax.jit(function).lower(*arguments).compile()
+    ready = time.perf_counter()
+    jax.block_until_ready(compiled(*arguments))
+    again = time.perf_counter()
+    result = jax.block_until_ready(compiled(*arguments))
+    return time.perf_counter() - again, ready - start, result

@@ -1,0 +1,194 @@
+"""Solving influence systems: how much damping, which preconditioner, and the released solver."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from jaxforget import descent, graph, influence
+from jaxforget.sparse import spmm
+from jaxforget.types import Factors, Interactions, Solution
+
+RAISE = 4.0  # factor by which damping grows while curvature is not positive
+MAX_RAISES = 40
+
+
+def degree_scale(train: Interactions, weights: Array, *, power: float) -> Factors:
+    """Scales damping per row: ``max(1, remembered interactions)^power``, ``[U, 1]`` and ``[I, 1]``.
+
+    Adam divides a row's pull by the root of its mean square, which grows with how often the row is
+    met: stopped early, it holds a row back like a ridge that grows with ``power = 0.5``.
+    """
+    return Factors(*(jnp.maximum(d, 1)[:, None] ** power for d in graph.degrees(train, weights)))
+
+
+def implied_ridge(slope: Array, params: Any, scale: Any) -> Array:
+    """Finds the ridge that early stopping amounts to: ``max(0, -<p, grad L>) / <p, scale p>``.
+
+    Among all ``L + ridge/2 <p, scale p>`` this is the one whose slope along the parameters
+    vanishes where training stopped. It sees the training loss alone; 0 where that had converged.
+
+    Args:
+      slope: ``<p, grad L(p)>``.
+
+    Example:
+      >>> p = jnp.array([1.0])  # (p - 3)^2, stopped at 1 on the way to the minimum
+      >>> float(implied_ridge(jnp.vdot(p, 2 * (p - 3.0)), p, p))
+      4.0
+    """
+    size = influence.dot(params, jax.tree.map(jnp.multiply, scale, params))
+    return jnp.maximum(0, -slope) / jnp.where(size > 0, size, 1)
+
+
+def solve(matvec: Callable, rhs: Any, *, damping: Array, scale: Any, n_steps: int, tol: float,
+          precondition: Callable | None = None) -> tuple[Solution, Array]:  # fmt: skip
+    """Runs ``cg`` with ``damping * scale``, and again with four times the damping while it fails.
+
+    Failing is to meet curvature that is not positive. A damping of 0 goes on from a thousandth of
+    the curvature along the right-hand side.
+
+    Args:
+      scale: pytree that broadcasts against ``rhs``.
+      precondition: ``damping -> (r -> M r)``.
+
+    Returns:
+      the solution, and the damping that gave it.
+    """
+
+    def attempt(damping):
+        ridge = jax.tree.map(lambda s: damping * s, scale)
+        inner = None if precondition is None else precondition(damping)
+        return influence.cg(
+            matvec, rhs, n_steps=n_steps, damping=ridge, tol=tol, precondition=inner
+        )
+
+    def failed(carry):
+        found, _, n = carry
+        return ~(found.min_curvature > 0) & (n < MAX_RAISES)
+
+    def again(carry):
+        _, damping, n = carry
+        damping = RAISE * jnp.maximum(damping, floor)
+        return attempt(damping), damping, n + 1
+
+    size = influence.dot(rhs, rhs)
+    floor = 1e-3 * jnp.abs(influence.dot(rhs, matvec(rhs))) / jnp.where(size > 0, size, 1)
+    damping = jnp.asarray(damping, size.dtype)
+    found, damping, _ = lax.while_loop(
+        failed, again, (attempt(damping), damping, jnp.zeros((), jnp.int32))
+    )
+    return found, damping
+
+
+def preconditioner(kind: str, loss: Any, params: Factors, train: Interactions, weights: Array,
+                   edges: Array) -> Callable | None:  # fmt: skip
+    """Builds ``ridge -> (r -> M r)``, ridge ``[U, 1]`` and ``[I, 1]``, from the Gauss-Newton curvature of each row.
+
+    ``"diagonal"`` costs two sparse products; ``"rows"`` inverts the ``[D, D]`` weighted Gram of
+    every row, ``(U + I) D^2`` numbers: fewer steps, worth it where many requests follow or memory
+    is wide. ``"none"``: no preconditioner. Propagation enters through the squares of its weights.
+    """
+    if kind == "none":
+        return None
+    margins = loss.margins(params, train, edges)
+    bend = influence.bends(loss, margins, train, weights)
+    served = graph.propagate(params, train, edges, n_layers=loss.n_layers)
+    per_row = functools.partial(_spread_squares, loss.n_layers, train, edges)
+    if kind == "diagonal":
+        diagonal = per_row(_weighted(train, bend, jax.tree.map(jnp.square, served)))
+
+        def scaled(ridge):
+            whole = jax.tree.map(lambda d, r: d + r + 2 * loss.reg, diagonal, ridge)
+            inverse = jax.tree.map(lambda x: 1 / jnp.where(x > 0, x, 1), whole)
+            return lambda r: jax.tree.map(jnp.multiply, inverse, r)
+
+        return scaled
+    blocks = _grams(train, bend, served, per_row)
+
+    def inverted(ridge):
+        inverses = Factors(*(_invert(b, r + 2 * loss.reg) for b, r in zip(blocks, ridge)))
+        product = functools.partial(jnp.einsum, "rde,re->rd", precision="highest")
+        return lambda r: jax.tree.map(product, inverses, r)
+
+    return inverted
+
+
+def _weighted(train, values, rows):
+    users = spmm(train, values, rows.items, by="user")
+    return Factors(users, spmm(train, values, rows.users, by="item"))
+
+
+def _spread_squares(n_layers, train, edges, rows):
+    """The diagonal of ``P' B P`` for a diagonal ``B``, products of different layers left out."""
+    if n_layers == 0:
+        return rows
+    squares = graph.Links(train, graph.normalise(train, edges) ** 2)
+    spread = graph.spread(rows, squares, n_layers=n_layers)
+    return jax.tree.map(lambda x: x / (n_layers + 1), spread)
+
+
+def _grams(train, bend, served, per_row):
+    """``[U, D, D]`` and ``[I, D, D]``, one column at a time."""
+
+    def column(k):
+        return per_row(_weighted(train, bend, jax.tree.map(lambda x: x * x[:, k, None], served)))
+
+    columns = lax.map(column, jnp.arange(served.users.shape[1]))
+    return Factors(*(jnp.moveaxis(x, 0, 1) for x in columns))
+
+
+def _invert(blocks, ridge):
+    """Inverses of ``block + ridge I`` by Cholesky; singly on a CPU, where batches can deadlock."""
+    eye = jnp.eye(blocks.shape[-1], dtype=blocks.dtype)
+
+    def one(block, ridge):
+        ridge = jnp.where(ridge > 0, ridge, jnp.finfo(eye.dtype).eps * (1 + jnp.trace(block)))
+        factor = lax.linalg.cholesky(block + ridge * eye, symmetrize_input=False)
+        half = lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
+        return jnp.matmul(half.T, half, precision="highest")
+
+    def singly(blocks, ridge):
+        return lax.map(lambda pair: one(*pair), (blocks, ridge))
+
+    ridge = jnp.broadcast_to(ridge, (len(blocks), 1))[:, 0]
+    return lax.platform_dependent(blocks, ridge, cpu=singly, default=jax.vmap(one))
+
+
+def adam_quadratic(matvec: Callable, rhs: Any, *, lr: Array, n_steps: int, patience: int | None,
+                   score: Callable) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+    """Minimises ``x'A x / 2 - rhs'x`` by Adam from 0, stopped by a score: the released solver.
+
+    No damping and no residual test. With ``patience`` it returns the iterate of the best
+    ``score(x)``, the first at the earliest (doing nothing is never an option), once more than
+    ``patience`` iterations in turn brought nothing better; without, the last iterate.
+
+    Returns:
+      the iterate, and ``iterations``, ``score``.
+    """
+    adam = descent.adam(lr)
+
+    def unfinished(carry):
+        n, stale = carry[-2:]
+        return n < n_steps if patience is None else (n < n_steps) & (stale <= patience)
+
+    def step(carry):
+        x, state, best, record, n, stale = carry
+        slope = jax.tree.map(jnp.subtract, matvec(x), rhs)
+        change, state = adam.update(slope, state)
+        x = optax.apply_updates(x, change)
+        value = record if patience is None else score(x)
+        better = (value > record) | (n == 0) | (patience is None)
+        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), x, best)
+        stale = jnp.where(better, 0, stale + 1)
+        return x, state, best, jnp.where(better, value, record), n + 1, stale
+
+    zero, origin = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, rhs)
+    none = jnp.zeros((), jax.tree.leaves(rhs)[0].dtype)
+    _, _, best, record, n, _ = lax.while_loop(
+        unfinished, step, (origin, adam.init(origin), origin, none, zero, zero)
+    )
+    return best, {"iterations": n, "score": record}

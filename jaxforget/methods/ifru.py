@@ -1,0 +1,231 @@
+"""Influence-function unlearning: one damped Newton step, direct plus spillover influence."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget import damping as damp
+from jaxforget import graph, importance, influence, linearised
+from jaxforget.linearised import System
+from jaxforget.types import Interactions, Method, Model
+
+EXACT = {
+    "hops": None, "keep": 1.0, "keep_asked": True, "spillover": True, "hessian": "gauss_newton",
+    "hessian_data": "retained", "hessian_graph": True, "solver": "cg", "served_graph": "new",
+}  # fmt: skip
+AS_RELEASED = {
+    "hops": 1, "keep": 1.0, "keep_asked": False, "spillover": "truncated", "hessian": "full",
+    "hessian_data": "old", "hessian_graph": False, "solver": "adam", "served_graph": "old",
+}  # fmt: skip
+LOST = 0.01  # released: a node counts as changed if it lost more than this share of its degree
+
+
+class Served(NamedTuple):
+    """A state that remembers its graph, for ``served_graph="old"`` alone."""
+
+    params: Any
+    edges: Array  # [N]
+
+
+def build(
+    model: Model,
+    *,
+    mode: Literal["exact", "as_released"] = "exact",
+    damping: float | Literal["auto"] = "auto",
+    damping_power: float = 0.5,
+    n_steps: int = 100,
+    tol: float = 1e-2,
+    precondition: Literal["diagonal", "rows", "none"] = "diagonal",
+    newton_steps: int = 1,
+    hops: int | None = None,
+    keep: float | None = None,
+    keep_asked: bool | None = None,
+    sizes: tuple[int, int] | None = None,
+    spillover: bool | Literal["truncated"] | None = None,
+    hessian: Literal["gauss_newton", "full"] | None = None,
+    hessian_data: Literal["retained", "old"] | None = None,
+    hessian_graph: bool | None = None,
+    served_graph: Literal["new", "old"] | None = None,
+    solver: Literal["cg", "adam"] | None = None,
+    solver_lr: float | None = None,
+    solver_steps: int = 5000,
+    patience: int | None = None,
+) -> Method:
+    """Builds IFRU: ``params + (H + damping)^-1 (grad L(before, G) - grad L(after, G'))``.
+
+    The pull is the *difference* of two gradients: where training stopped early the retained
+    gradient alone is far from 0 and would go on training. The defaults are exact in form (the
+    curvature of the retained loss through the new graph, which also serves) and look at no
+    validation data. ``mode`` sets the switches left at None; any of them can be turned alone.
+
+    Args:
+      damping: per-row ridge ``damping * degree^damping_power`` of the sum loss; ``"auto"``: the
+        one that the old training's early stop amounts to, raised while curvature is not positive.
+      n_steps, tol, precondition: of the conjugate gradients.
+      newton_steps: linearisations; each further one aims at the same difference anew.
+      hops, keep, keep_asked, sizes: update the rows reached in so many hops (None: all rows), of
+        them the most important share, the request's own always or not; ``sizes`` fixes the number
+        of users and items instead, and then the vectors of the solver have that size.
+      spillover: whether others' interactions pull through the changed graph; ``"truncated"``:
+        only those at nodes that lost over 1 % of their degree, as released.
+      hessian, hessian_data, hessian_graph: which curvature, of which data, through the graph or not.
+      served_graph: ``"old"`` goes on serving along forgotten edges, as released.
+      solver: ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released;
+        with ``patience`` (released: 10) stopped on the validation AUC (``descent.watch``).
+
+    Raises:
+      ValueError: a setting is out of range, or the model's loss cannot serve it.
+
+    Source: Zhang et al., arXiv 2307.02147; what its code computes: ``mode="as_released"``.
+    """
+    if mode not in ("exact", "as_released"):
+        raise ValueError(f'ifru: mode must be "exact" or "as_released"; got {mode!r}')
+    given = {"hops": hops, "keep": keep, "keep_asked": keep_asked, "spillover": spillover,
+             "hessian": hessian, "hessian_data": hessian_data, "hessian_graph": hessian_graph,
+             "solver": solver, "served_graph": served_graph}  # fmt: skip
+    asked = {name: value for name, value in given.items() if value is not None}
+    how = Settings(**((AS_RELEASED if mode == "as_released" else EXACT) | asked), sizes=sizes,
+                   newton_steps=newton_steps, lr=solver_lr, steps=solver_steps, patience=patience)  # fmt: skip
+    kind = precondition if how.solver == "cg" else "none"
+    system = System(how.hessian, damping, damping_power, n_steps, tol, kind)
+    linearised.check(system, model, "ifru")
+    _check(how)
+    old_graph = how.served_graph == "old" and getattr(model.loss, "n_layers", 0) > 0
+
+    def fit(key, train, weights):
+        params, info = model.fit(key, train, weights)
+        return Served(params, weights), info
+
+    def unlearn(key, state, train, forget):
+        del key
+        params, edges = state if old_graph else (state, forget.after)
+        params, info = _update(params, train, forget, edges, model, how, system)
+        return Served(params, edges) if old_graph else params, info
+
+    def factors(state, train, weights):
+        return model.factors(
+            *((state.params, train, state.edges) if old_graph else (state, train, weights))
+        )
+
+    return Method(fit if old_graph else model.fit, unlearn, factors)
+
+
+class Settings(NamedTuple):
+    """The switches, decided."""
+
+    hops: int | None
+    keep: float
+    keep_asked: bool
+    spillover: bool | str
+    hessian: str
+    hessian_data: str
+    hessian_graph: bool
+    solver: str
+    served_graph: str
+    sizes: tuple[int, int] | None
+    newton_steps: int
+    lr: float | None
+    steps: int
+    patience: int | None
+
+
+def _check(how):
+    known = {"spillover": (True, False, "truncated"), "hessian_data": ("retained", "old"),
+             "solver": ("cg", "adam"), "served_graph": ("new", "old")}  # fmt: skip
+    for name, values in known.items():
+        if (got := getattr(how, name)) not in values:
+            raise ValueError(f"ifru: {name} must be one of {values}; got {got!r}")
+    if not 0 < how.keep <= 1:
+        raise ValueError(f"ifru: keep must lie in (0, 1]; got {how.keep}")
+    if how.hops is None and (how.keep < 1 or how.sizes is not None):
+        raise ValueError("ifru: keep and sizes choose among reached rows: give hops=0 or more too")
+    if how.newton_steps < 1 or (how.newton_steps > 1 and how.solver == "adam"):
+        raise ValueError(
+            f"ifru: newton_steps must be 1 or more, and 1 with adam; got {how.newton_steps}"
+        )
+    if how.solver == "adam" and not (how.lr or 0) > 0:
+        raise ValueError(f"ifru: the solver adam needs solver_lr > 0; got {how.lr}")
+
+
+def _update(params, everything, forget, edges, model, how, system):
+    region = None
+    if how.hops is not None:
+        region = linearised.choose(everything, forget, hops=how.hops, keep=how.keep, sizes=how.sizes,
+                                   keep_asked=how.keep_asked)  # fmt: skip
+    train, request = linearised.near(model.loss, everything, forget, region)
+    along = request.after if how.spillover else request.before
+    pull, spilled = _pull(model.loss, params, train, request, how.spillover)
+    weights = request.after if how.hessian_data == "retained" else request.before
+    through = along if how.hessian_data == "retained" else request.before
+    loss = model.loss if how.hessian_graph else model.loss._replace(n_layers=0)
+    shrunk = pull if region is None else region.up(region.down(pull))
+    info = {"pull_norm": influence.norm(shrunk), "spillover_norm": influence.norm(spilled)}
+
+    if how.solver == "adam":
+        step, found = _by_adam(
+            params, shrunk, train, weights, through, loss, region, system, how,
+            jnp.sum(forget.before), lambda p: linearised.judge(model, p, everything, edges),
+        )  # fmt: skip
+        return jax.tree.map(jnp.add, params, step), info | found
+
+    damping, scale = linearised.settle(system, model.loss, params, everything, forget)
+    any_asked = jnp.any(forget.before != forget.after)
+    new = params
+    for k in range(how.newton_steps):
+        if k:  # the pull at the new point, with the ridge that the old point had balanced
+            target = jax.grad(model.loss)(params, train, request.before, request.before)
+            reached = jax.grad(model.loss)(new, train, request.after, along)
+            ridge = jax.tree.map(
+                lambda s, old, now, d=damping: d * s * (old - now), scale, params, new
+            )
+            pull = jax.tree.map(
+                lambda a, b, c: jnp.where(any_asked, a - b + c, 0), target, reached, ridge
+            )
+        step, found = linearised.solve(system, loss, new, train, weights, through, pull, damping,
+                                       scale, region)  # fmt: skip
+        new, damping = jax.tree.map(jnp.add, new, step), found["damping"]
+    return new, info | found
+
+
+def _pull(loss, params, train, request, spillover):
+    """The gradient difference, and the part of it that is spillover."""
+    direct, spilled = influence.forget_gradient(loss, params, train, request)
+    if spillover == "truncated":
+        changed = request.after * _changed(train, request)
+        _, spilled = influence.forget_gradient(
+            lambda p, t, weights, edges: loss(p, t, changed, edges), params, train, request
+        )
+    elif not spillover:
+        spilled = jax.tree.map(jnp.zeros_like, spilled)
+    return jax.tree.map(jnp.add, direct, spilled), spilled
+
+
+def _changed(train: Interactions, request) -> Array:
+    """``[N]`` 1 at interactions of the nodes that a positive label left with a clear loss of degree.
+
+    As released: repeated pairs of one label count once.
+    """
+    positive = (train.values > 0).astype(request.after.dtype)
+    old, new = (graph.degrees(train, x * positive) for x in request)
+    hit = graph.degrees(train, (request.before - request.after) * positive)
+    flags = [(h > 0) & (1 - n / jnp.where(o > 0, o, 1) > LOST) for o, n, h in zip(old, new, hit)]
+    met = flags[0][train.users] | flags[1][train.items]
+    once = sum(importance.once(train, request.after * label) for label in (positive, 1 - positive))
+    return jnp.where(met, once, 0)
+
+
+def _by_adam(params, pull, train, weights, edges, loss, region, system, how, n, serve):
+    """The released solver: mean-loss Hessian, no penalty, Adam; ``serve(params)`` is its score."""
+    plain = loss._replace(reg=0.0) if hasattr(loss, "reg") else loss
+    product = linearised.curvature(plain, params, train, weights, edges, kind=system.hessian)
+    down, up = (region.down, region.up) if region is not None else (lambda x: x, lambda x: x)
+    step, info = damp.adam_quadratic(
+        lambda x: down(product(up(x))), down(pull), lr=how.lr / n, n_steps=how.steps,
+        patience=how.patience, score=lambda x: serve(jax.tree.map(jnp.add, params, up(x))),
+    )  # fmt: skip
+    return up(step), info
+
+
+TOY = {"damping": 1.0}

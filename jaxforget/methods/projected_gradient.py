@@ -1,0 +1,88 @@
+"""Gradient ascent projected off the span of retained-data gradients."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxforget import influence, losses
+from jaxforget.types import Method, Model
+
+
+def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Method:
+    """Builds ascent on the forgotten loss that leaves the retained loss alone to first order.
+
+    The retained interactions are dealt at random into ``n_groups``; the gradients of the groups'
+    losses at the old parameters span what must not be disturbed, and every step is made
+    orthogonal to them. Their sum is the retained gradient, so no step changes the retained loss
+    at first order. It holds ``n_groups`` copies of the parameters.
+
+    Args:
+      lr: step per unit of the *sum* of the forgotten losses.
+      n_steps, n_groups: static.
+
+    Raises:
+      ValueError: a setting that is not positive.
+
+    Source: after Hoang et al., Learn to Unlearn for Deep Neural Networks: Minimizing Unlearning
+    Interference with Gradient Projection, WACV 2024, who take the span per layer from inputs; an
+    embedding table has no inputs, so the span here is one of gradients.
+    """
+    for name, value in {"lr": lr, "n_steps": n_steps, "n_groups": n_groups}.items():
+        if not value > 0:
+            raise ValueError(f"projected_gradient: {name} must be positive; got {value}")
+
+    def unlearn(key, params, train, forget):
+        asked = jnp.any(forget.before != forget.after)
+        groups = losses.pair_bits(key, train) % jnp.uint32(n_groups)
+
+        def of_group(k):
+            weights = jnp.where(groups == k, forget.after, 0)
+            return jax.grad(model.loss)(params, train, weights, forget.after)
+
+        basis = _orthonormal(lax.map(of_group, jnp.arange(n_groups, dtype=jnp.uint32)), n_groups)
+
+        def forgotten(p):
+            learnt, left = (model.loss(p, train, weights, forget.after) for weights in forget)
+            return learnt - left
+
+        def step(_, params):
+            free = _off(basis, jax.grad(forgotten)(params))
+            return jax.tree.map(lambda p, g: jnp.where(asked, p + lr * g, p), params, free)
+
+        pull = jax.grad(forgotten)(params)
+        size = influence.norm(pull)
+        kept = influence.norm(_off(basis, pull)) / jnp.where(size > 0, size, 1)
+        new = lax.fori_loop(0, n_steps, step, params)
+        return new, {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
+
+    return Method(model.fit, unlearn, model.factors)
+
+
+def _orthonormal(vectors, n):
+    """Gram-Schmidt, twice against all earlier ones; a dependent vector becomes 0."""
+
+    def step(k, basis):
+        vector = jax.tree.map(lambda v: v[k], vectors)
+        old = influence.norm(vector)
+        vector = _off(basis, _off(basis, vector))
+        size = influence.norm(vector)
+        keep = size > 1e-4 * old
+        return jax.tree.map(
+            lambda b, v: b.at[k].set(jnp.where(keep, v / jnp.where(keep, size, 1), 0)),
+            basis,
+            vector,
+        )
+
+    return lax.fori_loop(0, n, step, jax.tree.map(jnp.zeros_like, vectors))
+
+
+def _off(basis, vector):
+    """The vector without its components along the basis ``[n, ...]``."""
+    parts = zip(jax.tree.leaves(basis), jax.tree.leaves(vector))
+    along = sum(jnp.tensordot(b, v, v.ndim, precision="highest") for b, v in parts)
+    return jax.tree.map(
+        lambda b, v: v - jnp.tensordot(along, b, 1, precision="highest"), basis, vector
+    )
+
+
+TOY = {"lr": 0.01, "n_steps": 3, "n_groups": 4}

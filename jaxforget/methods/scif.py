@@ -1,0 +1,93 @@
+"""SCIF: move to where the forgotten labels would be the user's average, on the rows concerned."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget import graph, influence, linearised
+from jaxforget.linearised import System
+from jaxforget.types import ForgetSet, Interactions, Method, Model
+
+
+def build(
+    model: Model,
+    *,
+    sign: Literal["none", "minus", "plus"] = "none",
+    nodes: Literal["both", "users"] = "both",
+    damping: float | Literal["auto"] = "auto",
+    damping_power: float = 0.5,
+    hessian: Literal["gauss_newton", "full"] = "gauss_newton",
+    propagated: bool = True,
+    n_steps: int = 100,
+    tol: float = 1e-2,
+    precondition: Literal["diagonal", "rows", "none"] = "diagonal",
+) -> Method:
+    """Builds SCIF: a step towards the loss in which each forgotten label is an average.
+
+    ``pull = sum_forgotten [grad l(y) - grad l(y_mean)]  (+ or -)  grad L(before)``, solved on the
+    users and items of the request with the curvature of everything learnt. ``y_mean`` is the mean
+    label of the user's retained rows, else the item's, else of all, else 1/2: never NaN.
+
+    Args:
+      sign: of the last term. It vanishes at a minimum; after early stopping ``"minus"`` makes
+        the pull a Newton step on the relabelled loss, ``"plus"`` is what the release of IFRU
+        computes (away from the minimum), ``"none"`` leaves it out: an empty request then changes
+        nothing.
+      nodes: ``"users"`` updates the users alone, as the abstract of SCIF puts it.
+      propagated: False ignores LightGCN's graph in gradient and curvature, as released.
+      damping, damping_power, hessian, n_steps, tol, precondition: as in ``ifru``.
+
+    Raises:
+      ValueError: a setting is out of range, or the model's loss cannot serve it.
+
+    Source: arXiv 2304.10199, in the form of the baseline of arXiv 2307.02147.
+    """
+    signs = {"none": 0.0, "minus": -1.0, "plus": 1.0}
+    if sign not in signs or nodes not in ("both", "users"):
+        raise ValueError(
+            f'scif: sign must be one of {", ".join(signs)}, nodes "both" or "users"; got {sign!r}, {nodes!r}'
+        )
+    system = System(hessian, damping, damping_power, n_steps, tol, precondition)
+    linearised.check(system, model, "scif")
+    influence.need_margins(model.loss, "scif: relabelled losses")
+    loss = model.loss if propagated else model.loss._replace(n_layers=0)
+
+    def unlearn(key, params, train, forget):
+        del key
+        region = linearised.choose(train, forget, hops=0, keep=1.0, sizes=None, keep_asked=True)
+        if nodes == "users":
+            region = region._replace(items=jnp.zeros_like(region.items))
+        labels = dataclasses.replace(train, values=mean_labels(train, forget))
+
+        def pulled(p):
+            margins = loss.margins(p, train, forget.before)
+            gone = forget.before - forget.after
+            old, new = (jnp.sum(loss.outcomes(margins, t, gone)) for t in (train, labels))
+            return old - new + signs[sign] * loss(p, train, forget.before, forget.before)
+
+        pull = region.down(jax.grad(pulled)(params))
+        damping, scale = linearised.settle(system, loss, params, train, forget)
+        step, info = linearised.solve(system, loss, params, train, forget.before, forget.before,
+                                      pull, damping, scale, region)  # fmt: skip
+        return influence.add(params, step), {"pull_norm": influence.norm(pull)} | info
+
+    return Method(model.fit, unlearn, model.factors)
+
+
+def mean_labels(train: Interactions, forget: ForgetSet) -> Array:
+    """``[N]`` mean retained label of the user, else of the item, else of all, else 1/2."""
+    counts = graph.degrees(train, forget.after)
+    sums = graph.degrees(train, forget.after * train.values)
+    total = jnp.sum(forget.after)
+    overall = jnp.where(
+        total > 0, jnp.sum(forget.after * train.values) / jnp.where(total > 0, total, 1), 0.5
+    )
+    by_user, by_item = (s / jnp.where(n > 0, n, 1) for s, n in zip(sums, counts))
+    of_item = jnp.where(counts[1] > 0, by_item, overall)[train.items]
+    return jnp.where(counts[0][train.users] > 0, by_user[train.users], of_item)
+
+
+TOY = {"damping": 1.0}

@@ -1,0 +1,51 @@
+"""LightGCN: factors averaged over the graph of positive interactions, trained by gradient."""
+
+from typing import Literal
+
+from jaxforget import descent, losses
+from jaxforget.types import Model
+
+
+def build(
+    *,
+    dim: int,
+    n_layers: int = 1,
+    loss: Literal["bce", "bpr"] = "bce",
+    reg: float = 0.0,
+    init_scale: float,
+    optimiser: Literal["minibatch", "lbfgs", "adam"] = "minibatch",
+    lr: float | None = None,
+    batch_size: int = 2048,
+    n_epochs: int,
+    patience: int | None = None,
+    tol: float = 0.0,
+) -> Model:
+    """Builds LightGCN: ``score = z_u . z_i``, ``Z = mean_{l <= n_layers} A^l E``.
+
+    The graph holds the positive interactions (``values > 0``) that are remembered; cross-entropy
+    also takes the negative ones. Early stopping as in ``mf``: none by default; with ``patience``
+    the training interactions bring validation data along (``descent.watch``).
+
+    Args:
+      dim: factor dimension.
+      n_layers: of propagation; the paper has 1, and 0 is matrix factorisation.
+      loss: ``"bce"`` takes labels in [0, 1]; ``"bpr"`` ranks positives above drawn items.
+      reg: ridge on every row; the sum over interactions carries it once. The paper has 0.
+      init_scale: standard deviation of the start.
+      optimiser: ``"minibatch"`` Adam as published; ``"lbfgs"`` or ``"adam"`` on all data until the
+        gradient of the *mean* loss has norm ``tol``, for at most ``n_epochs`` steps.
+      lr: of Adam.
+      batch_size, patience: of ``descent.minibatch``.
+
+    Raises:
+      ValueError: a setting is out of range, or ``lr`` is missing.
+
+    Source: He et al., SIGIR 2020; settings of IFRU, arXiv 2307.02147; patience 10 is its "counter > 10".
+    """
+    return descent.model(
+        losses.build(loss, reg=reg, n_layers=n_layers), dim=dim, init_scale=init_scale, lr=lr, tol=tol,
+        optimiser=optimiser, batch_size=batch_size, n_epochs=n_epochs, patience=patience,
+    )  # fmt: skip
+
+
+TOY = {"dim": 4, "init_scale": 0.1, "reg": 0.1, "lr": 0.05, "batch_size": 16, "n_epochs": 20}

@@ -1,0 +1,115 @@
+"""What ``mode="as_released"`` computes, against loops and formulas of its own."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_descent import adam
+from test_ifru import D, factors, flat, hessian_of, model, request, unlearn
+from test_importance import scores_by_matrix
+
+from jaxforget import descent, graph, importance, influence, layout, methods, metrics
+
+
+@pytest.fixture
+def labelled(toy):
+    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
+    return dataclasses.replace(toy, values=jnp.asarray(labels))
+
+
+RELEASED = {"mode": "as_released", "solver_lr": 5.0}
+
+
+@pytest.mark.parametrize("keep", [1.0, 0.6])
+@pytest.mark.parametrize("name", ["mf", "lightgcn"])
+def test_the_first_released_iterate_is_a_sign_step_on_the_chosen_rows(labelled, name, keep):
+    """Fact 9: + (lr / n) sign(g) where |g| is large, nothing where it is 0, nothing outside S."""
+    m, f, forget = model(name), factors(labelled), request(labelled)
+    method = methods.load("ifru")(m, solver_steps=1, keep=keep, **RELEASED)
+    state = f if name == "mf" else (f, forget.before)
+    new, _ = jax.jit(method.unlearn)(jax.random.key(0), state, labelled, forget)
+    new = new if name == "mf" else new.params
+    scores = scores_by_matrix(labelled, forget, 1)
+    bar = np.quantile(scores[scores > 0], 1 - keep) if keep < 1 else 0.0
+    chosen = np.repeat(scores > bar, D)
+    direct, _ = influence.forget_gradient(m.loss, f, labelled, forget)
+    spilled = released_spillover(m, f, labelled, forget) if name == "lightgcn" else 0.0
+    pull = (flat(direct) + spilled) * chosen
+    want = flat(f) + 5.0 / 60 * pull / (np.abs(pull) + 1e-8)
+    np.testing.assert_allclose(flat(new), want, atol=1e-10)
+    assert np.array_equal(flat(new)[pull == 0], flat(f)[pull == 0]) and np.sum(pull != 0) >= 6
+
+
+def released_spillover(m, f, train, forget):
+    """ifru.md 2.3 by loops: retained rows, once per (user, item, label), at nodes that lost > 1 %."""
+    users, items, y = (np.asarray(x) for x in (train.users, train.items, train.values))
+    before, after = (np.asarray(x) for x in forget)
+    flagged = set()
+    for side, ids in (("u", users), ("i", items)):
+        for node in set(ids[(before > after) & (y > 0)]):
+            old, new = (np.sum(w[(ids == node) & (y > 0)]) for w in (before, after))
+            if 1 - new / old > 0.01:
+                flagged.add((side, node))
+    weights, seen = np.zeros(len(users)), set()
+    for n, row in enumerate(zip(users, items, y)):
+        if (
+            after[n] > 0
+            and row not in seen
+            and (("u", row[0]) in flagged or ("i", row[1]) in flagged)
+        ):
+            weights[n] = 1
+            seen.add(row)
+    old, new = (jax.grad(m.loss)(f, train, jnp.asarray(weights), e) for e in forget)
+    return flat(old) - flat(new)
+
+
+def test_the_released_solver_is_adam_on_the_quadratic_of_the_mean_loss(labelled):
+    """In the coordinates p = n delta, with the Hessian of the *mean* loss (facts 8 and 2.4)."""
+    m, f, forget = model("mf"), factors(labelled), request(labelled)
+    _, new, _ = unlearn(m, f, labelled, forget, solver_steps=7, **RELEASED)
+    ones = jnp.ones(60)
+    found = importance.reach(labelled, forget, hops=1)
+    chosen = np.repeat(np.concatenate(found[:2]) > 0, D)
+    mean = hessian_of(lambda p: m.loss(p, labelled, ones, ones) / 60, f) * np.outer(chosen, chosen)
+    pull = flat(influence.forget_gradient(m.loss, f, labelled, forget)[0]) * chosen
+    p = adam(lambda p, _: mean @ p - pull, np.zeros(len(pull)), range(7), 5.0)
+    np.testing.assert_allclose(flat(new), flat(f) + p / 60, atol=1e-9)
+
+
+def test_as_released_lightgcn_serves_the_old_graph_and_each_switch_turns_alone(labelled):
+    m, f, forget = (
+        model("lightgcn"),
+        factors(labelled),
+        request(labelled, rows=np.flatnonzero(labelled.values)[:6]),
+    )
+    assert float(jnp.sum((forget.before - forget.after) * labelled.values)) == 6
+    old = methods.load("ifru")(m, solver_steps=1, **RELEASED)
+    new = methods.load("ifru")(m, solver_steps=1, served_graph="new", **RELEASED)
+    state, _ = old.unlearn(jax.random.key(0), (f, forget.before), labelled, forget)
+    params, _ = new.unlearn(jax.random.key(0), f, labelled, forget)
+    np.testing.assert_array_equal(flat(state.params), flat(params))
+    for method, s, edges in ((old, state, forget.before), (new, params, forget.after)):
+        want = graph.propagate(params, labelled, edges, n_layers=1)
+        np.testing.assert_allclose(
+            flat(method.factors(s, labelled, forget.after)), flat(want), atol=1e-13
+        )
+    assert new.fit is m.fit and old.fit is not m.fit
+
+
+def test_the_released_stop_returns_the_best_validation_iterate_and_needs_validation_data(labelled):
+    rng = np.random.default_rng(7)
+    valid = layout.build(rng.integers(0, 12, 40), rng.integers(0, 10, 40), rng.integers(0, 2, 40).astype(float),
+                         n_users=12, n_items=10)  # fmt: skip
+    m, f, forget = model("mf"), factors(labelled), request(labelled)
+    with pytest.raises(ValueError, match=r"descent\.watch"):
+        unlearn(m, f, labelled, forget, patience=10, **RELEASED)
+    watched = descent.watch(labelled, valid)
+    _, best, info = unlearn(m, f, watched, forget, patience=3, solver_steps=40, **RELEASED)
+
+    run = [unlearn(m, f, watched, forget, solver_steps=n, **RELEASED)[1] for n in (1, 3)]
+    scores = [float(metrics.label_auc(p, valid)) for p in run]
+    assert float(info["score"]) >= max(scores)
+    np.testing.assert_allclose(info["score"], metrics.label_auc(best, valid), atol=1e-12)
+    assert 4 <= int(info["iterations"]) <= 40
