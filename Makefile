@@ -22,7 +22,6 @@ test-all: $(VENV)/ready
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/pyright
 
 bench: $(VENV)/ready
 	$(RUN) -m experiments bench kernels
