@@ -15,6 +15,7 @@ COMMANDS = {
     "report": ("experiments.report", "write one offline HTML page: words, figures, tables"),
     "doctor": ("experiments.doctor", "print versions, devices and known-bad combinations"),
     "data": ("experiments.datasets", "list, show or fetch data sets"),
+    "verify": ("experiments.verify", "recompute a certificate from factors and retained data"),
     "bench": ("experiments.cli:bench", "measure the library against its neighbours"),
 }
 

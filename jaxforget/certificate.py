@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxforget import als, lanczos
-from jaxforget.sparse import sddmm, spmm
+from jaxforget import als, dual, lanczos
+from jaxforget.sparse import sddmm
 from jaxforget.types import Factors, Interactions, Terms
 
 LIVE = 1e-12  # singular values of M below this share of the largest count as rank 0
+NO_ROOM = 1e-9  # a direction nearer than this to the radius keeps no coupling
 BUDGET = 0.5  # share of the room under the dual ball's radius that a kept coupling may take
-CHUNK = 256  # columns of the small Gram formed at a time
 
 
 class Certificate(NamedTuple):
@@ -51,6 +51,15 @@ def duality_gap(factors: Factors, train: Interactions, weights: Array, *, reg: f
 
     Raises:
       ValueError: as ``certify``.
+
+    Example:
+      >>> from jaxforget import layout
+      >>> with jax.enable_x64(True):
+      ...     train = layout.build([0, 1, 1], [1, 0, 1], [2.0, 2.0, 2.0])
+      ...     zero = Factors(jnp.zeros((2, 1)), jnp.zeros((2, 1)))
+      ...     found = duality_gap(zero, train, jnp.ones(3), reg=9.0, alpha=1.0, key=jax.random.key(0))
+      >>> float(found.bound), float(found.rank)  # so much ridge that the optimum is 0
+      (0.0, 0.0)
     """
     terms = als.implicit(train, weights, reg=reg, alpha=alpha, nu=nu, unobserved=unobserved)
     return certify(factors, train, terms, key=key, **settings)
@@ -92,31 +101,8 @@ def people(factors: Factors, train: Interactions, terms: Terms, *, key: Array, *
     return _evidence(factors, train, terms, key, **settings)[1]
 
 
-class _Gradient(NamedTuple):
-    """G = C o (P - M), sparse minus low rank, in coordinates where the dual ball has radius 1."""
-
-    train: Interactions
-    values: Array  # [N]
-    users: Array  # [U, D]
-    items: Array  # [I, D]
-
-    def times(self, right):
-        return spmm(self.train, self.values, right, by="user") - self.users @ (self.items.T @ right)
-
-    def transposed(self, left):
-        return spmm(self.train, self.values, left, by="item") - self.items @ (self.users.T @ left)
-
-
-class _Bases(NamedTuple):
-    """Orthonormal (or zero) columns that hold M = left diag(sizes) right' in those coordinates."""
-
-    left: Array  # [U, K]
-    sizes: Array  # [K]
-    right: Array  # [I, K]
-
-
 @functools.partial(jax.jit, static_argnames=("proof", "failure", "steps", "width", "deflate"))
-def _evidence(factors, train, terms, key, *, proof="lanczos", failure=1e-9, steps=20, width=16,
+def _evidence(factors, train, terms, key, *, proof="lanczos", failure=1e-9, steps=24, width=16,
               deflate=32):  # fmt: skip
     if factors.users.dtype != jnp.float64:
         raise ValueError(f"a certificate needs float64 factors; got {factors.users.dtype}: enable "
@@ -126,95 +112,19 @@ def _evidence(factors, train, terms, key, *, proof="lanczos", failure=1e-9, step
     scale = jnp.sqrt(terms.ridge_users)[:, None], jnp.sqrt(terms.ridge_items)[:, None]
     pulls = terms.target - terms.curvature * sddmm(train, *factors)
     values = pulls / (scale[0][train.users] * scale[1][train.items])[:, 0]
-    gradient = _Gradient(train, values, factors.users / scale[0], factors.items / scale[1])
+    gradient = dual.Gradient(train, values, factors.users / scale[0], factors.items / scale[1])
     search, check = jax.random.split(key)
-    bases = _svd(scale[0] * factors.users, scale[1] * factors.items)
+    bases = dual.triplets(scale[0] * factors.users, scale[1] * factors.items)
     sizes = bases.sizes
-    bases = _settled(gradient, bases, jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items))
-    bases = _deflate(gradient, bases, search, steps, min(width, len(bases.right)), deflate)
+    bases = dual.settled(gradient, bases, jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items))
+    bases = dual.deflate(gradient, bases, search, steps=steps, width=width, n=deflate)
     if proof == "cholesky":
-        rest, failure = _cholesky_bound(gradient, bases, check), 0.0
+        top, failure = dual.cholesky_bound(gradient, bases, check), 0.0
     else:
-        rest = lanczos.largest(_rest(gradient, bases), len(bases.right), check, steps=steps,
-                               width=width, failure=failure)[1]  # fmt: skip
+        top = lanczos.largest(dual.rest(gradient, bases), len(bases.right), check, steps=steps,
+                              width=width, failure=failure)[1]  # fmt: skip
     problem = factors, train, terms, scale, pulls
-    return _conclude(problem, gradient, bases, sizes, jnp.sqrt(rest), failure)
-
-
-def _svd(users, items):
-    users, upper = jnp.linalg.qr(users)
-    items, other = jnp.linalg.qr(items)
-    left, sizes, right = jnp.linalg.svd(upper @ other.T, full_matrices=False)
-    return _Bases(users @ left, sizes, items @ right.T)
-
-
-def _settled(gradient, bases, ridge):
-    """Zeroes the singular vectors of M whose coupling to the rest of G would cost more than they.
-
-    A dropped coupling costs its square; a part of M outside the bases at most twice its size.
-    Alternating passes leave many such vectors: nearly dead, of no direction in particular.
-    """
-    forward, backward = gradient.times(bases.right), gradient.transposed(bases.left)
-    below = jnp.sum(_project(bases.left, forward) ** 2, axis=0)
-    beside = jnp.sum(_project(bases.right, backward) ** 2, axis=0)
-    settled = ridge * jnp.maximum(below, beside) <= 2 * bases.sizes
-    return _Bases(*(part * settled for part in bases))
-
-
-def _project(basis, block):
-    return block - basis @ (basis.T @ block)
-
-
-def _rest(gradient, bases):
-    """``x -> N'N x`` for ``N = (1 - left left') G (1 - right right')``."""
-
-    def matmat(block):
-        image = gradient.times(_project(bases.right, block))
-        image = _project(bases.left, _project(bases.left, image))
-        return _project(bases.right, gradient.transposed(image))
-
-    return matmat
-
-
-def _deflate(gradient, bases, key, steps, width, n):
-    """Adds approximate leading singular vectors of the rest of G to the bases."""
-    size = len(bases.right)
-    steps = min(steps, -(-size // width) + 1)
-    start = _project(bases.right, jax.random.normal(key, (size, width), bases.right.dtype))
-    basis, small = lanczos.krylov(_rest(gradient, bases), start, steps=steps)
-    right = _project(bases.right, basis @ jnp.linalg.eigh(small)[1][:, -n:])
-    left = _project(bases.left, _project(bases.left, gradient.times(right)))
-    squares, turn = jnp.linalg.eigh(left.T @ left)
-    useful = squares > 0.25  # only values near the radius, 1, matter
-    left = left @ (turn * jnp.where(useful, 1 / jnp.sqrt(jnp.where(useful, squares, 1)), 0))
-    return _Bases(
-        jnp.concatenate([bases.left, left], axis=1),
-        jnp.pad(bases.sizes, (0, left.shape[1])),
-        jnp.concatenate([bases.right, right @ (turn * useful)], axis=1),
-    )
-
-
-def _cholesky_bound(gradient, bases, key):
-    """The first of a ladder of thresholds t for which ``t - N'N`` has a Cholesky factor."""
-    size = len(bases.right)
-    columns = jnp.arange(-(-size // CHUNK) * CHUNK).reshape(-1, CHUNK)
-    unit = functools.partial(jax.nn.one_hot, num_classes=size, axis=0, dtype=bases.right.dtype)
-    gram = lax.map(lambda ids: _rest(gradient, bases)(unit(ids)), columns)
-    gram = jnp.moveaxis(gram, 0, 1).reshape(size, -1)[:, :size]
-    gram = (gram + gram.T) / 2
-    lower, _ = lanczos.largest(lambda x: gram @ x, size, key, steps=12, width=8, failure=0.5)
-    rounding = 4 * size**2 * jnp.finfo(gram.dtype).eps  # of the factorisation and of the Gram
-
-    def attempt(carry):
-        k, *_ = carry
-        bound = jnp.maximum(lower, 1e-3) * (1 + 1e-3 * 8.0**k)
-        shifted = bound * (1 - rounding) * jnp.eye(size) - gram
-        factor = lax.linalg.cholesky(shifted, symmetrize_input=False)
-        return k + 1, bound, jnp.all(jnp.isfinite(factor))
-
-    start = (jnp.zeros(()), jnp.trace(gram), jnp.zeros((), bool))
-    _, bound, proved = lax.while_loop(lambda c: (c[0] < 5) & ~c[2], attempt, start)
-    return jnp.where(proved, bound, jnp.trace(gram))
+    return _conclude(problem, gradient, bases, sizes, jnp.sqrt(top), failure)
 
 
 def _conclude(problem, gradient, bases, sizes, rest, failure):
@@ -233,27 +143,34 @@ def _conclude(problem, gradient, bases, sizes, rest, failure):
     core = turn.T @ core @ other
 
     # couplings to the rest of G: kept as far as the radius allows, dropped otherwise
-    room = jnp.maximum(1 - clipped, 1e-12)
+    room = jnp.maximum(1 - clipped, NO_ROOM)
     load = jnp.maximum(jnp.sum(below**2, axis=0), jnp.sum(beside**2, axis=0)) / room
-    keep = jnp.sqrt(jnp.minimum(1, BUDGET * jnp.maximum(1 - rest, 0) / jnp.maximum(load, 1e-300)))
-    weight = keep / jnp.sqrt(room)
+    spare = jnp.maximum(1 - rest, 0)
+    keep = jnp.sqrt(jnp.minimum(1, BUDGET * spare / jnp.maximum(load, 1e-300)))
+    keep = jnp.where(room > NO_ROOM, keep, 0)
+    weight = (keep / jnp.sqrt(room))[None]
     kept = jnp.maximum(_norm(below * weight), _norm(beside * weight)) ** 2
-    shrink = jnp.where(kept + rest <= 1, 1, 2 / (rest + jnp.sqrt(rest**2 + 4 * kept)))
+    keep = (keep * jnp.sqrt(jnp.minimum(1, spare / jnp.maximum(kept, 1e-300))))[None]
+    shrink = 1 / jnp.maximum(rest, 1)
 
     # G - Z = (1 - shrink) S + low rank; S is sparse
     lost = left @ (shrink * core - jnp.diag(clipped)) + shrink * below * (1 - keep)
     lost = jnp.concatenate([scale[0] * lost, shrink * scale[0] * left,
                             (shrink - 1) * factors.users], axis=1)  # fmt: skip
-    where = jnp.concatenate([scale[1] * right, scale[1] * beside * (1 - keep), factors.items], axis=1)
+    where = jnp.concatenate(
+        [scale[1] * right, scale[1] * beside * (1 - keep), factors.items], axis=1
+    )
     observed = sddmm(train, lost, where)
     confidence = 1 + terms.curvature
     scores = sddmm(train, *factors)
     squares = jnp.sum((factors.users.T @ factors.users) * (factors.items.T @ factors.items))
     extra = ((1 - shrink) * pulls + observed) ** 2 / confidence - observed**2
     per_user = jnp.sum(lost * (lost @ (where.T @ where)), axis=1)
-    per_user = jnp.maximum(per_user + jax.ops.segment_sum(extra, train.users, len(lost)), 0)
+    per_user = per_user + jax.ops.segment_sum(extra, train.users, len(lost))
+    per_user = jnp.maximum(per_user, 0)
     distance, nuclear = jnp.sum(per_user), jnp.sum(sizes)
-    inner = shrink * (pulls @ scores) - squares - jnp.sum((lost.T @ factors.users) * (where.T @ factors.items))
+    dropped = jnp.sum((lost.T @ factors.users) * (where.T @ factors.items))
+    inner = shrink * (pulls @ scores) - squares - dropped  # <Z, M>
     slack = jnp.maximum(nuclear - inner, 0) + _rounding(bases) * nuclear
     radius = jnp.sqrt(slack + distance / 4)
     valid = jnp.all(confidence > 0) & (terms.unobserved == 1)
@@ -265,7 +182,7 @@ def _conclude(problem, gradient, bases, sizes, rest, failure):
         sigma_ratio=sigma_ratio,
         gap=distance + 2 * slack,
         bound=bound,
-        relative_bound=bound / jnp.sqrt(squares),
+        relative_bound=jnp.where(bound == 0, 0, bound / jnp.sqrt(squares)),
         pair_bound=pair_bound,
         rank=jnp.sum(sizes > LIVE * sizes[0]),
         failure_probability=jnp.asarray(failure, bound.dtype),
@@ -284,7 +201,7 @@ def _block_norm(a, e, b):
 
 def _rounding(bases):
     """Relative excess of the dual point over the radius: bases are orthonormal up to rounding."""
-    defect = 64 * jnp.finfo(bases.sizes.dtype).eps
+    defect = 256 * jnp.finfo(bases.sizes.dtype).eps
     for basis in (bases.left, bases.right):
         gram = basis.T @ basis
         defect = defect + 2 * jnp.linalg.norm(gram - jnp.diag(jnp.round(jnp.diag(gram))))

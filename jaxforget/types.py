@@ -99,9 +99,10 @@ class Model(NamedTuple):
     fit: Callable  # (key, train, weights, start=None) -> (params, info)
     factors: Callable  # (params, train, edges) -> Factors
     loss: Callable  # (params, train, weights, edges) -> scalar, a SUM over interactions
-    # only models trained by alternating least squares have the last two:
+    # only models trained by alternating least squares have the rest:
     terms: Callable | None = None  # (train, weights, *, statistics=None) -> Terms
     refine: Callable | None = None  # (key, train, terms, start=None, *, max_sweeps, tol) as fit
+    implicit: bool = False  # its terms weigh every pair, observed or not
 
 
 class Method(NamedTuple):

@@ -196,7 +196,7 @@ def test_flipping_changes_the_forgotten_labels_and_no_others():
 
 def test_ratings_cannot_be_flipped():
     train = layout.build([0, 1], [0, 1], [1.0, 5.0])
-    with pytest.raises(ValueError, match="labels 0 and 1.*binarise"):
+    with pytest.raises(ValueError, match=r"labels 0 and 1.*binarise"):
         forget.flipped(key(), train, 0.5)
 
 

@@ -87,5 +87,5 @@ def test_what_holds_no_factors_is_refused(tmp_path):
 def test_loading_factors_runs_no_code_from_the_file(tmp_path):
     arrays = {"user_factors": np.array([[print]], object), "item_factors": np.ones((1, 1))}
     np.savez(tmp_path / "evil.npz", **arrays)
-    with pytest.raises(ValueError, match="not an .npz of factors"):
+    with pytest.raises(ValueError, match=r"not an .npz of factors"):
         interop.load_factors(tmp_path / "evil.npz")

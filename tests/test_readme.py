@@ -10,7 +10,9 @@ README = (ROOT / "README.md").read_text()
 
 
 def test_every_file_the_readme_names_exists():
-    named = set(re.findall(r"[`(]((?:jaxforget|experiments|configs|results|tests|docs)/[\w./-]+)", README))
+    named = set(
+        re.findall(r"[`(]((?:jaxforget|experiments|configs|results|tests|docs)/[\w./-]+)", README)
+    )
     assert len(named) > 5
     assert not [name for name in named if not (ROOT / name).exists() and not name.endswith(".html")]
 

@@ -1,5 +1,7 @@
 """What implicit and explicit ALS share: everything but the objective."""
 
+from collections.abc import Callable
+
 import jax
 
 from jaxforget import als
@@ -7,7 +9,14 @@ from jaxforget.types import Factors, Model
 
 
 def build(
-    terms, *, dim: int, init_scale: float, max_sweeps: int, tol: float, cg_steps: int
+    terms: Callable,
+    *,
+    dim: int,
+    init_scale: float,
+    max_sweeps: int,
+    tol: float,
+    cg_steps: int,
+    implicit: bool,
 ) -> Model:
     """Wraps ``terms(train, weights, *, statistics)`` as a model trained by ``als.descend``."""
     limits = {"max_sweeps": max_sweeps, "tol": tol}
@@ -32,4 +41,4 @@ def build(
         del train, edges
         return params
 
-    return Model(lambda train: train, fit, factors, loss, terms, refine)
+    return Model(lambda train: train, fit, factors, loss, terms, refine, implicit)

@@ -41,7 +41,13 @@ def build(
         return als.explicit(train, weights, reg=reg, nu=nu)
 
     return _als.build(
-        terms, dim=dim, init_scale=init_scale, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps
+        terms,
+        dim=dim,
+        init_scale=init_scale,
+        max_sweeps=max_sweeps,
+        tol=tol,
+        cg_steps=cg_steps,
+        implicit=False,
     )
 
 

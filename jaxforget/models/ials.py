@@ -64,7 +64,13 @@ def build(
         return als.implicit(train, weights, reg=reg, alpha=alpha, nu=nu, unobserved=unobserved)
 
     return _als.build(
-        terms, dim=dim, init_scale=init_scale, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps
+        terms,
+        dim=dim,
+        init_scale=init_scale,
+        max_sweeps=max_sweeps,
+        tol=tol,
+        cg_steps=cg_steps,
+        implicit=True,
     )
 
 

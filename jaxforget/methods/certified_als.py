@@ -1,0 +1,114 @@
+"""Unlearn until it is proved that the model is within ``tol`` of retraining, without retraining."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxforget import als, certificate, proximal
+from jaxforget.certificate import Certificate
+from jaxforget.plugins import check_positive
+from jaxforget.types import Factors, Method, Model
+
+PRECISION = "float64"  # of what it returns, whatever it is given
+
+
+class Certified(NamedTuple):
+    """The served model and the directions its next update starts from."""
+
+    factors: Factors
+    directions: proximal.Spectral  # holds the same model, and where it may grow
+
+
+def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16,
+          max_steps: int = 200, proof: str = "lanczos", failure: float = 1e-9,
+          retries: int = 6) -> Method:  # fmt: skip
+    """Builds exact unlearning with a certificate, for implicit feedback (model ``ials``).
+
+    Both training and unlearning run ``proximal`` steps, and stop when ``certificate`` proves
+    ``|M - M*|_F <= tol |M|_F`` for the one optimum M* of the retained data. Needs float64.
+
+    Args:
+      model: one whose ``terms`` weight every pair, as ``ials`` does. Its own sweeps are not used.
+      tol: relative distance to be certified; below 1e-6 rounding gets in the way.
+      dim: factor dimension; 0 takes the model's. The rank of the optimum must not exceed it:
+        ``info["rank_short"]`` says when it does, and ``info["certified"]`` is then false.
+      oversample: directions carried beyond ``dim``.
+      max_steps: most proximal steps of one call.
+      proof, failure: how singular values are bounded, see ``certificate.certify``.
+      retries: most certificates of one call.
+
+    Raises:
+      ValueError: the model has no such objective, or a setting is out of range.
+    """
+    check_positive("certified_als", tol=tol, max_steps=max_steps, retries=retries)
+    if not model.implicit:
+        raise ValueError("certified_als needs the objective of implicit ALS; use the model ials")
+
+    def solve(key, train, terms, directions, rank):
+        settings = dict(proof=proof, failure=failure)
+
+        def unfinished(carry):
+            state, proved, _, rounds = carry
+            going = (rounds < retries) & (state.steps < max_steps)
+            return going & ~(proved.relative_bound <= tol)
+
+        def attempt(carry):
+            state, _, target, rounds = carry
+            state = proximal.descend(state, train, terms, dim=rank, max_steps=max_steps, tol=target)
+            served = proximal.serve(state.now, terms, dim=rank)
+            proved = certificate.certify(
+                served, train, terms, key=jax.random.fold_in(key, rounds), **settings
+            )
+            better = jnp.clip(tol / proved.relative_bound, 0.05, 1) / 2
+            return state, proved, jnp.minimum(target, state.change) * better, rounds + 1
+
+        state = proximal.start(directions, train, terms)
+        nothing = Certificate(*[jnp.full((), jnp.inf, state.scores.dtype)] * 5,
+                              jnp.zeros((), jnp.int64), jnp.zeros((), state.scores.dtype))  # fmt: skip
+        first = (state, nothing, jnp.asarray(tol / 3, state.scores.dtype), jnp.zeros((), jnp.int32))
+        state, proved, _, rounds = lax.while_loop(unfinished, attempt, first)
+        served = proximal.serve(state.now, terms, dim=rank)
+        info = _report(proved, tol) | {
+            "rank_short": state.spilled > 1,
+            "steps": state.steps,
+            "certificates": rounds,
+            "residual": als.optimality(served, train, terms),
+            "objective": als.cost(served, train, terms),
+        }
+        return Certified(served, state.now), info
+
+    def objective(train, weights):
+        return jax.tree.map(lambda x: x.astype(jnp.float64), model.terms(train, weights))
+
+    def fit(key, train, weights, start=None):
+        _require_float64()
+        draw, key = jax.random.split(key)
+        terms = objective(train, weights)
+        shapes = jax.eval_shape(model.fit, key, train, weights)[0]
+        rank = dim or shapes.users.shape[1]
+        if start is None:
+            start = Factors(*(jnp.zeros((n, rank)) for n in (train.n_users, train.n_items)))
+        directions = proximal.spectral(draw, start, terms, width=rank + oversample)
+        return solve(key, train, terms, directions, rank)
+
+    def unlearn(key, state, train, forget):
+        _require_float64()
+        terms = objective(train, forget.after)
+        return solve(key, train, terms, state.directions, state.factors.users.shape[1])
+
+    return Method(fit, unlearn, lambda state, train, weights: state.factors)
+
+
+def _report(proved, tol):
+    names = ("bound", "relative_bound", "pair_bound", "sigma_ratio", "rank")
+    found = {name: getattr(proved, name) for name in names}
+    return found | {"certified": proved.relative_bound <= tol}
+
+
+def _require_float64():
+    if jax.dtypes.canonicalize_dtype(float) != jnp.float64:
+        raise ValueError(
+            "certified_als computes in float64; got JAX in 32 bits: set JAX_ENABLE_X64=1"
+        )

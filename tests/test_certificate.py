@@ -1,0 +1,242 @@
+"""The certificate holds: bound at least the true distance, refusal where every stop rule fires."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxforget import als, certificate, guarantees, lanczos, layout
+from jaxforget.types import Factors
+
+U, I, D = 14, 11, 4
+CELLS = np.array([(u, i) for u in range(U) for i in range(I) if (3 * u + 5 * i) % 7 < 3])
+
+
+def draw(seed, *, low=1.0):
+    """One layout, so one compilation; confidences, weights and ridge differ."""
+    rng = np.random.default_rng(seed)
+    train = layout.build(*CELLS.T, rng.uniform(low, 6, len(CELLS)), n_users=U, n_items=I)
+    weights = (rng.random(len(CELLS)) < 0.8).astype(float)
+    return train, jnp.asarray(weights), float(rng.uniform(0.5, 5))
+
+
+def optimum(train, weights, ridge_users, ridge_items, n=3000):
+    """Dense float64 truth: accelerated proximal gradient with full SVDs."""
+    seen = np.asarray(weights) > 0
+    users, items = np.asarray(train.users)[seen], np.asarray(train.items)[seen]
+    c, p = np.ones((train.n_users, train.n_items)), np.zeros((train.n_users, train.n_items))
+    c[users, items], p[users, items] = np.asarray(train.values)[seen], 1
+    scale = np.sqrt(np.outer(ridge_users, ridge_items))
+    high, low = (c / scale**2).max(), (c / scale**2).min()
+    beta = (1 - (low / high) ** 0.5) / (1 + (low / high) ** 0.5)
+    m = ahead = np.zeros_like(p)
+    for _ in range(n):
+        u, s, v = np.linalg.svd(ahead + c * (p - ahead / scale) / scale / high, full_matrices=False)
+        new = u * np.maximum(s - 1 / high, 0) @ v
+        if np.abs(new - m).max() <= 1e-15 * np.abs(new).max():
+            break
+        m, ahead = new, new + beta * (new - m)
+    return m / scale
+
+
+def truth(train, weights, reg):
+    return optimum(train, weights, np.full(U, reg), np.full(I, reg))
+
+
+def factorise(m, dim):
+    u, s, v = np.linalg.svd(m)
+    root = np.sqrt(s[:dim])
+    return Factors(jnp.asarray(u[:, :dim] * root), jnp.asarray(v[:dim].T * root))
+
+
+@functools.partial(jax.jit, static_argnames="n")
+def sweeps(factors, train, weights, reg, n):
+    step = functools.partial(als.sweep, train=train, weights=weights, reg=reg, alpha=1.0)
+    return jax.lax.fori_loop(0, n, lambda _, f: step(f), factors)
+
+
+def iterates(train, weights, reg, best, seed):
+    """Everything somebody could hand in: noise, nothing, rank-deficient, scaled, near, optimal."""
+    rng = np.random.default_rng(seed)
+    noise = Factors(jnp.asarray(rng.normal(size=(U, D))), jnp.asarray(rng.normal(size=(I, D))))
+    yield "noise", noise
+    yield "zero", Factors(jnp.zeros((U, D)), jnp.zeros((I, D)))
+    yield "one-sided", Factors(noise.users, jnp.zeros((I, D)))
+    yield "repeated", Factors(noise.users[:, :1].repeat(D, 1), noise.items[:, :1].repeat(D, 1))
+    yield "als", sweeps(noise, train, weights, reg, 3)
+    yield "als long", sweeps(noise, train, weights, reg, 200)
+    near = factorise(best, D)
+    yield "optimal, cut", near
+    yield "scaled", Factors(1.3 * near.users, near.items)
+    yield "perturbed", Factors(near.users + 1e-3 * noise.users, near.items)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_the_bound_is_at_least_the_true_distance(seed):
+    train, weights, reg = draw(seed, low=0.3 if seed % 3 == 0 else 1.0)
+    best = truth(train, weights, reg)
+    for name, factors in iterates(train, weights, reg, best, seed):
+        away = np.asarray(factors.users @ factors.items.T) - best
+        found = certificate.duality_gap(
+            factors, train, weights, reg=reg, alpha=1.0, key=jax.random.key(seed)
+        )
+        assert np.linalg.norm(away) <= found.bound, name
+        assert found.gap >= 0, name
+        terms = als.implicit(train, weights, reg=reg, alpha=1.0)
+        persons = certificate.people(factors, train, terms, key=jax.random.key(seed))
+        assert (np.linalg.norm(away, axis=1) <= persons).all(), name
+        assert (persons <= found.bound * (1 + 1e-9)).all(), name
+        confidence = 1 + terms.curvature
+        on_pairs = np.abs(away[train.users, train.items])
+        assert (on_pairs <= found.pair_bound / np.sqrt(confidence)).all(), name
+
+
+@pytest.mark.parametrize("proof", ["lanczos", "cholesky"])
+def test_the_bound_vanishes_at_the_optimum(proof):
+    train, weights, reg = draw(1)
+    best = truth(train, weights, reg)
+    factors = factorise(best, I)
+    found = certificate.duality_gap(
+        factors, train, weights, reg=reg, alpha=1.0, key=jax.random.key(0), proof=proof
+    )
+    assert found.relative_bound < 1e-5
+    assert abs(found.sigma_ratio - 1) < 1e-6
+    assert found.rank == np.linalg.matrix_rank(best, tol=1e-9)
+    assert found.failure_probability == (0 if proof == "cholesky" else 1e-9)
+
+
+@pytest.mark.parametrize("nu", [0.5, 1.0])
+def test_the_bound_holds_for_ridges_that_depend_on_counts(nu):
+    train, weights, reg = draw(2)
+    reg = reg / 3**nu
+    terms = als.implicit(train, weights, reg=reg, alpha=1.0, nu=nu)
+    best = optimum(train, weights, terms.ridge_users, terms.ridge_items, n=20000)
+    for name, factors in iterates(train, weights, reg, best, 2):
+        found = certificate.certify(factors, train, terms, key=jax.random.key(0))
+        away = np.linalg.norm(np.asarray(factors.users @ factors.items.T) - best)
+        assert away <= found.bound, name
+    exact = certificate.certify(factorise(best, I), train, terms, key=jax.random.key(0))
+    assert exact.relative_bound < 1e-4
+
+
+def test_the_certificate_refuses_a_plateau_where_the_loss_has_stopped_moving():
+    train, weights, reg = draw(3)
+    reg = 1.0
+    best = truth(train, weights, reg)
+    rank = np.linalg.matrix_rank(best, tol=1e-9)
+    terms = als.implicit(train, weights, reg=reg, alpha=1.0)
+    noise = np.random.default_rng(0).normal(size=(I, rank - 1))
+    start = Factors(jnp.zeros((U, rank - 1)), jnp.asarray(noise))
+    stuck, _ = als.descend(start, train, terms, max_sweeps=3000, tol=1e-12)
+    stuck = Factors(*(jnp.pad(x, ((0, 0), (0, 1))) for x in stuck))  # one dead direction
+    before = als.cost(stuck, train, terms)
+    after = als.cost(als.sweep(stuck, train, weights, reg=reg, alpha=1.0), train, terms)
+    found = certificate.certify(stuck, train, terms, key=jax.random.key(0))
+    distance = np.linalg.norm(np.asarray(stuck.users @ stuck.items.T) - best)
+    assert abs(before - after) / before < 1e-9 and als.optimality(stuck, train, terms) < 1e-9
+    assert found.sigma_ratio > 1.001
+    assert 1e-3 * np.linalg.norm(best) < distance <= found.bound
+
+
+def test_the_bound_never_depends_on_luck():
+    train, weights, reg = draw(4)
+    best = truth(train, weights, reg)
+    factors = factorise(best * 1.01, D)
+    away = np.linalg.norm(np.asarray(factors.users @ factors.items.T) - best)
+    for seed in range(20):
+        key = jax.random.key(seed)
+        found = certificate.duality_gap(
+            factors, train, weights, reg=reg, alpha=1.0, key=key, steps=2, width=1, deflate=1
+        )
+        assert away <= found.bound
+
+
+def spectra():
+    n = 400
+    yield "clustered top", np.r_[np.linspace(1, 1 + 1e-6, 40), np.linspace(0, 1, n - 40)]
+    yield "one above a plateau", np.r_[np.full(n - 1, 1.0), 1.01]
+    yield "flat", np.ones(n)
+    yield "geometric", 0.9 ** np.arange(n)
+    yield "zero", np.zeros(n)
+
+
+@pytest.mark.parametrize("name, values", list(spectra()))
+def test_the_upper_bound_of_an_eigenvalue_holds_on_every_spectrum(name, values):
+    del name
+    n = len(values)
+    turn = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0])
+    matrix = (turn * jnp.asarray(values)[None]) @ turn.T
+    run = jax.jit(lambda key: lanczos.largest(
+        lambda x: matrix @ x, n, key, steps=6, width=4, failure=1e-6))  # fmt: skip
+    for seed in range(20):
+        low, high = run(jax.random.key(seed))
+        assert low <= values.max() + 1e-12
+        assert high >= values.max() - 1e-12
+
+
+def test_the_failure_probability_of_lanczos_is_not_exceeded():
+    # a hard spectrum for Lanczos and a failure rate large enough to be counted
+    n, failure, steps = 300, 0.2, 4
+    values = jnp.asarray(np.r_[np.full(n - 1, 0.6), 1.0])
+    run = jax.jit(jax.vmap(lambda key: lanczos.largest(
+        lambda x: values[:, None] * x, n, key, steps=steps, width=1, failure=failure)[1]))  # fmt: skip
+    upper = run(jax.random.split(jax.random.key(0), 400))
+    assert (upper < 1).mean() <= failure
+
+
+def test_an_objective_without_unobserved_pairs_gets_no_certificate():
+    train, weights, reg = draw(5)
+    terms = als.explicit(train, weights, reg=reg)
+    factors = Factors(jnp.ones((U, D)), jnp.ones((I, D)))
+    assert certificate.certify(factors, train, terms, key=jax.random.key(0)).bound == jnp.inf
+
+
+def test_float32_and_unknown_proofs_are_refused():
+    train, weights, _ = draw(6)
+    small = Factors(jnp.ones((U, D), jnp.float32), jnp.ones((I, D), jnp.float32))
+    call = functools.partial(certificate.duality_gap, train=train, weights=weights, reg=1.0, alpha=1.0,
+                             key=jax.random.key(0))  # fmt: skip
+    with pytest.raises(ValueError, match="float64"):
+        call(small)
+    with pytest.raises(ValueError, match="proof"):
+        call(Factors(jnp.ones((U, D)), jnp.ones((I, D))), proof="hope")
+
+
+def test_stable_items_are_in_the_optimal_list():
+    marked = 0
+    for seed in range(6):
+        train, weights, reg = draw(seed)
+        best = truth(train, weights, reg)
+        noise = 1e-3 * np.random.default_rng(seed).normal(size=best.shape)
+        factors = factorise(best + noise, I)
+        found = certificate.duality_gap(
+            factors, train, weights, reg=reg, alpha=1.0, key=jax.random.key(0)
+        )
+        items, stable = guarantees.stable_items(factors, train, weights, found.pair_bound, k=3)
+        best[np.asarray(train.users)[weights > 0], np.asarray(train.items)[weights > 0]] = -np.inf
+        for user in range(U):
+            top = set(np.argsort(-best[user])[:3].tolist())
+            chosen = np.asarray(items)[user][np.asarray(stable)[user]]
+            assert set(chosen.tolist()) <= top
+            marked += len(chosen)
+    assert marked > 0
+
+
+def test_the_local_certificate_finds_the_smallest_curvature_off_the_gauge():
+    train, weights, _ = draw(7)
+    terms = als.implicit(train, weights, reg=0.5, alpha=1.0)
+    rng = np.random.default_rng(0)
+    start = Factors(jnp.zeros((U, 2)), jnp.asarray(rng.normal(size=(I, 2))))
+    factors, _ = als.descend(start, train, terms, max_sweeps=5000, tol=1e-13)
+    flat, unravel = jax.flatten_util.ravel_pytree(factors)
+    hessian = jax.hessian(lambda x: als.cost(unravel(x), train, terms))(flat)
+    values = np.linalg.eigvalsh(hessian)  # rank 2: one gauge direction, of curvature 0
+    found = guarantees.local(factors, train, terms, key=jax.random.key(0), steps=60)
+    assert abs(values[0]) < 1e-6 < values[1]
+    np.testing.assert_allclose(found.curvature, values[1], rtol=1e-6)
+    assert found.residual < 1e-10
+    moved = Factors(factors.users * 1.0001, factors.items)
+    found = guarantees.local(moved, train, terms, key=jax.random.key(0), steps=60)
+    assert found.distance > 0.5 * np.linalg.norm(moved.users - factors.users) / 2

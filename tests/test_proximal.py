@@ -1,0 +1,113 @@
+"""Proximal steps reach the one optimum at the promised rate, from anywhere."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_certificate import CELLS, D, I, U, draw, factorise, optimum, truth
+
+from jaxforget import als, certificate, layout, proximal
+from jaxforget.types import Factors
+
+
+def zero(dim=D):
+    return Factors(jnp.zeros((U, dim)), jnp.zeros((I, dim)))
+
+
+@functools.partial(jax.jit, static_argnames=("steps", "dim"))
+def solve(factors, train, terms, *, steps, dim=I, seed=0):
+    point = proximal.spectral(jax.random.key(seed), factors, terms, width=I)
+    state = proximal.start(point, train, terms)
+    state = proximal.descend(state, train, terms, dim=dim, max_steps=steps, tol=0.0)
+    return proximal.serve(state.now, terms, dim=dim), state
+
+
+def away(factors, best):
+    return np.linalg.norm(np.asarray(factors.users @ factors.items.T) - best)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_steps_reach_the_dense_optimum_from_zero_and_from_noise(seed):
+    train, weights, reg = draw(seed, low=0.5 if seed % 2 else 1.0)
+    terms = als.implicit(train, weights, reg=reg, alpha=1.0)
+    best = truth(train, weights, reg)
+    rng = np.random.default_rng(seed)
+    noise = Factors(jnp.asarray(rng.normal(size=(U, D))), jnp.asarray(rng.normal(size=(I, D))))
+    for start in (zero(), noise):
+        factors, state = solve(start, train, terms, steps=150)
+        assert away(factors, best) < 1e-8 * np.linalg.norm(best)
+        assert state.spilled < 1
+
+
+def test_exact_plain_steps_contract_at_the_promised_rate():
+    # a block as wide as the matrix makes every singular vector exact
+    train = layout.build(*CELLS.T, np.full(len(CELLS), 3.0), n_users=U, n_items=I)
+    terms = als.implicit(train, jnp.ones(len(CELLS)), reg=2.0, alpha=1.0)
+    best = optimum(train, jnp.ones(len(CELLS)), np.full(U, 2.0), np.full(I, 2.0))
+    low, high = proximal.conditioning(terms)
+    np.testing.assert_allclose(high / low, 3.0)
+    state = proximal.start(
+        proximal.spectral(jax.random.key(0), zero(), terms, width=I), train, terms
+    )
+    step, errors = jax.jit(functools.partial(proximal.step, dim=I)), []
+    for _ in range(12):
+        state = step(state, train, terms)
+        errors.append(away(proximal.serve(state.now, terms, dim=I), best))
+    rates = np.array(errors[1:]) / np.array(errors[:-1])
+    assert (rates <= (3 - 1) / (3 + 1) + 1e-9).all()
+
+
+def test_momentum_beats_plain_steps_where_confidences_differ_widely():
+    train = layout.build(*CELLS.T, np.full(len(CELLS), 40.0), n_users=U, n_items=I)
+    terms = als.implicit(train, jnp.ones(len(CELLS)), reg=5.0, alpha=1.0)
+    best = optimum(train, jnp.ones(len(CELLS)), np.full(U, 5.0), np.full(I, 5.0), n=20000)
+    factors, _ = solve(zero(), train, terms, steps=120)
+    assert away(factors, best) < (39 / 41) ** 120 * np.linalg.norm(best)  # the plain bound
+
+
+def test_ridges_that_depend_on_counts_reach_their_own_optimum():
+    train, weights, _ = draw(2)
+    terms = als.implicit(train, weights, reg=1.0, alpha=1.0, nu=0.5)
+    best = optimum(train, weights, terms.ridge_users, terms.ridge_items, n=20000)
+    factors, _ = solve(zero(), train, terms, steps=600)
+    assert away(factors, best) < 1e-4 * np.linalg.norm(best)
+
+
+def test_a_served_rank_that_is_too_small_is_reported():
+    train, weights, _ = draw(1)
+    terms = als.implicit(train, weights, reg=0.5, alpha=1.0)
+    factors, state = solve(zero(), train, terms, steps=60, dim=2)
+    assert factors.users.shape == (U, 2)
+    assert state.spilled > 1
+
+
+def test_factors_survive_the_way_through_spectral_form():
+    train, weights, reg = draw(3)
+    terms = als.implicit(train, weights, reg=reg, alpha=1.0, nu=0.5)
+    rng = np.random.default_rng(0)
+    factors = Factors(jnp.asarray(rng.normal(size=(U, D))), jnp.asarray(rng.normal(size=(I, D))))
+    point = proximal.spectral(jax.random.key(0), factors, terms, width=9)
+    again = proximal.serve(point, terms, dim=20)
+    np.testing.assert_allclose(
+        again.users @ again.items.T, factors.users @ factors.items.T, atol=1e-10
+    )
+    for basis in (point.left, point.right):
+        np.testing.assert_allclose(basis.T @ basis, np.eye(9), atol=1e-12)
+
+
+def test_a_step_leaves_the_optimum_where_it_is():
+    train, weights, reg = draw(4)
+    terms = als.implicit(train, weights, reg=reg, alpha=1.0)
+    best = truth(train, weights, reg)
+    factors, state = solve(factorise(best, I), train, terms, steps=1)
+    assert away(factors, best) < 1e-9 and state.change < 1e-9
+    assert certificate.certify(factors, train, terms, key=jax.random.key(0)).relative_bound < 1e-5
+
+
+def test_nothing_remembered_is_the_zero_model():
+    train, _, reg = draw(5)
+    terms = als.implicit(train, jnp.zeros(len(CELLS)), reg=reg, alpha=1.0)
+    factors, state = solve(zero(), train, terms, steps=3)
+    assert not np.asarray(factors.users).any() and state.change == 0
