@@ -12,14 +12,16 @@ from jaxforget.types import Interactions, Side
 
 
 class Budget(NamedTuple):
-    """How much of a half-sweep is in memory at a time."""
+    """How much of a half-sweep is in memory at a time, for rows up to some width."""
 
-    slots: int  # history entries, hence [slots, D] gathered factors
+    widest: int  # longest history that is worked on in these chunks
+    slots: int  # history entries of a chunk, hence [slots, D] gathered factors
     rows: int  # [rows, D, D] normal matrices
 
 
-CPU = Budget(slots=4096, rows=32)  # about two megabytes at D = 64, measured best on two cores
-ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
+# A megabyte or two at D = 64 stays in a core's cache; short rows fill a small chunk better.
+CPU = (Budget(widest=64, slots=1024, rows=64), Budget(widest=4096, slots=4096, rows=32))
+ACCELERATOR = (Budget(widest=1 << 19, slots=1 << 19, rows=1 << 12),)
 
 
 def cholesky(
@@ -43,37 +45,35 @@ def cholesky(
     systems = (lhs, targets, ridge, gram, side, fixed)
     return lax.platform_dependent(
         *systems,
-        cpu=functools.partial(_solve_all, budget=CPU, solve=_solve_in_turn),
-        default=functools.partial(_solve_all, budget=ACCELERATOR, solve=_solve_at_once),
+        cpu=functools.partial(_solve_all, budgets=CPU, solve=_solve_in_turn),
+        default=functools.partial(_solve_all, budgets=ACCELERATOR, solve=_solve_at_once),
     )
 
 
-def _solve_all(lhs, targets, ridge, gram, side: Side, fixed, *, budget, solve):
-    """Loops over chunks of rows of one width; all chunks share one program but for one product."""
-    out = jnp.zeros_like(targets)
-    fits = [
-        (rows, width) for rows, width in zip(side.buckets, side.widths) if width <= budget.slots
-    ]
-    matrix = functools.partial(_weighted_gram, lhs, side, fixed)
-    if fits:
-        chunks, shapes = _schedule(fits, len(targets), budget)
+def _solve_all(lhs, targets, ridge, gram, side: Side, fixed, *, budgets, solve):
+    """Loops over chunks of rows of one width; the chunks of a budget share all but one product."""
+    out, done = jnp.zeros_like(targets), 0
+    for budget in budgets:
+        fits = [b for b in zip(side.buckets, side.widths) if done < b[1] <= budget.widest]
+        done = budget.widest
+        if fits:
+            chunks, shapes = _schedule(fits, len(targets), budget)
 
-        def step(out, chunk):
-            rows, kind, width, count = chunk
-            matrices = matrix(rows, kind, width, shapes, budget) + gram[None]
-            found = solve(_add_ridge(matrices, ridge[rows]), targets[rows], count)
-            return out.at[rows].set(found, mode="drop"), None
+            def step(out, chunk, shapes=shapes, budget=budget):
+                rows, kind, width, count = chunk
+                matrices = _weighted_gram(lhs, side, fixed, rows, kind, width, shapes, budget)
+                matrices = _add_ridge(matrices + gram[None], ridge[rows])
+                return out.at[rows].set(solve(matrices, targets[rows], count), mode="drop"), None
 
-        out, _ = lax.scan(step, out, chunks)
-    for rows in side.buckets[len(fits) :]:  # rows longer than a chunk, one by one in pieces
+            out, _ = lax.scan(step, out, chunks)
 
-        def long(row):
-            return solve_spd(
-                _add_ridge(_long_gram(lhs, side, fixed, row, budget.slots) + gram, ridge[row]),
-                targets[row],
-            )
+    def long(row):  # longer than any chunk: one by one, in pieces
+        matrix = _long_gram(lhs, side, fixed, row, budgets[-1].slots) + gram
+        return solve_spd(_add_ridge(matrix, ridge[row]), targets[row])
 
-        out = out.at[rows].set(lax.map(long, rows))
+    for rows, width in zip(side.buckets, side.widths):
+        if width > done:
+            out = out.at[rows].set(lax.map(long, rows))
     return out
 
 
