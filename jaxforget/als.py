@@ -95,8 +95,8 @@ def solve_row(
     Example:
       >>> y = jnp.array([[1.0], [2.0]])
       >>> ids, one, conf = jnp.array([1]), jnp.array([1.0]), jnp.array([3.0])
-      >>> solve_row(y, y.T @ y, ids, one, conf, 1.0).tolist()  # 3 * 2 / (5 + 2 * 4 + 1)
-      [0.4285714328289032]
+      >>> solve_row(y, y.T @ y, ids, one, conf, 3.0).tolist()  # 3 * 2 / (5 + 2 * 4 + 3)
+      [0.375]
     """
     met = fixed[cols]
     lhs = gram + jnp.einsum(
@@ -275,10 +275,10 @@ def downdate_row(
       the new inverse and the new row. Accuracy is lost as ``a y.A^-1 y`` nears 1: re-factor then.
 
     Example:
-      >>> inverse, x = downdate_row(jnp.eye(1) / 4, jnp.ones(1), jnp.ones((1, 1)), jnp.ones(1),
-      ...                           jnp.ones(1))
-      >>> inverse.tolist(), x.tolist()  # (4 - 1)^-1 and (4 - 1) / 3
-      ([[0.3333333432674408]], [1.0])
+      >>> one = jnp.ones(1)
+      >>> inverse, x = downdate_row(jnp.eye(1) / 4, one, jnp.ones((1, 1)), 2 * one, one)
+      >>> inverse.tolist(), x.tolist()  # 1 / (4 - 2) and (4 - 1) / 2
+      ([[0.5]], [1.5])
     """
     reach = jnp.matmul(inverse, met.T, precision="highest")  # W [D, R]
     core = jnp.eye(len(met), dtype=x.dtype) - curvature[:, None] * jnp.matmul(met, reach)

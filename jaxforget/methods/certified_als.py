@@ -12,7 +12,6 @@ from jaxforget.plugins import check_positive
 from jaxforget.types import Factors, Method, Model
 
 PRECISION = "float64"  # of what it returns, whatever it is given
-
 FIRST = 0.125  # a change of this times the tolerance calls for a certificate: it costs several steps
 
 
