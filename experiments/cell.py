@@ -13,7 +13,7 @@ from experiments.clock import Recent, Timing, timed
 from experiments.errors import Refused
 from experiments.grid import Cell, canonical
 from experiments.programs import Plug, plug, program
-from jaxforget import data, forget, interop, methods, metrics, models, preprocess, split
+from jaxforget import data, descent, forget, interop, methods, metrics, models, preprocess, split
 from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model, Split
 
 COMPARED = ("distance", "overlap")  # metrics that need the reference
@@ -150,7 +150,8 @@ class Laboratory:
         model = self.model(cell.spec["model"])
 
         def make():
-            train = model.prepare(prepared.split.train)
+            parts = prepared.split  # a recipe that stops on validation finds it in train.valid
+            train = model.prepare(descent.watch(parts.train, parts.valid))
             ones = jax.numpy.ones_like(train.values)
             if how["kind"] == "none":
                 return train, ForgetSet(ones, ones)
@@ -195,6 +196,10 @@ class Laboratory:
             if params:  # the state is the model's own parameters: the objective is defined
                 loss, _ = timed(program("loss", model), state, train, request.after, request.after)
                 found = found | {"loss_retained": loss}
+                if hasattr(self.model(cell.spec["model"]).loss, "outcomes"):
+                    found["loss_forgotten"] = forgotten_loss(
+                        program("loss", model), state, train, request, weights
+                    )
             return jax.device_get(found)
 
         stages = {
@@ -227,6 +232,13 @@ def keys(seed: int) -> dict[str, jax.Array]:
     """The four keys of a seed, in a fixed order: for one seed every method meets the same luck."""
     names = ("request", "fit", "unlearn", "reference")
     return dict(zip(names, jax.random.split(jax.random.key(seed), 4), strict=True))
+
+
+def forgotten_loss(loss: Any, state: Any, train: Any, request: ForgetSet, edges: Any) -> Any:
+    """Mean loss of the forgotten interactions, labels as they were learnt, along the served graph."""
+    gone = request.before - request.after
+    with_, without = (timed(loss, state, train, w, edges)[0] for w in (gone, 0 * gone))
+    return (with_ - without) / gone.sum()  # the penalty cancels; NaN for an empty request
 
 
 def _digest(*arrays: jax.Array) -> str:

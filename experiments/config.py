@@ -178,7 +178,7 @@ def _steps(data: dict[str, Any]) -> None:
 
 def _shapes(experiment: Experiment) -> None:
     """What the types alone do not say."""
-    for name in ("seeds", "ks", "models", "methods"):
+    for name in ("seeds", "models", "methods"):
         if not getattr(experiment, name):
             raise Refused(f"{name}: empty; give at least one")
     shares = experiment.split.shares

@@ -166,7 +166,8 @@ def evaluate(
 
     Rankings hide what is still remembered of training (and, for the test part, the validation
     part), and average over users with a relevant held-out item. Names say on which cells:
-    ``ndcg@10`` and ``rmse`` on test, ``ndcg_valid@10`` on validation. ``auc`` compares the labels
+    ``ndcg@10`` and ``rmse`` on test, ``ndcg_valid@10`` on validation; without ``ks`` no ranking is
+    made, which is most of the time on a large catalogue. ``auc`` compares the labels
     of test rows, ``auc_or`` those of rows whose user or item occurs in the request and ``auc_and``
     those of rows where both do (read as AUC_0 and AUC_1 of arXiv 2307.02147); ``auc_unseen`` sets test items with items a user never met. ``score_forgotten`` is
     the mean score of forgotten pairs; ``membership`` is ``P(score of a forgotten pair > score of a
@@ -218,7 +219,7 @@ def _on_part(factors, part, hidden, name, ks):
         f"auc{name}": auc(scores, part.values, all_rows),
         f"rmse{name}": rmse(scores, part.values, all_rows),
     }
-    return rows | ranking.over_users(measure, factors, part, hidden)
+    return rows | (ranking.over_users(measure, factors, part, hidden) if ks else {})
 
 
 def _against(factors, reference, split, forget, ks):
@@ -229,5 +230,7 @@ def _against(factors, reference, split, forget, ks):
     }
     found = {"distance": prediction_distance(factors, reference)}
     found |= {f"distance_{k}": distance_on(factors, reference, *c) for k, c in cells.items()}
+    if not ks:
+        return found
     shared = ranking.overlap(factors, reference, [(split.train, forget.after)], ks=ks)
     return found | {f"overlap@{k}": value for k, value in shared.items()}

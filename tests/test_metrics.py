@@ -170,6 +170,16 @@ def test_a_model_against_itself_is_at_distance_zero_with_full_overlap():
     assert found["overlap@3"] == 1.0
 
 
+def test_without_ks_everything_but_the_rankings_is_measured():
+    f, split, forget = problem()
+    every = metrics.evaluate(f, split, forget, ks=(3,), reference=problem(3)[0])
+    found = metrics.evaluate(f, split, forget, ks=(), reference=problem(3)[0])
+    left = {k: v for k, v in every.items() if "@" not in k and not k.startswith("auc_unseen")}
+    assert found.keys() == left.keys()
+    for name, value in left.items():
+        np.testing.assert_array_equal(found[name], value)
+
+
 def test_membership_is_the_chance_that_a_forgotten_pair_outscores_a_test_pair():
     f, split, forget = problem()
     scores = np.asarray(f.users) @ np.asarray(f.items).T
