@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import provenance
+from experiments import attack, provenance
 from experiments.clock import Recent, Timing, timed
 from experiments.errors import Refused
 from experiments.grid import Cell, canonical
@@ -18,7 +18,9 @@ from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model, Spl
 
 COMPARED = ("distance", "overlap")  # metrics that need the reference
 SPLITS = ("test", "valid", "forgotten", "retained")  # how a metric's name may end
-WHERE = {"distance": "all", "overlap": "all", "membership": "forgotten"}  # where it does not say
+WHERE = {  # on which cells, where the name does not say
+    "distance": "all", "overlap": "all", "membership": "forgotten", "exposure": "all",
+}  # fmt: skip
 
 
 class Skipped(Exception):
@@ -32,6 +34,7 @@ class Prepared(NamedTuple):
     users: np.ndarray  # labels of the user ids
     items: np.ndarray
     hash: str
+    spam: attack.Attack | None = None  # its split is this one
 
 
 class Made(NamedTuple):
@@ -69,6 +72,7 @@ class Laboratory:
     def __init__(self, root: str, pairs: str | None, ks: list[int], repeats: int):
         self.root, self.pairs, self.repeats = root, pairs, repeats
         self.frames, self.splits, self.requests = Recent(2), Recent(2), Recent(4)
+        self.attacks = Recent(2)
         self.models, self.methods = Recent(64), Recent(64)
         self.fits, self.references, self.judged = Recent(8), Recent(4), Recent(16)
 
@@ -76,6 +80,7 @@ class Laboratory:
             return metrics.evaluate(factors, parts, request, ks=tuple(ks), reference=reference)
 
         self._judge = judge  # one function object, hence one compilation per shape
+        self._expose = attack.exposure(ks)
 
     def frame(self, spec: dict[str, Any]) -> Any:
         """The table of one data set after its preprocessing steps."""
@@ -103,6 +108,19 @@ class Laboratory:
             return Prepared(parts, users, items, content_hash(parts, users, items))
 
         return self.splits.get(cell.key("data", "split", "dtype"), make)
+
+    def attacked(self, cell: Cell) -> Prepared:
+        """The split that is learnt from: with injected profiles where the request is an attack."""
+        how, clean = cell.spec["request"], self.prepared(cell)
+
+        def make():
+            made = attack.inject(keys(how["seed"])["request"], clean.split, how)
+            if made is None:
+                return clean
+            hashed = content_hash(made.split, clean.users, clean.items)
+            return clean._replace(split=made.split, hash=hashed, spam=made)
+
+        return self.attacks.get(cell.key("data", "split", "dtype", "request"), make)
 
     def model(self, spec: dict[str, Any]) -> Model:
         """A model; built once, so that its functions compile once."""
@@ -146,7 +164,7 @@ class Laboratory:
 
     def request(self, cell: Cell) -> tuple[Interactions, ForgetSet]:
         """Who asks: the training interactions (labels may be flipped) and their weights."""
-        how, prepared = cell.spec["request"], self.prepared(cell)
+        how, prepared = cell.spec["request"], self.attacked(cell)
         model = self.model(cell.spec["model"])
 
         def make():
@@ -155,6 +173,8 @@ class Laboratory:
             ones = jax.numpy.ones_like(train.values)
             if how["kind"] == "none":
                 return train, ForgetSet(ones, ones)
+            if prepared.spam is not None:
+                return train, attack.request(train, prepared.spam)
             try:
                 if how["kind"] == "pairs":
                     pairs = interop.read_pairs(self.pairs, prepared.users, prepared.items)
@@ -169,7 +189,7 @@ class Laboratory:
 
     def compute(self, cell: Cell) -> dict[str, Any]:
         """Everything one cell has to say: metrics, info, timings and the data hash."""
-        key, where = keys(cell.spec["seed"]), self.prepared(cell)
+        key, where = keys(cell.spec["seed"]), self.attacked(cell)
         train, request = self.request(cell)
         parts = where.split._replace(train=train)
         shared = self.method(cell).fit is self.model(cell.spec["model"]).fit  # one fit for all
@@ -193,6 +213,8 @@ class Laboratory:
         def stage(state, weights, serve=serving, params=shared):
             factors, _ = timed(serve, state, train, weights)
             found, _ = timed(self._judge, factors, parts, request, goal)
+            if where.spam is not None:
+                found = found | timed(self._expose, factors, where.spam, request)[0]
             if params:  # the state is the model's own parameters: the objective is defined
                 loss, _ = timed(program("loss", model), state, train, request.after, request.after)
                 found = found | {"loss_retained": loss}
@@ -214,7 +236,7 @@ class Laboratory:
         }
         made = {"fit": fit, "unlearn": after, "reference": reference}
         return {
-            "data_hash": where.hash,
+            "data_hash": self.prepared(cell).hash,
             "info": {name: scalars(m.info) for name, m in made.items()},
             "metrics": [row for name, found in stages.items() for row in tidy(name, found)],
             "timings": {f"{n}_seconds": m.timing.run for n, m in made.items()}

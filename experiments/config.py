@@ -16,6 +16,12 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
 Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
 RESERVED = ("use", "models", "ratio")  # keys of a method's table that are not its settings
+Kind = Literal[
+    "random", "users", "items", "active", "inactive", "popular", "flipped", "pairs", "none",
+    "shilling_random", "shilling_bandwagon",
+]  # fmt: skip
+ALONE = ("none", "pairs")  # kinds that share no amount with others
+SHILLING = ("fillers", "unpopular")  # what the shilling kinds need beside an amount
 
 
 class Split(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,13 +38,21 @@ class Split(msgspec.Struct, forbid_unknown_fields=True):
 class Request(msgspec.Struct, forbid_unknown_fields=True):
     """Who asks to be forgotten, and how much; a list is an axis of the grid."""
 
-    kind: Literal[
-        "random", "users", "items", "active", "inactive", "popular", "flipped", "pairs", "none"
-    ] = "random"
+    kind: Kind | list[Kind] = "random"
     ratio: Share | list[Share] | None = None
     count: Count | list[Count] | None = None
     path: str | None = None  # CSV of pairs, from the working folder
+    fillers: Count | None = None  # items of an injected profile beside its target
+    unpopular: Share | None = None  # the target is among this share of the items, fewest first
     seed: Seed | None = None
+
+    @property
+    def kinds(self) -> list[str]:
+        return self.kind if isinstance(self.kind, list) else [self.kind]
+
+    @property
+    def shilling(self) -> bool:
+        return any(kind.startswith("shilling") for kind in self.kinds)
 
 
 class Experiment(msgspec.Struct, forbid_unknown_fields=True):
@@ -139,25 +153,45 @@ def _typed(raw: dict[str, Any]) -> Experiment:
         path = path.rstrip("`").replace("[...]", "")
         keys = re.sub(r"\[\d+\]", "", path).split(".")
         struct = {"request": Request, "split": Split}.get(keys[0], Experiment)
-        choices = get_args(get_type_hints(struct).get(keys[-1])) if "enum" in text else ()
+        choices = _choices(get_type_hints(struct).get(keys[-1])) if "enum" in text else ()
         found = re.search(r"'(.*)'", text)
         near = hint(found[1], choices) if found and choices else ""
         text = text.replace("Invalid enum value", "no choice").replace("`", "")
         raise Refused(f"{path}: {text[0].lower()}{text[1:]}{near}") from None
 
 
+def _choices(hinted: Any) -> list[str]:
+    """The words a type allows, also where they stand in a union or a list."""
+    return [c for a in get_args(hinted) for c in ([a] if isinstance(a, str) else _choices(a))]
+
+
 def _request(request: Request) -> None:
     """Each kind of request needs its own way to say how much."""
+    kinds = request.kinds
+    if not kinds:
+        raise Refused("request.kind: empty; give at least one")
+    if lonely := [kind for kind in kinds if len(kinds) > 1 and kind in ALONE]:
+        raise Refused(f"request.kind: {lonely[0]!r} has no amount and stands alone, not in a list")
+    _shilling(request)
     given = [n for n in ("ratio", "count", "path") if getattr(request, n) is not None]
-    wanted = {"none": [], "pairs": ["path"]}.get(request.kind)
+    wanted = {"none": [], "pairs": ["path"]}.get(kinds[0])
     if wanted is None and len(given) == 1 and given != ["path"]:
         return
     if given != wanted:
         need = {"none": "nothing else", "pairs": "path = 'pairs.csv' and nothing else"}
-        asked = need.get(request.kind, "either ratio = 0.05 or count = 100")
-        raise Refused(f"request: kind {request.kind!r} takes {asked}, got {given or 'nothing'}")
+        asked = need.get(kinds[0], "either ratio = 0.05 or count = 100")
+        raise Refused(f"request: kind {kinds[0]!r} takes {asked}, got {given or 'nothing'}")
     if request.path and not Path(request.path).is_file():
         raise Refused(f"request.path: no file {request.path!r}; it is a CSV with user,item columns")
+
+
+def _shilling(request: Request) -> None:
+    """What injected profiles look like: said where profiles are injected, and only there."""
+    for name in SHILLING:
+        if request.shilling and getattr(request, name) is None:
+            raise Refused(f"request.{name}: missing; the shilling kinds need it")
+        if not request.shilling and getattr(request, name) is not None:
+            raise Refused(f"request.{name}: only the shilling kinds take it")
 
 
 def _steps(data: dict[str, Any]) -> None:

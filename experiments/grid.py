@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments import plugins
-from experiments.config import RESERVED, Config
+from experiments.config import ALONE, RESERVED, SHILLING, Config
 from experiments.errors import Refused, hint
 
 SCHEMA = 1
@@ -72,16 +72,18 @@ def _reference(config: Config, model: dict[str, Any], label: str) -> dict[str, A
 def _amounts(config: Config, method: dict[str, Any]) -> list[tuple[str, Any]]:
     """The request's axis for one method: ("ratio", 0.05), ("count", 100) or nothing."""
     request = config.experiment.request
-    if request.kind in ("none", "pairs"):
+    if request.kinds[0] in ALONE:
         return [("ratio", None)]
     name = "ratio" if request.ratio is not None else "count"
     values = method.get("ratio", getattr(request, name))
     return [(name, value) for value in (values if isinstance(values, list) else [values])]
 
 
-def _request(config: Config, amount: tuple[str, Any], seed: int) -> dict[str, Any]:
+def _request(config: Config, kind: str, amount: tuple[str, Any], seed: int) -> dict[str, Any]:
     request = config.experiment.request
-    spec = {"kind": request.kind, "ratio": None, "count": None, "pairs": None}
+    spec = {"kind": kind, "ratio": None, "count": None, "pairs": None}
+    if kind.startswith("shilling"):
+        spec |= {name: getattr(request, name) for name in SHILLING}
     spec[amount[0]] = float(amount[1]) if amount[0] == "ratio" and amount[1] else amount[1]
     if request.path:  # what the file says decides, not where it lies
         spec["pairs"] = hashlib.sha256(Path(request.path).read_bytes()).hexdigest()
@@ -102,10 +104,12 @@ def _points(config: Config) -> Iterator[tuple[dict, dict]]:
                     if label not in settings.get("models", [label]):
                         continue
                     where, amounts = f"methods.{name}", _amounts(config, settings)
-                    for amount, (method_axes, method) in itertools.product(
-                        amounts, list(_tables("methods", name, settings, where))
+                    for kind, amount, (method_axes, method) in itertools.product(
+                        experiment.request.kinds,
+                        amounts,
+                        list(_tables("methods", name, settings, where)),
                     ):
-                        request = _request(config, amount, seed)
+                        request = _request(config, kind, amount, seed)
                         axes = {**data_axes, "model": label, "method": name}
                         axes |= {"kind": request["kind"], "ratio": request["ratio"]}
                         axes |= {"count": request["count"], "seed": seed}
@@ -130,13 +134,14 @@ def cells(config: Config) -> list[Cell]:
         made[identity] = Cell(identity, axes, spec)
     if not made:
         raise Refused("the grid is empty: no method may run on any of the models")
-    rank: dict[str, int] = {}
+    kinds, rank = config.experiment.request.kinds, {}
     for cell in made.values():
         rank.setdefault(cell.key("data", "split", "model", "seed"), len(rank))
     return sorted(
         made.values(),
         key=lambda c: (
             rank[c.key("data", "split", "model", "seed")],
+            kinds.index(c.axes["kind"]),
             c.spec["request"]["ratio"] or c.spec["request"]["count"] or 0,
         ),
     )
@@ -151,6 +156,7 @@ def label(cell: Cell) -> str:
     """One cell as a line of a log."""
     axes = cell.axes
     words = [f"{axes['method']} {axes['model']}"]
+    words += [axes["kind"]] if axes["kind"] != "random" else []
     words += [f"{n}={axes[n]}" for n in ("ratio", "count") if axes[n] is not None]
     words += [f"seed={axes['seed']}"]
     words += [f"{n.partition('.')[2]}={v}" for n, v in sorted(axes.items()) if "." in n]

@@ -6,12 +6,19 @@ from experiments import tables
 from experiments.tables import Tables
 
 AMOUNT = ("ratio", "count")
+KINDS = {
+    "random": "random interactions", "users": "whole users", "items": "whole items",
+    "active": "most active users", "inactive": "least active users", "popular": "popular items",
+    "flipped": "flipped labels", "pairs": "listed pairs", "none": "empty request",
+    "shilling_random": "random attack", "shilling_bandwagon": "bandwagon attack",
+}  # fmt: skip
 
 
 def place(cells: pd.DataFrame, *, amount: bool) -> list[str]:
-    """The columns that decide a row of panels: data, model, their swept settings, the amount."""
+    """The columns that decide a row of panels: data, model, their swept settings, the request."""
     ours = [name for name in tables.swept(cells) if not name.startswith("method.")]
-    return [*tables.GROUP, *ours, *(AMOUNT if amount else ())]
+    kind = ["kind"] if cells["kind"].nunique() > 1 else []
+    return [*tables.GROUP, *ours, *kind, *(AMOUNT if amount else ())]
 
 
 def at(frame: pd.DataFrame, names: list[str], key: tuple) -> pd.DataFrame:
@@ -38,6 +45,8 @@ def title(names: list[str], key: tuple) -> str:
             words.append(f"{100 * value:g}% forgotten")
         elif name == "count":
             words.append(f"{value:g} forgotten")
+        elif name == "kind":
+            words.append(KINDS[value])
         else:
             words.append(
                 f"{value}" if name in tables.GROUP else f"{name.partition('.')[2]} {value}"

@@ -80,7 +80,8 @@ def _ready(lab: Any, todo: list[Cell]) -> None:
     for cell in {c.key("model", "reference"): c for c in todo}.values():
         lab.model(cell.spec["model"])
         lab.oracle(cell)
-    asked = {(c.key("data"), c.axes["ratio"], c.axes["count"]): c for c in reversed(todo)}
+    axes = ("kind", "ratio", "count")
+    asked = {(c.key("data"), *(c.axes[a] for a in axes)): c for c in reversed(todo)}
     for cell in asked.values():  # a count that is too large, a pair that is not there
         lab.request(cell)
 

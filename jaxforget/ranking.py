@@ -73,6 +73,45 @@ def overlap(
     return {k: value / len(a.users) for k, value in found.items()}
 
 
+def exposure(
+    factors: Factors,
+    target: Array,
+    where: Array,
+    hidden: Sequence[tuple[Interactions, Array]],
+    *,
+    ks: Sequence[int],
+) -> dict[int, Array]:
+    """Share of users whose top-k list holds one item, among those to whom it can be shown.
+
+    ``|{u in where : target not hidden from u, rank_u(target) < k}| / |{u ... not hidden}|``
+
+    Args:
+      factors: the model that serves.
+      target: int32 scalar, the item.
+      where: ``[U]`` bool, users who count.
+      hidden: interactions and their weights, as in ``over_users``.
+      ks: lengths of the lists.
+
+    Returns:
+      ``{k: scalar}``; NaN where the item can be shown to nobody.
+    """
+    n_items = len(factors.items)
+
+    def chunk(_, users):
+        masked = _hide(hidden, users, n_items)
+        scores = jnp.where(masked, -jnp.inf, _scores(factors, users))
+        own = scores[:, target][:, None]
+        first = jnp.arange(n_items, dtype=jnp.int32)[None] < target
+        rank = jnp.sum((scores > own) | ((scores == own) & first), axis=1, dtype=jnp.int32)
+        open_ = where[users] & ~masked[:, target]
+        return {k: jnp.sum(open_ & (rank < k)) for k in ks} | {0: jnp.sum(open_)}
+
+    users = jnp.arange(len(factors.users), dtype=jnp.int32)
+    found = _sum_over_chunks(chunk, users, per_chunk=max(1, CELLS // n_items))
+    n = found.pop(0).astype(factors.users.dtype)
+    return {k: jnp.where(n > 0, v.astype(n.dtype) / n, jnp.nan) for k, v in found.items()}
+
+
 def _sum_over_chunks(chunk, users, *, per_chunk):
     whole = len(users) // per_chunk * per_chunk
     total = chunk(None, users[whole:]) if whole < len(users) else None
