@@ -68,3 +68,19 @@ def with_metric(
     """Adds ``<column> before``, ``after`` and ``reference`` to cells indexed by their id."""
     for stage in ("before", "after", "reference"):
         cells[f"{column} {stage}"] = tables.value(found, stage, metric, split, k)
+
+
+def accuracies(found: Tables) -> list[tuple]:
+    """(axis label, metric, split, k) of test NDCG, recall and AUC, each where it is defined."""
+    defined = found.metrics.dropna(subset=["value"])
+    there = set(defined.loc[defined["split"] == "test", "metric"])
+    wanted = []
+    for name, metric in (("NDCG", "ndcg"), ("recall", "recall")):
+        if metric in there:
+            k = tables.first_k(found, metric)
+            wanted.append((f"test {name}@{k}", metric, "test", k))
+    if "auc" in there:  # needs test rows of both labels
+        wanted.append(("test AUC", "auc", "test", None))
+    elif "auc_unseen" in there:
+        wanted.append(("test AUC against unseen items", "auc_unseen", "test", None))
+    return wanted

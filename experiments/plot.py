@@ -42,9 +42,11 @@ def looks(labels: list[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def grid(rows: int, columns: int) -> tuple[mpl.figure.Figure, Any]:
-    """An empty figure with a row of panels per place."""
-    size = (3.3 * columns + 0.3, 2.7 * rows + 0.9)
+def grid(
+    rows: int, columns: int, *, width: float = 3.3, height: float = 2.7
+) -> tuple[mpl.figure.Figure, Any]:
+    """An empty figure with a row of panels per place; sizes in inches per panel."""
+    size = (width * columns + 0.3, height * rows + 0.9)
     return plt.subplots(rows, columns, figsize=size, squeeze=False)
 
 
@@ -56,6 +58,23 @@ def curve(axis: Any, rows: pd.DataFrame, x: str, label: str, style: dict[str, An
     # on a log scale a band that reaches zero would have no lower edge
     low = rows["low"].where(rows["low"] > 0, rows[["low", "mean"]].min(axis=1))
     axis.fill_between(rows[x], low, rows["high"], color=style["color"], alpha=0.15, linewidth=0)
+
+
+def dots(axis: Any, rows: pd.DataFrame, at: dict[str, float], label: str, **look: Any) -> None:
+    """A mean and its interval per line, from left to right at the heights ``at``."""
+    rows = rows[rows["line"].isin(list(at))]
+    if rows.empty:
+        return
+    half = rows["mean"] - rows["low"], rows["high"] - rows["mean"]
+    style = {"linestyle": "none", "capsize": 2, "elinewidth": 1.0} | look
+    axis.errorbar(rows["mean"], [at[n] for n in rows["line"]], xerr=half, label=label, **style)
+
+
+def heights(axis: Any, names: list[str]) -> dict[str, float]:
+    """A height per name, the first on top, written beside the axis."""
+    axis.set_yticks(range(len(names)), names)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    return {name: float(i) for i, name in enumerate(names)}
 
 
 def legend(figure: mpl.figure.Figure, axes: Any) -> None:
@@ -96,11 +115,11 @@ def note(figure: mpl.figure.Figure, text: str) -> None:
     figure.supxlabel(text, fontsize=7, color="#555555", x=0.01, ha="left")
 
 
-def seeds(frame: pd.DataFrame, left_out: int) -> str:
-    """The sentence on n and interval that every figure states."""
+def seeds(frame: pd.DataFrame, left_out: int, mark: str = "bands") -> str:
+    """The sentence on n and interval that every figure states; ``mark`` shows the interval."""
     low, high = int(frame["n"].min()), int(frame["n"].max())
     n = f"{low}" if low == high else f"{low} to {high}"
-    band = "bands: 95% t-interval over seeds" if high > 1 else "one seed: no interval"
+    band = f"{mark}: 95% t-interval over seeds" if high > 1 else "one seed: no interval"
     missing = f"; {left_out} cells left out (failed, skipped or diverged)" if left_out else ""
     return f"n = {n} seeds; {band}{missing or '; no cell left out'}"
 

@@ -43,6 +43,13 @@ use = "unlearn_als"
 tol = [1e-1, 1e-2, 1e-3]
 """
 
+EMPTY = TOML.replace('kind = "random"\nratio = [0.01, 0.1]', 'kind = "none"').replace(
+    "ratio = 0.1", ""
+)
+KINDS = TOML.replace('kind = "random"', 'kind = ["random", "users"]')
+SPAM = TOML.replace('"random"', '"shilling_bandwagon"\nfillers = 9\nunpopular = 0.5')
+DRAWABLE = {"empty_request": EMPTY, "deletion_kinds": KINDS, "exposure": SPAM}
+
 
 def write(folder: Path, text: str = TOML, name: str = "toy") -> str:
     """The config as a file; returns its path."""
@@ -72,6 +79,10 @@ def made_up(cell: grid.Cell) -> dict:
             rows.append([stage, "test", "ndcg", k, 0.3 + shift + 0.1 * gap + k / 1000])
         rows.append([stage, "test", "auc", None, 0.9 + shift - 0.05 * gap])
         rows.append([stage, "retained", "loss", None, 1000.0 * (1 + 0.1 * gap)])
+        rows.append([stage, "forgotten", "membership", None, 0.5 + 0.1 * gap + shift])
+        if cell.axes["kind"].startswith("shilling"):
+            for k in cell.spec["ks"]:
+                rows.append([stage, "all", "exposure", k, 0.1 + gap + shift])
         if distance is not None:
             rows.append([stage, "all", "distance", None, distance])
             rows.append([stage, "test", "distance", None, 7.0 + distance])

@@ -16,19 +16,7 @@ DISTANCE = ("relative distance to the reference", "distance", "all", None)
 
 
 def _quantities(found: Tables) -> list[tuple]:
-    """(axis label, metric, split, k): NDCG, recall and AUC where defined, then the distance."""
-    defined = found.metrics.dropna(subset=["value"])
-    there = set(defined.loc[defined["split"] == "test", "metric"])
-    wanted = []
-    for name, metric in (("NDCG", "ndcg"), ("recall", "recall")):
-        if metric in there:
-            k = tables.first_k(found, metric)
-            wanted.append((f"test {name}@{k}", metric, "test", k))
-    if "auc" in there:  # needs test rows of both labels
-        wanted.append(("test AUC", "auc", "test", None))
-    elif "auc_unseen" in there:
-        wanted.append(("test AUC against unseen items", "auc_unseen", "test", None))
-    return [*wanted, DISTANCE]
+    return [*panels.accuracies(found), DISTANCE]
 
 
 def _deepest(cells: pd.DataFrame) -> pd.DataFrame:
