@@ -50,6 +50,12 @@ def _settings(spec: dict[str, Any]) -> dict[str, Any]:
     return {k: tuple(v) if isinstance(v, list) else v for k, v in spec["settings"].items()}
 
 
+def _oracle(cell: Cell) -> dict[str, Any]:
+    """The spec of the retrained reference's model."""
+    spec = cell.spec["model"]
+    return spec | {"settings": spec["settings"] | cell.spec["reference"]}
+
+
 def content_hash(parts: Split, users: np.ndarray, items: np.ndarray) -> str:
     """sha256 over the final arrays and labels: equal data, equal hash."""
     digest = hashlib.sha256()
@@ -135,17 +141,15 @@ class Laboratory:
 
     def oracle(self, cell: Cell) -> Model:
         """The model of the retrained reference."""
-        spec = cell.spec["model"]
-        return self.model(spec | {"settings": spec["settings"] | cell.spec["reference"]})
+        return self.model(_oracle(cell))
 
     def programs(self, cell: Cell) -> tuple[Plug, Plug, Plug]:
         """Model, reference model and method of a cell, ready to be called with their numbers."""
         spec, method = cell.spec["model"], cell.spec["method"]
         build = models.load(spec["use"])
-        oracle = spec | {"settings": spec["settings"] | cell.spec["reference"]}
         return (
             plug(build, _settings(spec)),
-            plug(build, _settings(oracle)),
+            plug(build, _settings(_oracle(cell))),
             plug(methods.load(method["use"]), _settings(method)),
         )
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import rows
+from jaxforget import graph, rows
 from jaxforget.sparse import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
 
@@ -36,14 +36,13 @@ def implicit(
       reg: > 0. It also keeps an emptied row solvable.
     """
     confidence = alpha * train.values
-    ridge = functools.partial(_ridge, train, weights, reg, nu, unobserved)
+    ridges = _ridges(train, weights, reg, nu, unobserved)
     return Terms(
         weights * (confidence - 1),
         weights * confidence,
         jnp.sum(weights * confidence),
         jnp.ones((), confidence.dtype),
-        ridge("user"),
-        ridge("item"),
+        *ridges,
     )
 
 
@@ -52,25 +51,26 @@ def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0
 
     ``ridge_u = reg * count_u^nu``; ``nu = 1`` is ALS-WR (Zhou et al., AAIM 2008).
     """
-    ridge = functools.partial(_ridge, train, weights, reg, nu, 0.0)
+    ridges = _ridges(train, weights, reg, nu, 0.0)
     target = weights * train.values
     return Terms(
         weights,
         target,
         jnp.sum(target * train.values),
         jnp.zeros((), target.dtype),
-        ridge("user"),
-        ridge("item"),
+        *ridges,
     )
 
 
-def _ridge(train, weights, reg, nu, unobserved, by):
-    n_rows, n_others = (train.n_users, train.n_items)[:: 1 if by == "user" else -1]
-    ones = jnp.ones((n_others, 1), weights.dtype)
+def _ridges(train, weights, reg, nu, unobserved):
+    sizes = (train.n_users, train.n_items)
     if nu == 0:  # no count enters: deletion then changes nobody else's ridge
-        return jnp.full(n_rows, reg, weights.dtype)
-    counts = spmm(train, weights, ones, by=by)[:, 0] + unobserved * n_others
-    return jnp.where(counts > 0, reg * counts**nu, reg)
+        return tuple(jnp.full(n, reg, weights.dtype) for n in sizes)
+    counts = (
+        seen + unobserved * others
+        for seen, others in zip(graph.degrees(train, weights), sizes[::-1])
+    )
+    return tuple(jnp.where(n > 0, reg * n**nu, reg) for n in counts)
 
 
 def solve_row(
@@ -143,7 +143,7 @@ def sweep(
     factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
 ) -> Factors:
     """One exact pass of implicit ALS: users first, then items."""
-    return _sweep(factors, train, implicit(train, weights, reg=reg, alpha=alpha), 0)
+    return alternate(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
 
 
 def run(
@@ -185,7 +185,7 @@ def descend(
 
     def step(carry):
         factors, _, n = carry
-        factors = _sweep(factors, train, terms, cg_steps)
+        factors = alternate(factors, train, terms, cg_steps=cg_steps)
         return factors, optimality(factors, train, terms), n + 1
 
     start = (factors, optimality(factors, train, terms), jnp.zeros((), jnp.int32))
@@ -194,7 +194,8 @@ def descend(
     return factors, info
 
 
-def _sweep(factors, train, terms, cg_steps):
+def alternate(factors: Factors, train: Interactions, terms: Terms, *, cg_steps: int = 0) -> Factors:
+    """Takes one pass over any ALS objective: users first, then items."""
     users, items = factors
     users = half_sweep(items, train, terms, by="user", cg_steps=cg_steps, start=users)
     items = half_sweep(users, train, terms, by="item", cg_steps=cg_steps, start=items)

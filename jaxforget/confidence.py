@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget.sparse import spmm
+from jaxforget import graph
 from jaxforget.types import Interactions
 
 
@@ -24,10 +24,8 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
 
     Source: ``bm25_weight`` of the library ``implicit``, on the item x user matrix.
     """
-    ones_users = jnp.ones((train.n_users, 1), train.values.dtype)
-    ones_items = jnp.ones((train.n_items, 1), train.values.dtype)
-    lengths = spmm(train, weights * train.values, ones_users, by="item")[:, 0]
-    counts = spmm(train, weights, ones_items, by="user")[:, 0]
+    _, lengths = graph.degrees(train, weights * train.values)
+    counts, _ = graph.degrees(train, weights)
     mean = jnp.mean(lengths)
     relative = lengths / jnp.where(mean > 0, mean, 1)
     rarity = jnp.log(float(train.n_items)) - jnp.log1p(counts)

@@ -10,7 +10,6 @@ import optax
 from jax import Array, lax
 
 from jaxforget import descent, graph, influence
-from jaxforget.sparse import spmm
 from jaxforget.types import Factors, Interactions, Solution
 
 RAISE = 4.0  # factor by which damping grows while curvature is not positive
@@ -99,7 +98,7 @@ def preconditioner(kind: str, loss: Any, params: Factors, train: Interactions, w
     served = graph.propagate(params, train, edges, n_layers=loss.n_layers)
     per_row = functools.partial(_spread_squares, loss.n_layers, train, edges)
     if kind == "diagonal":
-        diagonal = per_row(_weighted(train, bend, jax.tree.map(jnp.square, served)))
+        diagonal = per_row(graph.exchange(train, bend, jax.tree.map(jnp.square, served)))
 
         def scaled(ridge):
             whole = jax.tree.map(lambda d, r: d + r + 2 * loss.reg, diagonal, ridge)
@@ -117,11 +116,6 @@ def preconditioner(kind: str, loss: Any, params: Factors, train: Interactions, w
     return inverted
 
 
-def _weighted(train, values, rows):
-    users = spmm(train, values, rows.items, by="user")
-    return Factors(users, spmm(train, values, rows.users, by="item"))
-
-
 def _spread_squares(n_layers, train, edges, rows):
     """The diagonal of ``P' B P`` for a diagonal ``B``, products of different layers left out."""
     if n_layers == 0:
@@ -135,7 +129,9 @@ def _grams(train, bend, served, per_row):
     """``[U, D, D]`` and ``[I, D, D]``, one column at a time."""
 
     def column(k):
-        return per_row(_weighted(train, bend, jax.tree.map(lambda x: x * x[:, k, None], served)))
+        return per_row(
+            graph.exchange(train, bend, jax.tree.map(lambda x: x * x[:, k, None], served))
+        )
 
     columns = lax.map(column, jnp.arange(served.users.shape[1]))
     return Factors(*(jnp.moveaxis(x, 0, 1) for x in columns))

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-from jaxforget import graph, losses, metrics
+from jaxforget import graph, losses, metrics, plugins
 from jaxforget.types import Factors, Interactions, Model
 
 FORGOTTEN = 1 << 31  # sorts after every remembered interaction
@@ -199,9 +199,7 @@ def model(loss: Any, *, dim: int, init_scale: float, optimiser: str, lr: float |
         raise ValueError(f'optimiser must be "minibatch", "lbfgs" or "adam"; got {optimiser!r}')
     if optimiser != "lbfgs" and not (lr or 0) > 0:
         raise ValueError(f"{optimiser} needs lr > 0; got {lr}: its right value depends on the data")
-    for name, value in {"dim": dim, "init_scale": init_scale, "batch_size": batch_size}.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive; got {value}")
+    plugins.check_positive(optimiser, dim=dim, init_scale=init_scale, batch_size=batch_size)
     if patience is not None and optimiser != "minibatch":
         raise ValueError(
             f"patience is for minibatch training; {optimiser} stops on tol: set it to None"

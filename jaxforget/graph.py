@@ -55,8 +55,15 @@ def normalise(train: Interactions, edges: Array) -> Array:
 def degrees(train: Interactions, linked: Array) -> tuple[Array, Array]:
     """Sums the weights of ``linked`` per user ``[U]`` and per item ``[I]``."""
     ones = Factors(*(jnp.ones((n, 1), linked.dtype) for n in (train.n_users, train.n_items)))
-    users = spmm(train, linked, ones.items, by="user")[:, 0]
-    return users, spmm(train, linked, ones.users, by="item")[:, 0]
+    users, items = exchange(train, linked, ones)
+    return users[:, 0], items[:, 0]
+
+
+def exchange(train: Interactions, values: Array, rows: Factors) -> Factors:
+    """Sends every row along the interactions: users receive ``V items``, items ``V' users``."""
+    return Factors(
+        spmm(train, values, rows.items, by="user"), spmm(train, values, rows.users, by="item")
+    )
 
 
 class Links(NamedTuple):
@@ -79,10 +86,7 @@ def spread(factors: Factors, links: Links | None, *, n_layers: int) -> Factors:
         return factors
     layer = total = factors
     for _ in range(n_layers):
-        layer = Factors(
-            spmm(links.train, links.values, layer.items, by="user"),
-            spmm(links.train, links.values, layer.users, by="item"),
-        )
+        layer = exchange(links.train, links.values, layer)
         total = Factors(total.users + layer.users, total.items + layer.items)
     return Factors(total.users / (n_layers + 1), total.items / (n_layers + 1))
 

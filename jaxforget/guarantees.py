@@ -8,7 +8,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import als, lanczos
+from jaxforget import als, lanczos, ranking
 from jaxforget.types import Factors, Interactions, Terms
 
 USERS_AT_ONCE = 64
@@ -33,14 +33,11 @@ def stable_items(factors: Factors, train: Interactions, weights: Array, pair_bou
       ``(items [U, k] int32, stable [U, k] bool)``.
     """
     bound = jnp.broadcast_to(jnp.sqrt(2.0) * pair_bound, (train.n_users,))
-    remembered = jnp.where(weights > 0, train.users, train.n_users)
 
     def rank(users):
         scores = factors.users[users] @ factors.items.T
-        place = jnp.full(train.n_users + 1, len(users), jnp.int32)  # past the end: dropped below
-        place = place.at[users].set(jnp.arange(len(users), dtype=jnp.int32))
-        place = place.at[train.n_users].set(len(users))
-        scores = scores.at[place[remembered], train.items].set(-jnp.inf, mode="drop")
+        seen = ranking.hide([(train, weights)], users, train.n_items)
+        scores = jnp.where(seen, -jnp.inf, scores)
         values, items = lax.top_k(scores, k + 1)
         lead = values[:, :k] - values[:, k:]
         return items[:, :k], (lead > bound[users][:, None]) & jnp.isfinite(values[:, :k])

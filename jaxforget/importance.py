@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import graph
-from jaxforget.sparse import spmm
 from jaxforget.sparse import take as pick
 from jaxforget.types import Factors, ForgetSet, Interactions
 
@@ -53,23 +52,15 @@ def reach(train: Interactions, forget: ForgetSet, *, hops: int) -> Importance:
         raise ValueError(f"hops must be 0 or more; got {hops}")
     known = (forget.before > 0).astype(train.values.dtype)
     gone = (forget.before > forget.after).astype(known.dtype)
-    (all_users, all_items), (users, items) = (_counts(train, x) for x in (known, gone))
+    (all_users, all_items), (users, items) = (graph.degrees(train, x) for x in (known, gone))
     asked = users > 0, items > 0
     users, items = users / (1 + all_users), items / (1 + all_items)
     single = once(train, known)
     for _ in range(hops):
-        from_items = spmm(train, single, items[:, None], by="user")[:, 0]
-        from_users = spmm(train, single, users[:, None], by="item")[:, 0]
-        users, items = (
-            (users + from_items) / (1 + all_users),
-            (items + from_users) / (1 + all_items),
-        )
+        met = graph.exchange(train, single, Factors(users[:, None], items[:, None]))
+        users = (users + met.users[:, 0]) / (1 + all_users)
+        items = (items + met.items[:, 0]) / (1 + all_items)
     return Importance(users, items, *asked)
-
-
-def _counts(train, weights):
-    ones = (jnp.ones((n, 1), weights.dtype) for n in (train.n_items, train.n_users))
-    return tuple(spmm(train, weights, x, by=by)[:, 0] for x, by in zip(ones, ("user", "item")))
 
 
 def once(train: Interactions, known: Array) -> Array:

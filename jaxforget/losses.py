@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import graph
-from jaxforget.sparse import sddmm, spmm, take
+from jaxforget.sparse import sddmm, take
 from jaxforget.types import Factors, ForgetSet, Interactions
 
 
@@ -54,17 +54,13 @@ class CrossEntropy(NamedTuple):
         likely = jax.nn.sigmoid(sddmm(train, *served))
         bend, slope = weights * likely * (1 - likely), weights * (likely - train.values)
 
-        def pulled(values, rows):
-            users = spmm(train, values, rows.items, by="user")
-            return Factors(users, spmm(train, values, rows.users, by="item"))
-
         def product(vector):
             moved = spread(vector)
             left = jnp.concatenate([moved.users, served.users], axis=1)
             right = jnp.concatenate([served.items, moved.items], axis=1)
-            out = pulled(bend * sddmm(train, left, right), served)
+            out = graph.exchange(train, bend * sddmm(train, left, right), served)
             if full:
-                out = jax.tree.map(jnp.add, out, pulled(slope, moved))
+                out = jax.tree.map(jnp.add, out, graph.exchange(train, slope, moved))
             return jax.tree.map(lambda x, v: x + 2 * self.reg * v, spread(out), vector)
 
         return product

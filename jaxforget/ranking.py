@@ -61,7 +61,7 @@ def overlap(
     top = min(max(ks), len(a.items))
 
     def chunk(_, users):
-        masks = _hide(hidden, users, len(a.items))
+        masks = hide(hidden, users, len(a.items))
         lists = [lax.top_k(jnp.where(masks, -jnp.inf, _scores(f, users)), top)[1] for f in (a, b)]
         same = lists[0][:, :, None] == lists[1][:, None, :]
         return {
@@ -135,7 +135,8 @@ def _rows(interactions, users, width):
     return slots, interactions.items[slots], real
 
 
-def _hide(hidden, users, n_items):
+def hide(hidden: Sequence[tuple[Interactions, Array]], users: Array, n_items: int) -> Array:
+    """Marks what is not to be ranked: ``[R, I]`` bool for the ``users`` ``[R]``; an id past the last is nobody."""
     mask = jnp.zeros((len(users), n_items), bool)
     for interactions, weights in hidden:
         if interactions.by_user.widths:
@@ -149,7 +150,7 @@ def _hide(hidden, users, n_items):
 
 def _rank(factors, held_out, width, hidden, users):
     scores = _scores(factors, users)
-    masked = _hide(hidden, users, held_out.n_items)
+    masked = hide(hidden, users, held_out.n_items)
     slots, items, real = _rows(held_out, users, width)
     shown = ~jnp.take_along_axis(masked, items, axis=1)
     own = jnp.take_along_axis(scores, items, axis=1)

@@ -1,5 +1,6 @@
 """Every test runs in 64 bits, without silent promotion of dtypes or ranks."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -21,6 +22,13 @@ def toy():
     cells = np.array([(u, i) for u in range(12) for i in range(10) if u != 3 and i != 7])
     users, items = cells[rng.permutation(len(cells))[:60]].T
     return layout.build(users, items, rng.integers(1, 6, 60) / 2, n_users=12, n_items=10)
+
+
+@pytest.fixture
+def labelled(toy):
+    """The toy set with 0/1 labels."""
+    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
+    return dataclasses.replace(toy, values=jax.numpy.asarray(labels))
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """The slow truth: dense matrices and loops that a reader can check by eye."""
 
+import jax.numpy as jnp
 import numpy as np
+
+from jaxforget.types import Factors
 
 
 def dense(train, values):
@@ -40,3 +43,10 @@ def without(train, weights, build):
     kept = np.asarray(weights) > 0
     columns = (np.asarray(x)[kept] for x in (train.users, train.items, train.values))
     return build(*columns, n_users=train.n_users, n_items=train.n_items)
+
+
+def factors(train, dim, *, seed=0, scale=1.0):
+    """Random factors of the right sizes, in float64."""
+    rng = np.random.default_rng(seed)
+    sizes = (train.n_users, train.n_items)
+    return Factors(*(jnp.asarray(scale * rng.normal(size=(n, dim))) for n in sizes))

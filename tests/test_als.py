@@ -1,3 +1,4 @@
+import functools
 import os
 import subprocess
 import sys
@@ -15,11 +16,7 @@ from jaxforget.types import Factors
 REG, ALPHA, D = 0.7, 4.0, 3
 
 
-def factors(train, dim=D, seed=0):
-    rng = np.random.default_rng(seed)
-    return Factors(
-        *(jnp.asarray(rng.normal(size=(n, dim))) for n in (train.n_users, train.n_items))
-    )
+factors = functools.partial(oracles.factors, dim=D)
 
 
 def some(train, seed=5):
@@ -216,7 +213,7 @@ def test_an_orthogonal_turn_changes_neither_objective_nor_residual(toy):
 
 def test_factors_are_balanced_at_convergence():
     train = planted()
-    f = converge(train, jnp.ones(len(train.users)), factors(train, 8), reg=8.0)
+    f = converge(train, jnp.ones(len(train.users)), factors(train, dim=8), reg=8.0)
     close(f.users.T @ f.users, f.items.T @ f.items, 1e-7)
 
 
@@ -226,9 +223,9 @@ def test_factors_are_balanced_at_convergence():
 def test_warm_and_cold_starts_meet_where_the_rank_is_large_enough():
     train = planted()
     weights = jnp.asarray((np.random.default_rng(1).random(len(train.users)) > 0.1).astype(float))
-    full = converge(train, jnp.ones(len(train.users)), factors(train, 24), reg=14.0)
+    full = converge(train, jnp.ones(len(train.users)), factors(train, dim=24), reg=14.0)
     warm = converge(train, weights, full, reg=14.0)
-    cold = converge(train, weights, factors(train, 24, seed=7), reg=14.0)
+    cold = converge(train, weights, factors(train, dim=24, seed=7), reg=14.0)
     assert np.linalg.norm(scores(warm) - scores(cold)) < 1e-8 * np.linalg.norm(scores(cold))
     c, p = oracles.implicit_dense(train, weights, ALPHA)
     top = np.linalg.svd(c * (p - scores(cold)), compute_uv=False)[0]
@@ -239,7 +236,7 @@ def test_two_requests_in_turn_equal_both_at_once_where_the_rank_is_large_enough(
     train = planted()
     drawn = np.random.default_rng(2).random(len(train.users))
     first, both = (jnp.asarray((drawn > share).astype(float)) for share in (0.05, 0.1))
-    full = converge(train, jnp.ones(len(train.users)), factors(train, 24), reg=14.0)
+    full = converge(train, jnp.ones(len(train.users)), factors(train, dim=24), reg=14.0)
     in_turn = converge(train, both, converge(train, first, full, reg=14.0), reg=14.0)
     at_once = converge(train, both, full, reg=14.0)
     assert np.linalg.norm(scores(in_turn) - scores(at_once)) < 1e-8 * np.linalg.norm(
@@ -319,7 +316,7 @@ def test_one_half_sweep_equals_the_exact_solver_of_implicit_in_float32():
     import scipy.sparse
 
     train = planted(shape=(60, 50))
-    f = Factors(*(x.astype(jnp.float32) for x in factors(train, 16)))
+    f = Factors(*(x.astype(jnp.float32) for x in factors(train, dim=16)))
     values = train.values.astype(jnp.float32)
     train32 = layout.build(train.users, train.items, values, n_users=60, n_items=50)
     matrix = scipy.sparse.csr_matrix(oracles.dense(train, ALPHA * train.values).astype(np.float32))

@@ -1,7 +1,5 @@
 """Damped, preconditioned conjugate gradients."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,12 +7,6 @@ import pytest
 from test_influence import D, dense, factors, flat, request
 
 from jaxforget import damping, influence, losses
-
-
-@pytest.fixture
-def labelled(toy):
-    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
-    return dataclasses.replace(toy, values=jnp.asarray(labels))
 
 
 def system(seed=0, n=12, low=0.5):

@@ -32,9 +32,9 @@ def built(model_name, method_name=None):
 
 
 @pytest.fixture
-def labelled(toy):
-    """The toy set with 0/1 labels in float32: what every model can be trained on."""
-    return dataclasses.replace(toy, values=(toy.values > 1).astype(jnp.float32))
+def narrow(labelled):
+    """0/1 labels in float32: what every model can be trained on."""
+    return dataclasses.replace(labelled, values=labelled.values.astype(jnp.float32))
 
 
 def request(train, forgotten):
@@ -69,10 +69,10 @@ def test_a_plug_in_takes_settings_by_keyword_only_and_documents_itself(kind, nam
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_fits_factors_of_the_right_shape_and_a_finite_loss(name, labelled):
-    model, ones = built(name), jnp.ones_like(labelled.values)
+def test_a_model_fits_factors_of_the_right_shape_and_a_finite_loss(name, narrow):
+    model, ones = built(name), jnp.ones_like(narrow.values)
     assert isinstance(model, Model)
-    train = model.prepare(labelled)
+    train = model.prepare(narrow)
     params, info = jax.jit(model.fit)(jax.random.key(0), train, ones)
     factors = model.factors(params, train, ones)
     assert factors.users.shape[0] == 12 and factors.items.shape[0] == 10
@@ -85,9 +85,9 @@ def test_a_model_fits_factors_of_the_right_shape_and_a_finite_loss(name, labelle
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_same_key_gives_the_same_model_and_another_key_another(name, labelled):
-    model, ones = built(name), jnp.ones_like(labelled.values)
-    train = model.prepare(labelled)
+def test_the_same_key_gives_the_same_model_and_another_key_another(name, narrow):
+    model, ones = built(name), jnp.ones_like(narrow.values)
+    train = model.prepare(narrow)
     fit = jax.jit(model.fit)
     one, again, other = (fit(jax.random.key(k), train, ones)[0] for k in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(leaves(one), leaves(again)))
@@ -98,10 +98,10 @@ PAIRS = [pytest.param(m, n, id=f"{m}-{n}") for m in MODELS for n in METHODS]
 
 
 @pytest.mark.parametrize("model_name, method_name", PAIRS)
-def test_one_trace_serves_every_request_of_a_training_set(model_name, method_name, labelled):
+def test_one_trace_serves_every_request_of_a_training_set(model_name, method_name, narrow):
     model, method = built(model_name), built(model_name, method_name)
     assert isinstance(method, Method)
-    train, traces = model.prepare(labelled), []
+    train, traces = model.prepare(narrow), []
     state, info = jax.jit(method.fit)(jax.random.key(0), train, jnp.ones_like(train.values))
     assert all(np.ndim(value) == 0 for value in info.values())
 
@@ -124,9 +124,9 @@ def test_one_trace_serves_every_request_of_a_training_set(model_name, method_nam
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_name, method_name", PAIRS)
-def test_a_map_over_requests_equals_one_after_the_other(model_name, method_name, labelled):
+def test_a_map_over_requests_equals_one_after_the_other(model_name, method_name, narrow):
     model, method = built(model_name), built(model_name, method_name)
-    train, key = model.prepare(labelled), jax.random.key(1)
+    train, key = model.prepare(narrow), jax.random.key(1)
     state, _ = jax.jit(method.fit)(jax.random.key(0), train, jnp.ones_like(train.values))
     requests = [request(train, rows) for rows in ([], [3], [1, 8, 20])]
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *requests)

@@ -12,12 +12,6 @@ from jaxforget.types import Factors
 SETTINGS = {"dim": 3, "init_scale": 0.1, "reg": 0.05, "lr": 0.05, "batch_size": 16, "n_epochs": 6}
 
 
-@pytest.fixture
-def labelled(toy):
-    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
-    return dataclasses.replace(toy, values=jnp.asarray(labels))
-
-
 def some(train, seed=5):
     return jnp.asarray((np.random.default_rng(seed).random(len(train.users)) < 0.7).astype(float))
 

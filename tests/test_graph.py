@@ -1,4 +1,4 @@
-import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -7,20 +7,8 @@ import oracles
 import pytest
 
 from jaxforget import graph, layout, sparse
-from jaxforget.types import Factors
 
-
-@pytest.fixture
-def labelled(toy):
-    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
-    return dataclasses.replace(toy, values=jnp.asarray(labels))
-
-
-def factors(train, dim=3, seed=0):
-    rng = np.random.default_rng(seed)
-    return Factors(
-        *(jnp.asarray(rng.normal(size=(n, dim))) for n in (train.n_users, train.n_items))
-    )
+factors = functools.partial(oracles.factors, dim=3)
 
 
 def some(train, seed=5, share=0.7):

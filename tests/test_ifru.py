@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +13,7 @@ from jaxforget.types import Factors, ForgetSet, Model, Split
 D = 3
 
 
-@pytest.fixture
-def labelled(toy):
-    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
-    return dataclasses.replace(toy, values=jnp.asarray(labels))
-
-
-def factors(train, dim=D, seed=0, scale=0.5):
-    rng = np.random.default_rng(seed)
-    return Factors(
-        *(jnp.asarray(scale * rng.normal(size=(n, dim))) for n in (train.n_users, train.n_items))
-    )
+factors = functools.partial(oracles.factors, dim=D, scale=0.5)
 
 
 def request(train, rows=(3, 17, 40)):

@@ -1,7 +1,5 @@
 """What ``mode="as_released"`` computes, against loops and formulas of its own."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,13 +9,6 @@ from test_ifru import D, factors, flat, hessian_of, model, request, unlearn
 from test_importance import scores_by_matrix
 
 from jaxforget import descent, graph, importance, influence, layout, methods, metrics
-
-
-@pytest.fixture
-def labelled(toy):
-    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
-    return dataclasses.replace(toy, values=jnp.asarray(labels))
-
 
 RELEASED = {"mode": "as_released", "solver_lr": 5.0}
 

@@ -1,4 +1,4 @@
-import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,17 +12,7 @@ from jaxforget.types import Factors, ForgetSet
 D = 3
 
 
-@pytest.fixture
-def labelled(toy):
-    labels = np.random.default_rng(1).integers(0, 2, 60).astype(float)
-    return dataclasses.replace(toy, values=jnp.asarray(labels))
-
-
-def factors(train, dim=D, seed=0):
-    rng = np.random.default_rng(seed)
-    return Factors(
-        *(jnp.asarray(rng.normal(size=(n, dim))) for n in (train.n_users, train.n_items))
-    )
+factors = functools.partial(oracles.factors, dim=D)
 
 
 def request(train, seed=5, share=0.2):

@@ -31,7 +31,8 @@ def workload(
     return train, Factors(draw(n_users), draw(n_items))
 
 
-def _seconds(f: Callable[[], Any]) -> float:
+def seconds(f: Callable[[], Any]) -> float:
+    """Times one call to its end; compile it first."""
     start = time.perf_counter()
     jax.block_until_ready(f())
     return time.perf_counter() - start
@@ -46,8 +47,8 @@ def compare(
       median milliseconds of each, and the median, lowest and highest ratio theirs / ours.
     """
     for f in (ours, theirs):  # compile, fault in pages, fill caches
-        _seconds(f)
-    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(runs)]
+        seconds(f)
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(runs)]
     ratios = [b / a for a, b in pairs]
     return {
         "ours_ms": 1e3 * statistics.median(a for a, _ in pairs),

@@ -1,6 +1,7 @@
 """One full ALS pass against the library ``implicit`` at equal threads, and its memory."""
 
 import argparse
+import functools
 import os
 
 import jax
@@ -8,7 +9,6 @@ import numpy as np
 
 from experiments.bench import _pairs
 from jaxforget import als, rows
-from jaxforget.types import Factors
 
 REG, ALPHA = 0.1, 2.0
 
@@ -22,18 +22,9 @@ def main(argv: list[str]) -> int:
     train, factors = _pairs.workload(asked.interactions, asked.dim)
     terms = als.implicit(train, jax.numpy.ones_like(train.values), reg=REG, alpha=ALPHA)
 
-    @jax.jit
-    def exact(factors, train, terms):
-        users = als.half_sweep(factors.items, train, terms, by="user")
-        return Factors(users, als.half_sweep(users, train, terms, by="item"))
-
-    @jax.jit
-    def steps(factors, train, terms):
-        users = als.half_sweep(
-            factors.items, train, terms, by="user", cg_steps=3, start=factors.users
-        )
-        items = als.half_sweep(users, train, terms, by="item", cg_steps=3, start=factors.items)
-        return Factors(users, items)
+    exact, steps = (
+        jax.jit(functools.partial(als.alternate, cg_steps=n_steps)) for n_steps in (0, 3)
+    )
 
     threads = os.cpu_count() or 1
     shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32, {threads} threads each"

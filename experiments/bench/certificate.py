@@ -113,8 +113,8 @@ def _row(work, tol, runs):
     }
     infos = {name: rivals[name]()[1] for name in ("unlearn", "cold")}
     for rival in rivals.values():
-        _pairs._seconds(rival)
-    rounds = [{name: _pairs._seconds(rival) for name, rival in rivals.items()} for _ in range(runs)]
+        _pairs.seconds(rival)
+    rounds = [{name: _pairs.seconds(rival) for name, rival in rivals.items()} for _ in range(runs)]
     middle = {name: statistics.median(r[name] for r in rounds) for name in rivals}
     ratio = {name: statistics.median(r[name] / r["unlearn"] for r in rounds) for name in rivals}
     warm, cold = infos["unlearn"], infos["cold"]

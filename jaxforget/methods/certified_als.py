@@ -12,9 +12,8 @@ from jaxforget.plugins import check_positive
 from jaxforget.types import Factors, Method, Model
 
 PRECISION = "float64"  # of what it returns, whatever it is given
-FIRST = (
-    0.125  # a change of this times the tolerance calls for a certificate: it costs several steps
-)
+# a certificate costs several steps: a change of this times the tolerance calls for one
+FIRST = 0.125
 
 
 class Certified(NamedTuple):
@@ -70,12 +69,8 @@ def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16
         state = proximal.start(directions, train, terms)
         nothing = Certificate(*[jnp.full((), jnp.inf, state.scores.dtype)] * 5,
                               jnp.zeros((), jnp.int64), jnp.zeros((), state.scores.dtype))  # fmt: skip
-        first = (
-            state,
-            nothing,
-            jnp.asarray(tol * FIRST, state.scores.dtype),
-            jnp.zeros((), jnp.int32),
-        )
+        target = jnp.asarray(tol * FIRST, state.scores.dtype)
+        first = (state, nothing, target, jnp.zeros((), jnp.int32))
         state, proved, _, rounds = lax.while_loop(unfinished, attempt, first)
         served = proximal.serve(state.now, terms, dim=rank)
         info = _report(proved, tol) | {
