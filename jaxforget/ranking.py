@@ -98,7 +98,7 @@ def exposure(
     n_items = len(factors.items)
 
     def chunk(_, users):
-        masked = _hide(hidden, users, n_items)
+        masked = hide(hidden, users, n_items)
         scores = jnp.where(masked, -jnp.inf, _scores(factors, users))
         own = scores[:, target][:, None]
         first = jnp.arange(n_items, dtype=jnp.int32)[None] < target

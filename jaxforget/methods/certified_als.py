@@ -49,8 +49,6 @@ def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16
         raise ValueError("certified_als needs the objective of implicit ALS; use the model ials")
 
     def solve(key, train, terms, directions, rank):
-        settings = dict(proof=proof, failure=failure)
-
         def unfinished(carry):
             state, proved, _, rounds = carry
             going = (rounds < retries) & (state.steps < max_steps)
@@ -60,9 +58,8 @@ def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16
             state, _, target, rounds = carry
             state = proximal.descend(state, train, terms, dim=rank, max_steps=max_steps, tol=target)
             served = proximal.serve(state.now, terms, dim=rank)
-            proved = certificate.certify(
-                served, train, terms, key=jax.random.fold_in(key, rounds), **settings
-            )
+            proved = certificate.certify(served, train, terms, key=jax.random.fold_in(key, rounds),
+                                         proof=proof, failure=failure)  # fmt: skip
             better = jnp.clip(tol / proved.relative_bound, 0.05, 1) / 2
             return state, proved, jnp.minimum(target, state.change) * better, rounds + 1
 
