@@ -1,0 +1,67 @@
+"""SISA: shards dealt by a hash, of which a request makes a few train again."""
+
+from typing import Literal
+
+from jaxforget import attention, partition, shards
+from jaxforget.plugins import check_positive
+from jaxforget.types import Method, Model
+
+
+def build(
+    model: Model,
+    *,
+    n_shards: int,
+    by: Literal["interaction", "user", "item"] = "interaction",
+    n_slices: int = 1,
+    aggregation: Literal["mean", "attention"] = "mean",
+    aggregator: Literal["recomputed", "kept"] = "recomputed",
+    attention_lr: float | None = None,
+    attention_steps: int | None = None,
+) -> Method:
+    """Builds SISA: one sub-model per shard; a request trains again those it touches, from nothing.
+
+    Shards are dealt by a hash of the pair (the user, the item) and the key of the training, so
+    deletion moves nobody and the result is, bit for bit on a CPU, that of training SISA without
+    the forgotten rows. A request of more than a few rows touches every shard: dealing ``by="user"``
+    keeps a user's request in one.
+
+    Args:
+      n_shards: sub-models of the model's full dimension each.
+      by: what a shard is dealt.
+      n_slices: a shard is trained on its first slice, then from there on its first two, and so on,
+        keeping every stage; a request starts again after the last stage that precedes it. Each
+        stage runs the model's own number of passes, so training costs ``(n_slices + 1) / 2`` times.
+      aggregation: ``"mean"`` of the sub-models' scores, exactly, as joined factors ``[U, S D]``;
+        ``"attention"`` is trained on retained data, which the baseline called SISA in the release
+        of arXiv 2307.02147 has.
+      aggregator: ``"kept"`` does not train the attention again after a request, which leaks.
+      attention_lr, attention_steps: of full-batch Adam; needed by ``"attention"``.
+
+    Raises:
+      ValueError: a setting is out of range or missing.
+
+    Source: Bourtoule et al., Machine Unlearning, IEEE S&P 2021.
+    """
+    check_positive("sisa", n_shards=n_shards, n_slices=n_slices)
+    if by not in partition.SIDES:
+        raise ValueError(f"sisa: by must be one of {partition.SIDES}; got {by!r}")
+    if aggregation not in ("mean", "attention") or aggregator not in ("recomputed", "kept"):
+        raise ValueError(
+            'sisa: aggregation must be "mean" or "attention", aggregator "recomputed" or "kept"; '
+            f"got {aggregation!r}, {aggregator!r}"
+        )
+    combine = None
+    if aggregation == "attention":
+        combine = attention.training("sisa", lr=attention_lr, n_steps=attention_steps)
+
+    def divide(key, train, weights):
+        del weights  # nobody's shard depends on who else is there
+        return partition.random(key, train, n_shards=n_shards, by=by)
+
+    return shards.method(
+        model,
+        shards.Plan(n_shards, divide, n_slices, combine=combine, recombine=aggregator == "recomputed"),
+    )  # fmt: skip
+
+
+TOY = {"n_shards": 2}

@@ -1,0 +1,131 @@
+"""RecEraser: the attention against loops, what is recomputed after a request and what is not."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxforget import attention, methods, models
+from jaxforget.types import Factors, ForgetSet
+
+KEY = jax.random.key(5)
+MODEL = {"dim": 3, "init_scale": 0.1, "lr": 0.05, "batch_size": 8, "n_epochs": 3}
+HOW = {"n_shards": 4, "attention_lr": 0.02, "attention_steps": 4}
+
+
+@functools.cache
+def compiled(**settings):
+    method = methods.load("receraser")(models.load("mf")(**MODEL), **HOW | settings)
+    return method, jax.jit(method.fit), jax.jit(method.unlearn)
+
+
+@pytest.fixture
+def labelled(toy):
+    return dataclasses.replace(toy, values=(toy.values > 1).astype(jnp.float32))
+
+
+def ask(train, rows):
+    ones = jnp.ones_like(train.values)
+    return ForgetSet(ones, ones.at[jnp.array(rows, int)].set(0))
+
+
+def same(a, b):
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+def test_attention_equals_loops_over_rows_and_shards():
+    rng = np.random.default_rng(0)
+    shards = Factors(*(jnp.asarray(rng.normal(size=(3, n, 4))) for n in (5, 6)))
+    drawn = attention.start(jax.random.key(1), 3, 4, jnp.float64)
+    drawn = jax.tree.map(lambda x: x + jnp.asarray(rng.normal(size=x.shape)), drawn)
+    for got, rows, gate in zip(attention.apply(drawn, shards), shards, (drawn.users, drawn.items)):
+        for n in range(rows.shape[1]):
+            moved = [rows[s, n] @ drawn.transfer[s] + drawn.shift[s] for s in range(3)]
+            level = [gate.head @ np.maximum(e @ gate.weight + gate.bias, 0) for e in moved]
+            share = np.exp(level) / np.sum(np.exp(level))
+            np.testing.assert_allclose(got[n], sum(a * e for a, e in zip(share, moved)), rtol=1e-10)
+
+
+def test_attention_stays_finite_where_a_plain_exponential_does_not():
+    drawn = attention.start(jax.random.key(1), 2, 4, jnp.float32)
+    huge = Factors(jnp.full((2, 3, 4), 1e6), jnp.full((2, 3, 4), -1e6))
+    huge = jax.tree.map(lambda x: x.astype(jnp.float32), huge)
+    assert all(np.isfinite(x).all() for x in attention.apply(drawn, huge))
+
+
+def test_attention_training_lowers_the_loss():
+    rng = np.random.default_rng(0)
+    shards = Factors(*(jnp.asarray(rng.normal(size=(3, n, 4))) for n in (5, 6)))
+
+    def loss(served):
+        return jnp.mean((served.users @ served.items.T - 1) ** 2)
+
+    levels = [
+        float(attention.fit(KEY, shards, loss, lr=0.05, n_steps=n)[1]["loss"]) for n in (0, 5, 100)
+    ]
+    assert levels[0] > levels[1] > 5 * levels[2]
+
+
+@pytest.mark.parametrize(
+    "partition, exact", [("kept", False), ("recomputed", True), ("random", True)]
+)
+def test_only_a_partition_that_is_not_of_the_old_data_gives_training_without_the_rows(
+    partition, exact, labelled
+):
+    method, fit, unlearn = compiled(partition=partition)
+    request = ask(labelled, [3, 8, 30])
+    state, _ = fit(KEY, labelled, request.before)
+    left, info = unlearn(KEY, state, labelled, request)
+    never, _ = fit(KEY, labelled, request.after)
+    assert same(*(method.factors(s, labelled, request.after) for s in (left, never))) == exact
+    kept = np.asarray(request.after) > 0
+    assert np.array_equal(left.member[kept], state.member[kept]) == (partition != "recomputed")
+    untouched = set(range(4)) - set(np.asarray(state.member)[~kept].tolist())
+    if partition != "recomputed":
+        assert int(info["shards_touched"]) == 4 - len(untouched)
+        for k in untouched:
+            assert same(*(jax.tree.map(lambda x, k=k: x[k], s.params) for s in (left, state)))
+
+
+def test_a_kept_aggregator_stays_and_a_recomputed_one_is_trained_on_retained_data(labelled):
+    _, fit, unlearn = compiled(partition="random", aggregator="kept")
+    request = ask(labelled, [3, 8, 30])
+    state, _ = fit(KEY, labelled, request.before)
+    left, info = unlearn(KEY, state, labelled, request)
+    assert same(left.aggregator, state.aggregator) and "attention_loss" not in info
+    never, _ = fit(KEY, labelled, request.after)
+    assert same(left.params, never.params) and not same(left.aggregator, never.aggregator)
+
+
+@pytest.mark.parametrize("name", ["lightgcn", "ials"])
+def test_other_models_are_served_too(name, labelled):
+    settings = {"lightgcn": MODEL, "ials": {"dim": 3, "reg": 1.0, "alpha": 3.0, "max_sweeps": 3}}
+    model = models.load(name)(**settings[name])
+    method = methods.load("receraser")(model, **HOW | {"by": "user", "n_rounds": 5})
+    state, info = jax.jit(method.fit)(KEY, labelled, jnp.ones_like(labelled.values))
+    users, items = method.factors(state, labelled, jnp.ones_like(labelled.values))
+    assert users.shape == (12, 3) and items.shape == (10, 3)
+    assert np.isfinite(users).all() and np.isfinite(float(info["attention_loss"]))
+    histories = [
+        set(np.asarray(state.member)[np.asarray(labelled.users) == u].tolist()) for u in range(12)
+    ]
+    assert all(len(h) <= 1 for h in histories)
+
+
+@pytest.mark.parametrize(
+    "how, match",
+    [
+        ({"by": "day"}, "by must be one of"),
+        ({"capacity": 0.9}, "capacity must be at least 1"),
+        ({"partition": "old"}, "partition must be one of"),
+        ({"attention_lr": 0.0}, "attention_lr > 0"),
+    ],
+)
+def test_bad_settings_are_named(how, match):
+    with pytest.raises(ValueError, match=match):
+        methods.load("receraser")(models.load("mf")(**MODEL), **HOW | how)

@@ -1,0 +1,152 @@
+"""SISA: deletion equals training without the rows, bit for bit, and leaves other shards alone."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxforget import layout, methods, models, partition
+from jaxforget.types import ForgetSet
+
+KEY = jax.random.key(5)
+GRADIENT = {"dim": 3, "init_scale": 0.1, "lr": 0.05, "batch_size": 8, "n_epochs": 3}
+SETTINGS = {
+    "mf": GRADIENT,
+    "lightgcn": GRADIENT,
+    "ials": {"dim": 3, "reg": 1.0, "alpha": 3.0, "max_sweeps": 3},
+}
+
+
+@functools.cache
+def compiled(model_name, **settings):
+    model = models.load(model_name)(**SETTINGS[model_name])
+    method = methods.load("sisa")(model, **settings)
+    return model, method, jax.jit(method.fit), jax.jit(method.unlearn)
+
+
+@pytest.fixture
+def labelled(toy):
+    return dataclasses.replace(toy, values=(toy.values > 1).astype(jnp.float32))
+
+
+def ask(train, rows):
+    ones = jnp.ones_like(train.values)
+    return ForgetSet(ones, ones.at[jnp.array(rows, int)].set(0))
+
+
+def same(a, b):
+    return all(
+        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    "name, how",
+    [
+        ("mf", {"n_shards": 4}),
+        ("mf", {"n_shards": 2, "n_slices": 3}),
+        ("lightgcn", {"n_shards": 3, "by": "user"}),
+        ("ials", {"n_shards": 4}),
+        ("mf", {"n_shards": 2, "aggregation": "attention", "attention_lr": 0.01, "attention_steps": 3}),
+    ],
+)  # fmt: skip
+def test_deletion_equals_training_without_the_rows_bit_for_bit(name, how, labelled):
+    _, method, fit, unlearn = compiled(name, **how)
+    request = ask(labelled, [3, 8])
+    state, _ = fit(KEY, labelled, request.before)
+    left, info = unlearn(jax.random.key(99), state, labelled, request)
+    never, _ = fit(KEY, labelled, request.after)
+    assert same(left.params, never.params) and same(left.aggregator, never.aggregator)
+    assert np.array_equal(left.member, never.member)
+    factors = [method.factors(s, labelled, request.after) for s in (left, never, state)]
+    assert same(factors[0], factors[1])
+    assert not same(factors[0], factors[2])
+    hit = np.unique(np.asarray(state.member)[[3, 8]])
+    assert int(info["shards_touched"]) == len(hit)
+    for shard in set(range(how["n_shards"])) - set(hit.tolist()):
+        assert same(*(jax.tree.map(lambda x, k=shard: x[k], s.params) for s in (left, state)))
+
+
+def test_an_empty_request_trains_nothing(labelled):
+    _, _, fit, unlearn = compiled("mf", n_shards=4)
+    request = ask(labelled, [])
+    state, told = fit(KEY, labelled, request.before)
+    left, info = unlearn(KEY, state, labelled, request)
+    assert same(left.params, state.params)
+    assert (int(info["shards_touched"]), int(info["interactions_retrained"])) == (0, 0)
+    assert (int(told["shards_touched"]), int(told["interactions_retrained"])) == (4, 60)
+
+
+@pytest.mark.parametrize("name", ["mf", "lightgcn", "ials"])
+def test_a_sub_model_is_the_model_of_a_training_set_that_holds_its_shard_alone(name, labelled):
+    model, _, fit, _ = compiled(name, n_shards=4, by="interaction")
+    state, _ = fit(KEY, labelled, jnp.ones_like(labelled.values))
+    shards = np.asarray(state.member)
+    draw = jax.random.split(KEY, 4)[2]
+    for shard in (0, 2):
+        rows = shards == shard
+        parts = (np.asarray(x)[rows] for x in (labelled.users, labelled.items, labelled.values))
+        alone = layout.build(*parts, n_users=12, n_items=10)
+        key = jax.random.fold_in(jax.random.fold_in(draw, shard), 0)
+        want, _ = model.fit(key, alone, jnp.ones_like(alone.values))
+        for got, x in zip(state.params, want):
+            np.testing.assert_allclose(got[shard, 0], x, rtol=1e-4, atol=1e-6)
+
+
+def test_served_scores_are_the_mean_of_the_sub_models_scores(labelled):
+    model, method, fit, _ = compiled("lightgcn", n_shards=3, by="user")
+    ones = jnp.ones_like(labelled.values)
+    state, _ = fit(KEY, labelled, ones)
+    scores = []
+    for shard, weights in enumerate(partition.member(state.member, ones, n_shards=3)):
+        params = jax.tree.map(lambda x, k=shard: x[k, -1], state.params)
+        users, items = model.factors(params, labelled, weights)
+        scores.append(users @ items.T)
+    users, items = method.factors(state, labelled, ones)
+    np.testing.assert_allclose(users @ items.T, np.mean(scores, axis=0), rtol=1e-4, atol=1e-7)
+
+
+def test_slices_start_again_after_the_last_checkpoint_before_the_request(labelled):
+    _, _, fit, unlearn = compiled("mf", n_shards=2, n_slices=3)
+    ones = jnp.ones_like(labelled.values)
+    state, told = fit(KEY, labelled, ones)
+    slices = np.asarray(partition.random(jax.random.split(KEY, 4)[1], labelled, n_shards=3))
+    shards = np.asarray(state.member)
+    assert int(told["interactions_retrained"]) == sum((slices <= r).sum() for r in range(3))
+    for touched in (0, 1, 2):
+        row = int(np.flatnonzero((slices == touched) & (shards == 1))[0])
+        left, info = unlearn(KEY, state, labelled, ask(labelled, [row]))
+        redone = sum(((slices <= r) & (shards == 1)).sum() - 1 for r in range(touched, 3))
+        assert int(info["interactions_retrained"]) == redone
+        for stage in range(3):
+            old, new = (jax.tree.map(lambda x, r=stage: x[1, r], s.params) for s in (state, left))
+            assert same(old, new) == (stage < touched)
+
+
+def test_nothing_of_a_forgotten_row_stays_in_the_map_of_shards(labelled):
+    _, _, fit, unlearn = compiled("mf", n_shards=4)
+    request = ask(labelled, [3, 8])
+    state, _ = fit(KEY, labelled, request.before)
+    left, _ = unlearn(KEY, state, labelled, request)
+    assert np.asarray(left.member)[[3, 8]].tolist() == [partition.NOWHERE] * 2
+    second = ForgetSet(request.after, request.after.at[20].set(0))  # requests follow one another
+    again, _ = unlearn(KEY, left, labelled, second)
+    never, _ = fit(KEY, labelled, second.after)
+    assert same(again.params, never.params)
+
+
+@pytest.mark.parametrize(
+    "how, match",
+    [
+        ({"n_shards": 0}, "n_shards must be positive"),
+        ({"n_shards": 2, "by": "day"}, "by must be one of"),
+        ({"n_shards": 2, "aggregation": "vote"}, '"mean" or "attention"'),
+        ({"n_shards": 2, "aggregation": "attention", "attention_lr": 0.1}, "attention_steps > 0"),
+    ],
+)
+def test_bad_settings_are_named(how, match):
+    with pytest.raises(ValueError, match=match):
+        methods.load("sisa")(models.load("mf")(**GRADIENT), **how)
