@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import damping as damp
-from jaxforget import descent, importance, influence, losses, metrics
+from jaxforget import descent, flow, importance, influence, losses, metrics
 from jaxforget.types import Factors, ForgetSet, Interactions, Model
 
 
@@ -156,6 +156,37 @@ def solve(system: System, loss: Any, params: Any, train: Interactions, weights: 
     info = {"damping": damping, "residual": found.residual, "iterations": found.iterations,
             "min_curvature": low}  # fmt: skip
     return up(found.x), info
+
+
+def follow(system: System, loss: Any, params: Any, everything: tuple[Interactions, Array],
+           train: Interactions, weights: Array, edges: Array, pull: Any, damping: Array, scale: Any,
+           region: Region | None) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+    """Lets the pull act for as long as the old training lasted; see ``flow.run``.
+
+    Args:
+      everything: the interactions and weights of the old training, from which its duration is read.
+      damping, scale: as ``settle`` gives them.
+
+    Returns:
+      the step, zero outside the region, and ``damping`` with what ``flow.run`` tells.
+    """
+    known, before = everything
+    old = curvature(loss, params, known, before, before, kind=system.hessian)
+    size = influence.dot(params, jax.tree.map(jnp.multiply, scale, params))
+    bend = influence.dot(params, old(params)) / jnp.where(size > 0, size, 1)
+    product = curvature(loss, params, train, weights, edges, kind=system.hessian)
+    down, up = (region.down, region.up) if region is not None else (lambda x: x, lambda x: x)
+    x, info = flow.run(
+        lambda x: down(product(up(x))), down(pull), start=down(params), n_steps=system.n_steps,
+        scale=scale if region is None or region.rows is None else _chosen(scale, region),
+        duration=flow.duration(damping, bend),
+    )  # fmt: skip
+    return up(x), {"damping": damping} | info
+
+
+def _chosen(scale: Factors, region: Region) -> Factors:
+    """The scale on the chosen rows; 1 in unused places, which must not divide by 0."""
+    return jax.tree.map(lambda x: jnp.where(x > 0, x, 1), region.down(scale))
 
 
 def judge(model: Model, params: Any, train: Interactions, edges: Array) -> Array:

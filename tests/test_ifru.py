@@ -201,6 +201,7 @@ def test_keeping_fewer_rows_moves_fewer_and_always_those_of_the_request(labelled
         ("lightgcn", {"hops": 1, "keep": 0.5}),
         ("mf", {"newton_steps": 2}),
         ("lightgcn", {"hessian": "full"}),
+        ("mf", {"solver": "flow", "hessian": "full"}),
     ],
 )
 def test_an_empty_request_changes_nothing_at_all(labelled, name, settings):
@@ -259,6 +260,7 @@ def test_automatic_damping_rises_until_the_full_hessian_bends_upwards(labelled):
         ({"hops": 1, "keep": 0.0}, "keep must lie in"),
         ({"solver": "adam"}, "needs solver_lr"),
         ({"newton_steps": 0}, "newton_steps must be 1 or more"),
+        ({"solver": "flow", "newton_steps": 2}, "1 without cg"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings, words):

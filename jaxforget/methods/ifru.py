@@ -48,7 +48,7 @@ def build(
     hessian_data: Literal["retained", "old"] | None = None,
     hessian_graph: bool | None = None,
     served_graph: Literal["new", "old"] | None = None,
-    solver: Literal["cg", "adam"] | None = None,
+    solver: Literal["cg", "flow", "adam"] | None = None,
     solver_lr: float | None = None,
     solver_steps: int = 5000,
     patience: int | None = None,
@@ -72,7 +72,9 @@ def build(
         only those at nodes that lost over 1 % of their degree, as released.
       hessian, hessian_data, hessian_graph: which curvature, of which data, through the graph or not.
       served_graph: ``"old"`` goes on serving along forgotten edges, as released.
-      solver: ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released;
+      solver: ``"flow"`` lets the pull act for as long as the old training lasted instead of solving
+        a damped system: of use with ``hessian="full"``, for models stopped early, whose curvature is
+        not positive; at most ``n_steps`` products. ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released;
         with ``patience`` (released: 10) stopped on the validation AUC (``descent.watch``).
 
     Raises:
@@ -133,7 +135,7 @@ class Settings(NamedTuple):
 
 def _check(how):
     known = {"spillover": (True, False, "truncated"), "hessian_data": ("retained", "old"),
-             "solver": ("cg", "adam"), "served_graph": ("new", "old")}  # fmt: skip
+             "solver": ("cg", "flow", "adam"), "served_graph": ("new", "old")}  # fmt: skip
     for name, values in known.items():
         if (got := getattr(how, name)) not in values:
             raise ValueError(f"ifru: {name} must be one of {values}; got {got!r}")
@@ -141,9 +143,9 @@ def _check(how):
         raise ValueError(f"ifru: keep must lie in (0, 1]; got {how.keep}")
     if how.hops is None and (how.keep < 1 or how.sizes is not None):
         raise ValueError("ifru: keep and sizes choose among reached rows: give hops=0 or more too")
-    if how.newton_steps < 1 or (how.newton_steps > 1 and how.solver == "adam"):
+    if how.newton_steps < 1 or (how.newton_steps > 1 and how.solver != "cg"):
         raise ValueError(
-            f"ifru: newton_steps must be 1 or more, and 1 with adam; got {how.newton_steps}"
+            f"ifru: newton_steps must be 1 or more, and 1 without cg; got {how.newton_steps}"
         )
     if how.solver == "adam" and not (how.lr or 0) > 0:
         raise ValueError(f"ifru: the solver adam needs solver_lr > 0; got {how.lr}")
@@ -171,6 +173,10 @@ def _update(params, everything, forget, edges, model, how, system):
         return jax.tree.map(jnp.add, params, step), info | found
 
     damping, scale = linearised.settle(system, model.loss, params, everything, forget)
+    if how.solver == "flow":
+        step, found = linearised.follow(system, loss, params, (everything, forget.before), train,
+                                        weights, through, shrunk, damping, scale, region)  # fmt: skip
+        return jax.tree.map(jnp.add, params, step), info | found
     any_asked = jnp.any(forget.before != forget.after)
     new = params
     for k in range(how.newton_steps):
