@@ -62,6 +62,23 @@ def value(tables: Tables, stage: str, metric: str, split: str, k: int | None = N
     return rows[keep].set_index("cell")["value"]
 
 
+def recovery(found: Tables, metric: str) -> pd.Series:
+    """By cell id: ``(after - before) / (reference - before)`` on test, 1 where all is recovered."""
+    before, after, goal = (
+        value(found, s, metric, "test") for s in ("before", "after", "reference")
+    )
+    return (after - before) / (goal - before)
+
+
+def local_residual(found: Tables) -> pd.Series:
+    """By cell id: distance to the reference after unlearning, as a share of that before.
+
+    Of the method ``retrain`` it is how far two retrainings lie apart: no method can be asked for less.
+    """
+    before, after = (value(found, stage, "distance", "all") for stage in ("before", "after"))
+    return after / before
+
+
 def first_k(tables: Tables, metric: str) -> int:
     """The first k the config asked for, which is the one that figures show."""
     return int(tables.metrics.loc[tables.metrics["metric"] == metric, "k"].iloc[0])

@@ -83,6 +83,46 @@ def test_tolerance_times_show_the_ladder_and_where_it_was_not_reached(folder):
     assert (frame["reached"] == 1).all()
 
 
+def frame_of(name, folder):
+    path = toy_runs.write(folder, toy_runs.DRAWABLE.get(name, toy_runs.TOML))
+    toy_runs.fill(path, folder)
+    assert cli.main(["collect", path, "--results", str(folder)]) == 0
+    found = tables.read(folder / "toy")
+    return found, figures.load(name)(found)[1]
+
+
+def test_recovery_is_the_share_of_what_retraining_restores_beside_the_noise_of_retraining(tmp_path):
+    found, frame = frame_of("recovery", tmp_path)
+    assert set(frame["quantity"]) == {
+        "AUC recovered", "recovered, user or item asked", "recovered, user and item asked",
+        "local residual",
+    }  # fmt: skip
+    cells = found.cells.query("method == 'ladder' and ratio == 0.1 and `method.tol` == 0.001")
+    parts = [tables.value(found, s, "distance", "all")[cells["cell"]] for s in ("before", "after")]
+    here = frame[(frame["line"] == "ladder tol=0.001") & (frame["ratio"] == 0.1)]
+    means = here.set_index("quantity")["mean"]
+    assert means["local residual"] == pytest.approx((parts[1] / parts[0]).mean())
+    # made-up accuracy falls with the distance, so what is recovered is the rest of it
+    assert means["AUC recovered"] == pytest.approx(1 - means["local residual"])
+    assert "retrain" in set(frame["line"])
+
+
+def test_the_pruning_curve_follows_the_kept_share_and_spillover_its_switch(tmp_path):
+    frame = frame_of("keep_curves", tmp_path)[1]
+    rows = frame[(frame["quantity"] == "seconds") & (frame["ratio"] == 0.1)]
+    assert sorted(set(rows["keep"])) == [0.2, 1.0] and rows["line"].nunique() == 2
+    frame = frame_of("spillover", tmp_path)[1]
+    assert set(frame["spillover"]) == {"true", "false"}
+
+
+def test_times_are_set_beside_training_again(tmp_path):
+    frame = frame_of("method_times", tmp_path)[1]
+    row = frame[(frame["line"] == "ladder tol=0.001") & (frame["ratio"] == 0.1)].iloc[0]
+    assert row["mean"] == pytest.approx(1.2) and row["faster"] == pytest.approx(2.0 / 1.2)
+    again = frame[frame["line"] == "training again (reference)"]
+    assert (again["faster"] == 1).all()
+
+
 def test_a_figure_whose_numbers_are_not_there_says_what_to_sweep(tmp_path):
     cut = toy_runs.TOML[: toy_runs.TOML.index("[methods.unlearn_als]")]
     path = toy_runs.write(tmp_path, cut)
@@ -93,6 +133,9 @@ def test_a_figure_whose_numbers_are_not_there_says_what_to_sweep(tmp_path):
         figures.load("pass_curves")(found)
     with pytest.raises(Refused, match=r"method\.tol"):
         figures.load("tolerance_times")(found)
+    for name in ("keep_curves", "spillover"):
+        with pytest.raises(Refused, match=name):
+            figures.load(name)(found)
 
 
 def test_text_stays_text_and_dates_stay_out(folder):

@@ -48,7 +48,13 @@ EMPTY = TOML.replace('kind = "random"\nratio = [0.01, 0.1]', 'kind = "none"').re
 )
 KINDS = TOML.replace('kind = "random"', 'kind = ["random", "users"]')
 SPAM = TOML.replace('"random"', '"shilling_bandwagon"\nfillers = 9\nunpopular = 0.5')
-DRAWABLE = {"empty_request": EMPTY, "deletion_kinds": KINDS, "exposure": SPAM}
+SWITCHES = TOML.partition("[methods.ladder]")[0] + (
+    "[methods.ifru]\nhops = 1\nkeep = [0.2, 1.0]\nspillover = [true, false]\n"
+)
+DRAWABLE = {
+    "empty_request": EMPTY, "deletion_kinds": KINDS, "exposure": SPAM,
+    "keep_curves": SWITCHES, "spillover": SWITCHES,
+}  # fmt: skip
 
 
 def write(folder: Path, text: str = TOML, name: str = "toy") -> str:
@@ -77,7 +83,8 @@ def made_up(cell: grid.Cell) -> dict:
         shift = 0.01 * luck("seed", cell.axes["seed"])
         for k in cell.spec["ks"]:
             rows.append([stage, "test", "ndcg", k, 0.3 + shift + 0.1 * gap + k / 1000])
-        rows.append([stage, "test", "auc", None, 0.9 + shift - 0.05 * gap])
+        for name, slope in (("auc", 0.05), ("auc_or", 0.1), ("auc_and", 0.2)):
+            rows.append([stage, "test", name, None, 0.9 + shift - slope * gap])
         rows.append([stage, "retained", "loss", None, 1000.0 * (1 + 0.1 * gap)])
         rows.append([stage, "forgotten", "membership", None, 0.5 + 0.1 * gap + shift])
         if cell.axes["kind"].startswith("shilling"):
