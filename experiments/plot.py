@@ -74,6 +74,7 @@ def heights(axis: Any, names: list[str]) -> dict[str, float]:
     """A height per name, the first on top, written beside the axis."""
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.locator_params(axis="x", nbins=5)
     return {name: float(i) for i, name in enumerate(names)}
 
 

@@ -19,7 +19,8 @@ STAGES = {"before": "undeleted", "reference": "reference"}
 def _numbers(found: Tables, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Everything drawn, long: quantity, place, kind, line, mean, low, high, n."""
     parts, once = [], cells.drop_duplicates([*by, "seed"]).copy()
-    for label, metric, split, k in [panels.accuracies(found)[0], *BESIDE]:
+    how_good = panels.accuracies(found)
+    for label, metric, split, k in dict.fromkeys([how_good[0], how_good[-1], *BESIDE]):
         panels.with_metric(found, cells, label, metric, split, k)
         panels.with_metric(found, once, label, metric, split, k)
         for stage, line in STAGES.items():
@@ -59,7 +60,7 @@ def draw(found: Tables) -> tuple[Figure, pd.DataFrame]:
     styles["reference"] |= {"color": "#222222", "marker": "|"}
     shown, quantities = panels.places(cells, place), list(dict.fromkeys(numbers["quantity"]))
     height = 0.09 * len(lines) * len(kinds) + 0.9
-    figure, axes = plot.grid(len(shown), len(quantities), width=3.6, height=height)
+    figure, axes = plot.grid(len(shown), len(quantities), width=3.2, height=height)
     for row, key in zip(axes, shown, strict=True):
         here = panels.at(numbers, place, key)
         for axis, name in zip(row, quantities, strict=True):

@@ -24,13 +24,14 @@ def _numbers(found: Tables, cells: pd.DataFrame, place: list[str], k: int) -> pd
 
 
 def draw(found: Tables) -> tuple[Figure, pd.DataFrame]:
-    """Draws one panel per data set, model, attack and amount."""
+    """Draws one panel per data set, model, attack and, where it varies, amount."""
     if "exposure" not in set(found.metrics["metric"]):
         raise Refused('exposure: needs a request such as kind = "shilling_bandwagon"')
     cells = tables.finished(found).set_index("cell", drop=False)
     cells = cells[cells["kind"].str.startswith("shilling")].copy()
     cells["line"] = panels.lines(cells)
-    place, k = panels.place(cells, amount=True), tables.first_k(found, "exposure")
+    amounts = [name for name in panels.AMOUNT if cells[name].nunique() > 1]
+    place, k = [*panels.place(cells, amount=False), *amounts], tables.first_k(found, "exposure")
     numbers = _numbers(found, cells, place, k)
     shown, lines = panels.places(cells, place), list(dict.fromkeys(cells["line"]))
     columns = min(2, len(shown))
