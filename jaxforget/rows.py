@@ -3,6 +3,7 @@
 import functools
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
@@ -12,16 +13,15 @@ from jaxforget.types import Interactions, Side
 
 
 class Budget(NamedTuple):
-    """How much of a half-sweep is in memory at a time, for rows up to some width."""
+    """How much of a half-sweep is in memory at a time; a longer history is worked on alone."""
 
-    widest: int  # longest history that is worked on in these chunks
     slots: int  # history entries of a chunk, hence [slots, D] gathered factors
     rows: int  # [rows, D, D] normal matrices
 
 
-# A megabyte or two at D = 64 stays in a core's cache; short rows fill a small chunk better.
-CPU = (Budget(widest=64, slots=1024, rows=64), Budget(widest=4096, slots=4096, rows=32))
-ACCELERATOR = (Budget(widest=1 << 19, slots=1 << 19, rows=1 << 12),)
+# A few megabytes at D = 64; widths are 2^a and 3 * 2^a, most of which divide these slots.
+CPU = Budget(slots=3072, rows=64)
+ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
 
 
 def cholesky(
@@ -40,40 +40,45 @@ def cholesky(
     """
     side = train.by_user if by == "user" else train.by_item
     targets = spmm(train, rhs, fixed, by=by)
-    lhs = lhs if by == "user" else lhs[side.order]
-
-    systems = (lhs, targets, ridge, gram, side, fixed)
+    lhs = lhs if by == "user" else take(lhs, side.order)
     return lax.platform_dependent(
-        *systems,
-        cpu=functools.partial(_solve_all, budgets=CPU, solve=_solve_in_turn),
-        default=functools.partial(_solve_all, budgets=ACCELERATOR, solve=_solve_at_once),
+        *(lhs, targets, ridge, gram, side, fixed),
+        cpu=functools.partial(_solve_all, budget=CPU, solve=_solve_in_turn),
+        default=functools.partial(_solve_all, budget=ACCELERATOR, solve=_solve_at_once),
     )
 
 
-def _solve_all(lhs, targets, ridge, gram, side: Side, fixed, *, budgets, solve):
-    """Loops over chunks of rows of one width; the chunks of a budget share all but one product."""
-    out, done = jnp.zeros_like(targets), 0
-    for budget in budgets:
-        fits = [b for b in zip(side.buckets, side.widths) if done < b[1] <= budget.widest]
-        done = budget.widest
-        if fits:
-            chunks, shapes = _schedule(fits, len(targets), budget)
+def _solve_all(lhs, targets, ridge, gram, side: Side, fixed, *, budget, solve):
+    """Loops over chunks of rows of one width; all share one program but for product and solve."""
+    buckets = list(zip(side.buckets, side.widths))
+    fits = [(rows, width) for rows, width in buckets if width <= budget.slots]
+    out = jnp.zeros_like(targets)
 
-            def step(out, chunk, shapes=shapes, budget=budget):
-                rows, kind, width, count = chunk
-                matrices = _weighted_gram(lhs, side, fixed, rows, kind, width, shapes, budget)
-                matrices = _add_ridge(matrices + gram[None], ridge[rows])
-                return out.at[rows].set(solve(matrices, targets[rows], count), mode="drop"), None
+    def read(rows, row, offset):
+        met, weights = _gather(lhs, side, fixed, row, offset)
+        return met, weights, targets.at[rows].get(mode="clip"), ridge.at[rows].get(mode="clip")
 
-            out, _ = lax.scan(step, out, chunks)
+    if fits:
+        chunks, shapes = _schedule(fits, len(targets), budget)
+        position = jnp.arange(budget.slots, dtype=jnp.int32)
+        solvers = [functools.partial(_solve_chunk, gram, solve, *shape) for shape in shapes]
 
-    def long(row):  # longer than any chunk: one by one, in pieces
-        matrix = _long_gram(lhs, side, fixed, row, budgets[-1].slots) + gram
-        return solve_spd(_add_ridge(matrix, ridge[row]), targets[row])
+        def step(out, chunk):
+            rows, kind, width = chunk
+            row = rows.at[position // width].get(mode="fill", fill_value=len(targets))
+            solved = lax.switch(kind, solvers, *read(rows, row, position % width))
+            return out.at[rows].set(solved, mode="drop"), None
 
-    for rows, width in zip(side.buckets, side.widths):
-        if width > done:
-            out = out.at[rows].set(lax.map(long, rows))
+        out, _ = lax.scan(step, out, chunks)
+
+    for rows, width in buckets[len(fits) :]:
+        offset = jnp.arange(width, dtype=jnp.int32)
+
+        def alone(row, offset=offset):
+            one = read(row[None], jnp.full_like(offset, row), offset)
+            return _solve_chunk(gram, solve, 1, len(offset), *one)[0]
+
+        out = out.at[rows].set(lax.map(alone, rows))
     return out
 
 
@@ -87,64 +92,42 @@ def _schedule(buckets, n_rows, budget):
         padded = jnp.pad(rows, (0, n_chunks * count - len(rows)), constant_values=n_rows)
         padded = padded.reshape(n_chunks, count)
         table.append(jnp.pad(padded, ((0, 0), (0, widest - count)), constant_values=n_rows))
-        facts += [(kind, width, count)] * n_chunks
+        facts += [(kind, width)] * n_chunks
     return (jnp.concatenate(table), *jnp.array(facts, jnp.int32).T), shapes
 
 
-def _weighted_gram(lhs, side, fixed, rows, kind, width, shapes, budget):
-    """``[R, D, D]`` weighted Grams of the rows of a chunk; ``kind`` picks the chunk's static shape."""
-    position = jnp.arange(budget.slots, dtype=jnp.int32)
-    row = rows.at[position // width].get(mode="fill", fill_value=len(side.indptr))
-    met, weighted = _gather(lhs, side, fixed, row, position % width)
-
-    def product(count, width):
-        def gram(met, weighted):
-            met, weighted = (x[: count * width].reshape(count, width, -1) for x in (met, weighted))
-            grams = jnp.einsum("rld,rle->rde", weighted, met, precision="highest")
-            return jnp.pad(grams, ((0, len(rows) - count), (0, 0), (0, 0)))
-
-        return gram
-
-    return lax.switch(kind, [product(*shape) for shape in shapes], met, weighted)
-
-
-def _long_gram(lhs, side, fixed, row, slots):
-    length = side.indptr[row + 1] - side.indptr[row]
-    position = jnp.arange(slots, dtype=jnp.int32)
-
-    def add(piece, gram):
-        rows = jnp.full(slots, row)
-        met, weighted = _gather(lhs, side, fixed, rows, position + piece * slots)
-        return gram + jnp.matmul(weighted.T, met, precision="highest")
-
-    zero = jnp.zeros((fixed.shape[1],) * 2, fixed.dtype)
-    return lax.fori_loop(0, -(-length // slots), add, zero)
-
-
 def _gather(lhs, side, fixed, row, offset):
-    """The factors met at some places of some rows, plain and weighted; 0 outside a row."""
-    bounds = side.indptr.at[row].get(mode="clip"), side.indptr.at[row + 1].get(mode="clip")
-    inside = bounds[0] + offset < bounds[1]  # never where row is past the end: both bounds are N
-    slot = jnp.where(inside, bounds[0] + offset, 0)
-    met = take(fixed, take(side.indices, slot))
-    return met, jnp.where(inside, take(lhs, slot), 0)[:, None] * met
+    """The factors met at some places of some rows, and their weights: 0 outside a row."""
+    first, end = (side.indptr.at[row + k].get(mode="clip") for k in (0, 1))
+    slot = first + offset
+    inside = slot < end  # never where row is past the end: both bounds are N
+    slot = jnp.where(inside, slot, 0)
+    return take(fixed, take(side.indices, slot)), jnp.where(inside, take(lhs, slot), 0)
 
 
-def _add_ridge(matrices, ridge):
-    diagonal = jnp.arange(matrices.shape[-1])
-    return matrices.at[..., diagonal, diagonal].add(ridge[..., None])
+def _solve_chunk(gram, solve, count, width, met, weights, targets, ridge):
+    """``[R, D]`` solutions of the first ``count`` rows of a chunk; anything for the rest."""
+    met = met[: count * width].reshape(count, width, -1)
+    weighted = weights[: count * width].reshape(count, width, 1) * met
+    products = jnp.einsum("rld,rle->rde", weighted, met, precision="highest")
+    solved = solve(products, gram, ridge[:count], targets[:count])
+    return jnp.pad(solved, ((0, len(targets) - count), (0, 0)))
 
 
-def _solve_in_turn(matrices, rhs, count):
+def _solve_in_turn(products, gram, ridge, targets):
     def solve(k, out):
-        return out.at[k].set(solve_spd(matrices[k], rhs[k]))
+        return out.at[k].set(solve_spd(products[k] + gram + _diagonal(ridge[k], gram), targets[k]))
 
-    return lax.fori_loop(0, count, solve, jnp.zeros_like(rhs))
+    return lax.fori_loop(0, len(targets), solve, jnp.zeros_like(targets))
 
 
-def _solve_at_once(matrices, rhs, count):
-    del count  # rows of padding are solvable too, and dropped
-    return _solve_one(matrices, rhs)
+def _solve_at_once(products, gram, ridge, targets):
+    matrices = products + gram[None] + jax.vmap(_diagonal, (0, None))(ridge, gram)
+    return _solve_one(matrices, targets)  # rows of padding are solvable too, and dropped
+
+
+def _diagonal(ridge, gram):
+    return ridge * jnp.eye(len(gram), dtype=gram.dtype)
 
 
 @custom_vmap
@@ -159,7 +142,8 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
 
 
 def _solve_one(matrix, rhs):
-    factor = lax.linalg.cholesky(matrix, symmetrize_input=False)
+    # LAPACK wants columns: the transpose of a symmetric matrix is the same one, and no copy
+    factor = lax.linalg.cholesky(matrix.mT, symmetrize_input=False)
     half = lax.linalg.triangular_solve(factor, rhs[..., None], left_side=True, lower=True)
     return lax.linalg.triangular_solve(factor, half, left_side=True, lower=True, transpose_a=True)[
         ..., 0
@@ -179,32 +163,25 @@ def _solve_many(size, batched, matrices, rhs):
     return lax.platform_dependent(matrices, rhs, cpu=loop, default=_solve_one), True
 
 
-def conjugate_gradients(
-    lhs: Array,
-    rhs: Array,
-    ridge: Array,
-    gram: Array,
-    train: Interactions,
-    fixed: Array,
-    start: Array,
-    *,
-    by: str,
-    n_steps: int,
-) -> Array:
+def conjugate_gradients(lhs: Array, rhs: Array, ridge: Array, gram: Array, train: Interactions,
+                        fixed: Array, start: Array, *, by: str, n_steps: int) -> Array:  # fmt: skip
     """Takes ``n_steps`` CG steps on every row's system of ``cholesky`` at once, from ``start``.
 
-    The result depends on ``start``, hence on whatever ``start`` was trained on: for a deletion
-    claim use ``cholesky``. Source: Takacs, Pilaszy, Tikk, RecSys 2011.
+    A row whose ``rhs`` are all 0 becomes exactly 0. The result depends on ``start``, hence on
+    whatever ``start`` was trained on: for a deletion claim use ``cholesky``.
+    Source: Takacs, Pilaszy, Tikk, RecSys 2011.
     """
     left = (lambda x: (x, fixed)) if by == "user" else (lambda x: (fixed, x))
 
-    def apply(x):
-        sparse = spmm(train, lhs * sddmm(train, *left(x)), fixed, by=by)
-        return jnp.matmul(x, gram, precision="highest") + sparse + ridge[:, None] * x
+    def dense(x):
+        return jnp.matmul(x, gram, precision="highest") + ridge[:, None] * x
+
+    def seen(x):
+        return lhs * sddmm(train, *left(x))
 
     def step(_, carry):
         x, r, p, rr = carry
-        ap = apply(p)
+        ap = dense(p) + spmm(train, seen(p), fixed, by=by)
         curvature = jnp.sum(p * ap, axis=1)
         alpha = jnp.where(curvature > 0, rr / jnp.where(curvature > 0, curvature, 1), 0)
         x, r = x + alpha[:, None] * p, r - alpha[:, None] * ap
@@ -212,8 +189,8 @@ def conjugate_gradients(
         beta = jnp.where(old > 0, rr / jnp.where(old > 0, old, 1), 0)
         return x, r, r + beta[:, None] * p, rr
 
-    targets = spmm(train, rhs, fixed, by=by)
-    start = jnp.where(jnp.any(targets != 0, axis=1)[:, None], start, 0)
-    residual = targets - apply(start)
+    asked = spmm(train, jnp.abs(rhs), jnp.ones((len(fixed), 1), fixed.dtype), by=by)
+    start = jnp.where(asked > 0, start, 0)
+    residual = spmm(train, rhs - seen(start), fixed, by=by) - dense(start)  # one product for both
     carry = (start, residual, residual, jnp.sum(residual * residual, axis=1))
     return lax.fori_loop(0, n_steps, step, carry)[0]

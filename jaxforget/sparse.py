@@ -108,7 +108,7 @@ def _spmm_csr(values, dense, users, items, user_ptr, order, item_ptr, item_users
 
     if by == "user":
         return BCSR((values, items, user_ptr), shape=shape) @ dense
-    return BCSR((values[order], item_users, item_ptr), shape=shape[::-1]) @ dense
+    return BCSR((take(values, order), item_users, item_ptr), shape=shape[::-1]) @ dense
 
 
 def _spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):

@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
 def _memory(analysis, train, factors):
     size = lambda tree: sum(x.nbytes for x in jax.tree.leaves(tree))  # noqa: E731
     dim = factors.users.shape[1]
-    chunk = 4 * max(2 * b.slots * dim + b.rows * dim * dim for b in rows.CPU)
+    chunk = 4 * (2 * rows.CPU.slots * dim + rows.CPU.rows * dim * dim)
     peak = (
         analysis.temp_size_in_bytes
         + analysis.argument_size_in_bytes
