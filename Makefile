@@ -7,11 +7,11 @@ RUN := $(VENV)/bin/python
 .PHONY: demo test test-all lint bench clean
 
 demo: $(VENV)/ready
-	$(RUN) -m experiments run configs/demo.toml
-	$(RUN) -m experiments collect demo
-	$(RUN) -m experiments figures demo
-	$(RUN) -m experiments report demo
-	@echo "tables and figures: results/demo/   report: results/demo/report.html"
+	@set -e; for name in demo influence_demo; do \
+		$(RUN) -m experiments run configs/$$name.toml; \
+		for step in collect figures report; do $(RUN) -m experiments $$step $$name; done; \
+	done
+	@echo "reports: results/demo/report.html and results/influence_demo/report.html, tables and figures beside them"
 
 test: $(VENV)/ready
 	$(RUN) -m pytest -q
