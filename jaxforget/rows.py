@@ -106,24 +106,25 @@ def _gather(lhs, side, fixed, row, offset):
 
 
 def _solve_chunk(gram, solve, count, width, met, weights, targets, ridge):
-    """``[R, D]`` solutions of the first ``count`` rows of a chunk; anything for the rest."""
+    """``[R, D]`` solutions of the first ``count`` rows of a chunk; 0 for the rest."""
     met = met[: count * width].reshape(count, width, -1)
     weighted = weights[: count * width].reshape(count, width, 1) * met
     products = jnp.einsum("rld,rle->rde", weighted, met, precision="highest")
-    solved = solve(products, gram, ridge[:count], targets[:count])
-    return jnp.pad(solved, ((0, len(targets) - count), (0, 0)))
+    return solve(products, gram, ridge, targets)
 
 
 def _solve_in_turn(products, gram, ridge, targets):
     def solve(k, out):
         return out.at[k].set(solve_spd(products[k] + gram + _diagonal(ridge[k], gram), targets[k]))
 
-    return lax.fori_loop(0, len(targets), solve, jnp.zeros_like(targets))
+    return lax.fori_loop(0, len(products), solve, jnp.zeros_like(targets))
 
 
 def _solve_at_once(products, gram, ridge, targets):
-    matrices = products + gram[None] + jax.vmap(_diagonal, (0, None))(ridge, gram)
-    return _solve_one(matrices, targets)  # rows of padding are solvable too, and dropped
+    count = len(products)
+    matrices = products + gram[None] + jax.vmap(_diagonal, (0, None))(ridge[:count], gram)
+    solved = _solve_one(matrices, targets[:count])  # rows of padding are solvable too, and dropped
+    return jnp.pad(solved, ((0, len(targets) - count), (0, 0)))
 
 
 def _diagonal(ridge, gram):
