@@ -4,6 +4,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as ``python -m experiments`` does
+
 import jax
 import numpy as np
 import pytest

@@ -66,7 +66,6 @@ def _memory(analysis, train, factors):
 
 
 def _rivals(train, factors, threads):
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit parallelises over rows itself
     import scipy.sparse
     from implicit.cpu import _als
 

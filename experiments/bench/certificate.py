@@ -5,9 +5,6 @@ import os
 import statistics
 from pathlib import Path
 
-# LAPACK's own threads spin against XLA's: a small eigh takes 100 times as long on a busy machine
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 import jax
 import numpy as np
 
