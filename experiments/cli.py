@@ -13,6 +13,7 @@ COMMANDS = {
     "collect": ("experiments.collect", "gather the cells into cells.csv, metrics.csv, timings.csv"),
     "figures": ("experiments.draw", "draw a config's figures from its tables"),
     "report": ("experiments.report", "write one offline HTML page: words, figures, tables"),
+    "audit": ("experiments.audit", "measure whether methods are as exact as they claim"),
     "doctor": ("experiments.doctor", "print versions, devices and known-bad combinations"),
     "data": ("experiments.datasets", "list, show or fetch data sets"),
     "verify": ("experiments.verify", "recompute a certificate from factors and retained data"),

@@ -42,6 +42,7 @@ $stages
 <h2>Time</h2>
 <p class="small">Seconds of one run, compiled beforehand; compilation is paid once per shape.</p>
 $times
+$audit
 $problems
 <h2>Config</h2>
 <pre>$config</pre>
@@ -183,6 +184,35 @@ def _problems(found: Tables) -> str:
     return f"<h2>Cells without numbers</h2>\n{table}"
 
 
+def _audit(folder: Path) -> str:
+    """What the methods claim and what was measured, where the config was audited."""
+    path = folder / "audit.csv"
+    if not path.is_file():
+        return ""
+    names = [
+        "data",
+        "model",
+        "method",
+        "verdict",
+        "values",
+        "pairs",
+        "retrained",
+        "undeleted",
+        "noise",
+        "declared",
+    ]
+    table = pd.read_csv(path)[names]
+    rows = [
+        [number(v) if isinstance(v, float) else str(v) for v in line] for line in table.to_numpy()
+    ]
+    words = (
+        "Relative distance of all predictions after the deleted rows held other values, after they "
+        "were other pairs, and to retraining with the same key; beside it the undeleted model's "
+        "distance to retraining, and that of two retrainings."
+    )
+    return f'<h2>Exactness</h2>\n<p class="small">{words}</p>\n{_html(rows, names, 4)}'
+
+
 def _provenance(loaded: Config, found: Tables) -> str:
     rows = [["config sha256", loaded.sha256]]
     for fact in FACTS:
@@ -218,6 +248,7 @@ def page(loaded: Config, found: Tables, folder: Path) -> str:
         results=_summary(cells, after, by),
         stages=_summary(first, other, panels.place(cells, amount=True)),
         times=_summary(cells, times, by),
+        audit=_audit(folder),
         problems=_problems(found),
         config=html.escape(
             "\n".join([loaded.text.rstrip(), *(f"# override: {o}" for o in loaded.overrides)])

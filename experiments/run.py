@@ -26,7 +26,7 @@ def root(given: str | None) -> str:
     return str(pooch.os_cache("jaxforget"))
 
 
-def _configure(device: str | None, dtype: str) -> None:
+def configure(device: str | None, dtype: str) -> None:
     """Chooses device and precision, before anything is made on a device."""
     import jax
 
@@ -101,7 +101,7 @@ def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> lis
     from experiments.cell import Laboratory
 
     experiment = config.experiment
-    _configure(arguments.device, experiment.dtype)
+    configure(arguments.device, experiment.dtype)
     lab = Laboratory(
         root(arguments.root), experiment.request.path, experiment.ks, experiment.repeats
     )

@@ -57,7 +57,7 @@ def apply(attention: Attention, shards: Factors) -> Factors:
 
     Example:
       >>> one = Factors(jnp.ones((1, 2, 4)), jnp.ones((1, 3, 4)))
-      >>> apply(start(jax.random.key(0), 1, 4, jnp.float32), one).items.shape
+      >>> apply(start(jax.random.key(0), 1, 4, one.users.dtype), one).items.shape
       (3, 4)
 
     Source: Chen et al., RecEraser, WWW 2022; as in the baselines of arXiv 2307.02147.

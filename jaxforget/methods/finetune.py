@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxforget import descent, influence
+from jaxforget import claims, descent, influence
 from jaxforget.types import Method, Model
 
 
@@ -44,4 +44,5 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
     return Method(model.fit, unlearn, model.factors)
 
 
+EXACTNESS = claims.approximate(parameters="moved")
 TOY = {"lr": 0.01, "n_steps": 5}

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxforget import influence
+from jaxforget import claims, influence
 from jaxforget.types import Method, Model
 
 
@@ -45,4 +45,5 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
     return Method(model.fit, unlearn, model.factors)
 
 
+EXACTNESS = claims.approximate(parameters="moved")
 TOY = {"lr": 0.01, "n_steps": 3}

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import claims, graph, importance, influence, linearised
 from jaxforget import damping as damp
-from jaxforget import graph, importance, influence, linearised
 from jaxforget.linearised import System
 from jaxforget.types import Interactions, Method, Model
 
@@ -234,4 +234,5 @@ def _by_adam(params, pull, train, weights, edges, loss, region, system, how, n, 
     return up(step), info
 
 
+EXACTNESS = claims.approximate(parameters="moved")
 TOY = {"damping": 1.0}

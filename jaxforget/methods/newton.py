@@ -5,7 +5,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxforget import influence, linearised
+from jaxforget import claims, influence, linearised
 from jaxforget.linearised import System
 from jaxforget.types import Method, Model
 
@@ -68,4 +68,5 @@ def _pull(model: Model, params: Any, train, forget, kind: str) -> Any:
     return jax.tree.map(jnp.negative, gradient)
 
 
+EXACTNESS = claims.approximate(parameters="moved")
 TOY = {"damping": 1.0}

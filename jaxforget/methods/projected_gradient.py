@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxforget import influence, losses
+from jaxforget import claims, influence, losses
 from jaxforget.types import Method, Model
 
 
@@ -85,4 +85,5 @@ def _off(basis, vector):
     )
 
 
+EXACTNESS = claims.approximate(parameters="moved")
 TOY = {"lr": 0.01, "n_steps": 3, "n_groups": 4}

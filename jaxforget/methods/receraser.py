@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax
 
-from jaxforget import attention, shards
+from jaxforget import attention, claims, shards
 from jaxforget import partition as deal
 from jaxforget.plugins import check_positive
 from jaxforget.types import Method, Model
@@ -68,6 +68,19 @@ def build(
         shards.Plan(n_shards, divide, redivide=partition == "recomputed", combine=combine,
                     recombine=aggregator == "recomputed"),
     )  # fmt: skip
+
+
+def EXACTNESS(*, partition, aggregator, **settings):
+    """Exact given the shards and the attention, where these are not computed anew."""
+    del settings
+    derived = {"parameters": "recomputed", "aggregator": aggregator}
+    if partition != "random":
+        derived |= {"partition": partition, "pre-training": partition}
+    kept = {"partition": "random"} if partition == "kept" else {}
+    kept |= {"aggregator": "recomputed"} if aggregator == "kept" else {}
+    if not kept:
+        return claims.exact(**derived)
+    return claims.exact_given("the " + " and the ".join(kept), kept, **derived)
 
 
 TOY = {"n_shards": 2, "attention_lr": 0.01, "attention_steps": 5, "n_rounds": 5}

@@ -1,5 +1,6 @@
 """Train again, from nothing, without the forgotten interactions: the reference."""
 
+from jaxforget import claims
 from jaxforget.types import Method, Model
 
 
@@ -11,3 +12,6 @@ def build(model: Model) -> Method:
         return model.fit(key, train, forget.after)
 
     return Method(model.fit, unlearn, model.factors)
+
+
+EXACTNESS = claims.exact(parameters="recomputed", statistics="recomputed")

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import graph, influence, linearised
+from jaxforget import claims, graph, influence, linearised
 from jaxforget.linearised import System
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -90,4 +90,5 @@ def mean_labels(train: Interactions, forget: ForgetSet) -> Array:
     return jnp.where(counts[0][train.users] > 0, by_user[train.users], of_item)
 
 
+EXACTNESS = claims.approximate(parameters="moved")
 TOY = {"damping": 1.0}

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from jaxforget import attention, partition, shards
+from jaxforget import attention, claims, partition, shards
 from jaxforget.plugins import check_positive
 from jaxforget.types import Method, Model
 
@@ -62,6 +62,18 @@ def build(
         model,
         shards.Plan(n_shards, divide, n_slices, combine=combine, recombine=aggregator == "recomputed"),
     )  # fmt: skip
+
+
+def EXACTNESS(*, aggregation, aggregator, **settings):
+    """Exact, unless an attention goes on that was trained on everything."""
+    del settings
+    derived = {"parameters": "recomputed"}
+    if aggregation == "mean":
+        return claims.exact(**derived)
+    derived["aggregator"] = aggregator
+    if aggregator == "recomputed":
+        return claims.exact(**derived)
+    return claims.exact_given("the aggregator", {"aggregator": "recomputed"}, **derived)
 
 
 TOY = {"n_shards": 2}

@@ -4,6 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
+from jaxforget import claims
 from jaxforget.types import Method, Model
 
 TRACED = ("max_sweeps", "tol")  # may be arguments of a compiled program
@@ -57,3 +58,17 @@ def build(
         return model.refine(key, train, objective(train, forget), start, **limits)
 
     return Method(model.fit, unlearn, model.factors)
+
+
+def EXACTNESS(*, variant, **settings):
+    """Exact in the limit of many passes, where the optimum is one; its controls claim nothing."""
+    del settings
+    if variant != "untrain":
+        return claims.approximate(parameters="moved", statistics="kept")
+    return claims.exact_given(
+        "the residual is small and the optimum is one",
+        {"max_sweeps": 2000, "tol": 1e-6},
+        within=1e-3,
+        parameters="moved",
+        statistics="recomputed",
+    )

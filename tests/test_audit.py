@@ -1,0 +1,220 @@
+"""The audit: four leaks injected on purpose are caught, and their clean versions pass."""
+
+import dataclasses
+import importlib
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import toy_runs
+
+from jaxforget import audit, claims, descent, graph, layout, methods, models, plugins, shards
+from jaxforget.sparse import sddmm
+from jaxforget.types import Factors, ForgetSet, Method, Model
+
+KEY = jax.random.key(2)
+METHODS = plugins.names("jaxforget.methods", "jaxforget.methods")
+ALS = {"dim": 3, "reg": 1.0, "alpha": 3.0, "max_sweeps": 5}
+ROUNDING = 1e-9
+
+
+@pytest.fixture
+def asked(toy):
+    ones = jnp.ones_like(toy.values)
+    return toy, ForgetSet(ones, ones.at[jnp.array([3, 8, 30])].set(0))
+
+
+def judged(method, claim, asked, given=None):
+    found = audit.exactness(KEY, method, *asked)
+    given = given and audit.exactness(KEY, given, *asked)
+    return audit.verdict(found, claim, rounding=ROUNDING, given=given), found
+
+
+def tally():
+    """A model that compiles at once: noisy sums of values, whose product is the score."""
+
+    def fit(key, train, weights, start=None):
+        del start
+        users, items = graph.degrees(train, weights * train.values)
+        noise = 0.1 * jax.random.normal(key, (train.n_users, 1), users.dtype)
+        ones = jnp.ones((train.n_items, 1), users.dtype)
+        pair = Factors(jnp.append(users[:, None], noise, 1), jnp.append(items[:, None], ones, 1))
+        return pair, {"total": jnp.sum(users)}
+
+    def loss(params, train, weights, edges):
+        del edges
+        return jnp.sum(weights * (sddmm(train, *params) - train.values) ** 2)
+
+    return Model(lambda train: train, fit, lambda params, train, edges: params, loss)
+
+
+# --- leak 1: confidence weights that were computed before the deletion
+
+
+def bm25_retrain(*, stale):
+    model = models.load("ials")(**ALS, weighting="bm25")
+
+    def unlearn(key, state, train, forget):
+        del state
+        terms = model.terms(train, forget.after, statistics=forget.before if stale else None)
+        return model.refine(key, train, terms)
+
+    return Method(model.fit, unlearn, model.factors)
+
+
+# --- leak 2: a partition that was computed from the deleted rows too
+
+
+def dealt_in_turn(*, stale):
+    def divide(key, train, weights):  # round robin over the remembered rows: deletion moves others
+        del key, train
+        return jnp.cumsum(weights > 0, dtype=jnp.int32) % 2
+
+    return shards.method(tally(), shards.Plan(2, divide, redivide=not stale))
+
+
+# --- leak 3: an aggregator that was trained on the deleted rows too
+
+
+def attentive(*, stale):
+    return methods.load("sisa")(
+        tally(), n_shards=2, aggregation="attention", attention_lr=0.02,
+        attention_steps=3, aggregator="kept" if stale else "recomputed",
+    )  # fmt: skip
+
+
+# --- leak 4: a warm start with a fixed number of passes, called exact
+
+
+def warm(*, stale):
+    settings = {"max_sweeps": 3} if stale else {}
+    return methods.load("unlearn_als")(models.load("ials")(**ALS), **settings)
+
+
+@pytest.mark.parametrize(
+    "leak, moved",
+    [
+        (bm25_retrain, {"users", "items"}),
+        (dealt_in_turn, {"params.users", "params.items", "member"}),
+        (attentive, {"aggregator.transfer"}),
+        (warm, {"users", "items"}),
+    ],
+)
+def test_a_leak_is_caught_and_named(leak, moved, asked):
+    told, found = judged(leak(stale=True), claims.exact(), asked)
+    assert told.startswith("broken")
+    assert found.worst > 1e-4 and not found.bitwise
+    assert moved <= {name for name, gap in found.state.items() if gap}
+
+
+@pytest.mark.parametrize("clean", [bm25_retrain, dealt_in_turn, attentive])
+def test_the_clean_version_passes_bit_for_bit(clean, asked):
+    told, found = judged(clean(stale=False), claims.exact(), asked)
+    assert told == "kept: exact, bit for bit"
+    assert found.bitwise and found.worst <= ROUNDING
+    assert all(gap <= ROUNDING for gap in found.state.values())
+    assert found.undeleted > 1e-3 and found.noise > 1e-3  # there was something to tell apart
+
+
+def test_the_warm_start_passes_under_the_tolerance_its_claim_names(asked):
+    build = methods.load("unlearn_als")
+    claim = claims.of(build, {})
+    assert claim.kind == "exact_given"
+    model = models.load("ials")(**ALS | dict(claim.settings))
+    told, _ = judged(warm(stale=True), claim, asked, given=build(model, **claim.settings))
+    assert told.startswith("kept: exact given the residual is small") and "as it is" in told
+    with pytest.raises(ValueError, match="needs the method under"):
+        judged(warm(stale=True), claim, asked)
+
+
+def test_an_approximate_method_has_its_difference_reported(asked):
+    build = methods.load("gradient_ascent")
+    method = build(tally(), lr=1e-4, n_steps=2)
+    told, found = judged(method, claims.of(build, {}), asked)
+    assert told == f"no claim: {found.worst:.2g} apart" and found.worst > 1e-3
+
+
+def test_other_content_is_other_and_touches_no_retained_row(asked):
+    train, forget = asked
+    watched = descent.watch(train, train)
+    rows, kept = np.array([3, 8, 30]), np.asarray(forget.after) > 0
+    for values in (train.values, jnp.ones_like(train.values)):
+        changed, _ = audit._other_values(KEY, dataclasses.replace(train, values=values), forget)
+        assert (np.asarray(changed.values)[rows] != np.asarray(values)[rows]).all()
+        assert np.array_equal(np.asarray(changed.values)[kept], np.asarray(values)[kept])
+    other, request = audit._other_pairs(KEY, watched, forget)
+    assert other.valid is watched.valid and other.values.dtype == train.values.dtype
+    table = [
+        np.stack([np.asarray(x) for x in (t.users, t.items, t.values)], 1) for t in (train, other)
+    ]
+    left = np.asarray(request.after) > 0
+    assert np.array_equal(table[0][kept], table[1][left])
+    old, new = ({tuple(row[:2]) for row in t} for t in table)
+    assert len(new) == 60 and len({tuple(r[:2]) for r in table[1][~left]} & old) == 0
+
+
+def test_a_request_with_nowhere_to_go_is_refused():
+    full = layout.build([0, 0, 1, 1], [0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
+    forget = ForgetSet(jnp.ones(4), jnp.array([0.0, 1.0, 1.0, 1.0]))
+    method = methods.load("retrain")(tally())
+    with pytest.raises(ValueError, match="audit a smaller request"):
+        audit.exactness(KEY, method, dataclasses.replace(full, values=full.values), forget)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_declares_a_claim_and_its_derived_state(name):
+    build = methods.load(name)
+    module = importlib.import_module(f"jaxforget.methods.{name}")
+    claim = claims.of(build, getattr(module, "TOY", {}))
+    assert claim.kind in ("exact", "exact_given", "approximate") and claim.derived
+    assert set(claim.derived.values()) <= {"recomputed", "kept", "moved"}
+    assert bool(claim.given) == (claim.kind == "exact_given")
+    taken = set(inspect.signature(build).parameters)
+    limits = {"max_sweeps", "tol"}  # of models trained by least squares too
+    assert set(claim.settings) <= taken | limits
+
+
+def test_claims_follow_the_settings():
+    sisa, receraser = (methods.load(name) for name in ("sisa", "receraser"))
+    assert claims.of(sisa, {}).kind == "exact"
+    kept = {"aggregation": "attention", "aggregator": "kept"}
+    assert claims.of(sisa, kept).settings == {"aggregator": "recomputed"}
+    assert claims.of(receraser, {}).settings == {"partition": "random"}
+    assert claims.of(receraser, {"partition": "recomputed"}).kind == "exact"
+    assert claims.of(methods.load("unlearn_als"), {"variant": "drop"}).kind == "approximate"
+    with pytest.raises(ValueError, match="declares no EXACTNESS"):
+        claims.of(layout.build, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("partitioning, kept", [("kept", False), ("recomputed", True)])
+def test_receraser_is_exact_only_if_it_deals_anew(partitioning, kept, labelled):
+    model = models.load("mf")(dim=3, init_scale=0.1, lr=0.05, batch_size=8, n_epochs=3)
+    how = {"n_shards": 2, "attention_lr": 0.02, "attention_steps": 3}
+    method = methods.load("receraser")(model, **how, partition=partitioning)
+    ones = jnp.ones_like(labelled.values)
+    asked = labelled, ForgetSet(ones, ones.at[jnp.array([3, 8, 30])].set(0))
+    told, found = judged(method, claims.exact(), asked)
+    assert told.startswith("kept" if kept else "broken")
+    assert (found.state["member"] > 0) != kept
+
+
+def test_the_command_prints_a_verdict_per_method_and_writes_a_table(tmp_path):
+    text = toy_runs.TOML.partition("[methods.unlearn_als]")[0]
+    text += (
+        "[methods.unlearn_als]\nmax_sweeps = [1, 2]\n[methods.ifru]\n[methods.sisa]\nn_shards = 2\n"
+    )
+    path = toy_runs.small(tmp_path, text)
+    done = toy_runs.command(
+        "audit", path, "--results", tmp_path, "--only", "method=retrain,sisa,ifru"
+    )
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "toy" / "audit.csv").set_index("method")
+    assert table.loc["retrain", "verdict"] == "kept: exact, bit for bit"
+    assert table.loc["sisa", "verdict"].startswith("kept: exact")
+    assert table.loc["ifru", "verdict"].startswith("not audited")
+    assert "id maps kept" in table.loc["sisa", "declared"]
+    assert all(f"ials {name}: {table.loc[name, 'verdict']}" in done.stdout for name in table.index)
