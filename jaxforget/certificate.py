@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxforget import als, dual, lanczos
 from jaxforget.sparse import sddmm
@@ -66,7 +66,7 @@ def duality_gap(factors: Factors, train: Interactions, weights: Array, *, reg: f
 
 
 def certify(factors: Factors, train: Interactions, terms: Terms, *, key: Array,
-            **settings) -> Certificate:  # fmt: skip
+            directions: Array | None = None, **settings) -> Certificate:  # fmt: skip
     """Bounds the distance of implicit-ALS factors to the optimum of ``terms``.
 
     Valid for every M, key and setting; the settings decide how tight it is, and what it costs.
@@ -76,6 +76,8 @@ def certify(factors: Factors, train: Interactions, terms: Terms, *, key: Array,
       train: interactions, each (user, item) pair at most once.
       terms: the objective, with ``unobserved == 1``; the bound is infinite otherwise.
       key: typed JAX key of the random starts.
+      directions: ``[I, J]`` columns whose span holds, nearly, the leading right singular vectors
+        of G (``proximal`` carries them); without them Lanczos looks for ``deflate`` of them.
       proof: how the rest of G is bounded: ``"lanczos"``, wrong with probability at most
         ``failure`` over the key, or ``"cholesky"``, a deterministic factorisation of an
         ``[I, I]`` matrix.
@@ -89,7 +91,7 @@ def certify(factors: Factors, train: Interactions, terms: Terms, *, key: Array,
     Raises:
       ValueError: factors are not float64, or an unknown proof.
     """
-    return _evidence(factors, train, terms, key, **settings)[0]
+    return _evidence(factors, train, terms, key, directions, **settings)[0]
 
 
 def people(factors: Factors, train: Interactions, terms: Terms, *, key: Array, **settings) -> Array:
@@ -102,7 +104,7 @@ def people(factors: Factors, train: Interactions, terms: Terms, *, key: Array, *
 
 
 @functools.partial(jax.jit, static_argnames=("proof", "failure", "steps", "width", "deflate"))
-def _evidence(factors, train, terms, key, *, proof="lanczos", failure=1e-9, steps=24, width=16,
+def _evidence(factors, train, terms, key, directions=None, *, proof="lanczos", failure=1e-9, steps=24, width=16,
               deflate=32):  # fmt: skip
     if factors.users.dtype != jnp.float64:
         raise ValueError(f"a certificate needs float64 factors; got {factors.users.dtype}: enable "
@@ -117,7 +119,12 @@ def _evidence(factors, train, terms, key, *, proof="lanczos", failure=1e-9, step
     bases = dual.triplets(scale[0] * factors.users, scale[1] * factors.items)
     sizes = bases.sizes
     bases = dual.settled(gradient, bases, jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items))
-    bases = dual.deflate(gradient, bases, search, steps=steps, width=width, n=deflate)
+    if directions is None:
+        directions = dual.search(gradient, bases, search, steps=steps, width=width, n=deflate)
+        bases = dual.deflate(gradient, bases, directions)
+    else:  # most of them repeat the factors' own
+        n = max(directions.shape[1], len(sizes))
+        bases = dual.compact(dual.deflate(gradient, bases, directions), n)
     if proof == "cholesky":
         top, failure = dual.cholesky_bound(gradient, bases, check), 0.0
     else:
@@ -142,15 +149,7 @@ def _conclude(problem, gradient, bases, sizes, rest, failure):
     left, right, below, beside = left @ turn, right @ other, below @ other, beside @ turn
     core = turn.T @ core @ other
 
-    # couplings to the rest of G: kept as far as the radius allows, dropped otherwise
-    room = jnp.maximum(1 - clipped, NO_ROOM)
-    load = jnp.maximum(jnp.sum(below**2, axis=0), jnp.sum(beside**2, axis=0)) / room
-    spare = jnp.maximum(1 - rest, 0)
-    keep = jnp.sqrt(jnp.minimum(1, BUDGET * spare / jnp.maximum(load, 1e-300)))
-    keep = jnp.where(room > NO_ROOM, keep, 0)
-    weight = (keep / jnp.sqrt(room))[None]
-    kept = jnp.maximum(_norm(below * weight), _norm(beside * weight)) ** 2
-    keep = (keep * jnp.sqrt(jnp.minimum(1, spare / jnp.maximum(kept, 1e-300))))[None]
+    keep = _couplings(clipped, below, beside, rest)
     shrink = 1 / jnp.maximum(rest, 1)
 
     # G - Z = (1 - shrink) S + low rank; S is sparse
@@ -160,7 +159,9 @@ def _conclude(problem, gradient, bases, sizes, rest, failure):
     where = jnp.concatenate(
         [scale[1] * right, scale[1] * beside * (1 - keep), factors.items], axis=1
     )
-    observed = sddmm(train, lost, where)
+    narrow = 2 * left.shape[1]  # the third block is 0 where nothing shrinks
+    observed = lax.cond(shrink < 1, lambda: sddmm(train, lost, where),
+                        lambda: sddmm(train, lost[:, :narrow], where[:, :narrow]))  # fmt: skip
     confidence = 1 + terms.curvature
     scores = sddmm(train, *factors)
     squares = jnp.sum((factors.users.T @ factors.users) * (factors.items.T @ factors.items))
@@ -187,6 +188,18 @@ def _conclude(problem, gradient, bases, sizes, rest, failure):
         rank=jnp.sum(sizes > LIVE * sizes[0]),
         failure_probability=jnp.asarray(failure, bound.dtype),
     ), persons
+
+
+def _couplings(clipped, below, beside, rest):
+    """Shares ``[1, K]`` of the couplings to the rest of G that the dual point can keep."""
+    room = jnp.maximum(1 - clipped, NO_ROOM)
+    load = jnp.maximum(jnp.sum(below**2, axis=0), jnp.sum(beside**2, axis=0)) / room
+    spare = jnp.maximum(1 - rest, 0)
+    keep = jnp.sqrt(jnp.minimum(1, BUDGET * spare / jnp.maximum(load, 1e-300)))
+    keep = jnp.where(room > NO_ROOM, keep, 0)
+    weight = (keep / jnp.sqrt(room))[None]
+    kept = jnp.maximum(_norm(below * weight), _norm(beside * weight)) ** 2
+    return (keep * jnp.sqrt(jnp.minimum(1, spare / jnp.maximum(kept, 1e-300))))[None]
 
 
 def _norm(block):

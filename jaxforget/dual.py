@@ -62,16 +62,21 @@ def settled(gradient: Gradient, bases: Bases, ridge: Array) -> Bases:
     return Bases(*(jnp.where(good if part.ndim == 1 else good[None], part, 0) for part in bases))
 
 
-def deflate(
+def search(
     gradient: Gradient, bases: Bases, key: Array, *, steps: int, width: int, n: int
-) -> Bases:
-    """Adds ``n`` approximate leading singular pairs of the rest of G, where they are large."""
+) -> Array:
+    """Finds ``[I, n]`` approximate leading right singular vectors of the rest of G, by Lanczos."""
     size = len(bases.right)
     width = min(width, size)
     start = project(bases.right, jax.random.normal(key, (size, width), bases.right.dtype))
     steps = min(steps, -(-size // width) + 1)
     basis, small = lanczos.krylov(rest(gradient, bases), start, steps=steps)
-    right = project(bases.right, basis @ jnp.linalg.eigh(small)[1][:, -n:])
+    return basis @ jnp.linalg.eigh(small)[1][:, -n:]
+
+
+def deflate(gradient: Gradient, bases: Bases, block: Array) -> Bases:
+    """Adds singular pairs of the rest of G from the span of ``block [I, J]``, where they are large."""
+    right = lanczos.extension(block, bases.right)
     left = project(bases.left, project(bases.left, gradient.times(right)))
     squares, turn = jnp.linalg.eigh(left.T @ left)
     useful = squares > 0.25  # only values near the radius, 1, matter
@@ -82,6 +87,12 @@ def deflate(
         jnp.pad(bases.sizes, (0, left.shape[1])),
         jnp.concatenate([bases.right, right], axis=1),
     )
+
+
+def compact(bases: Bases, n: int) -> Bases:
+    """Keeps ``n`` columns, zeros last: a block that repeats the basis leaves as many zeros."""
+    kept = jnp.argsort(-jnp.sum(bases.right**2, axis=0))[:n]
+    return Bases(bases.left[:, kept], bases.sizes[kept], bases.right[:, kept])
 
 
 def project(basis: Array, block: Array) -> Array:

@@ -30,7 +30,7 @@ def krylov(matmat: Callable, start: Array, *, steps: int) -> tuple[Array, Array]
 
     def step(k, carry):
         basis, products, block = carry
-        block = _orthonormal(block, basis)
+        block = extension(block, basis)
         product = matmat(block)
         place = (jnp.zeros((), k.dtype), k * width)
         basis = lax.dynamic_update_slice(basis, block, place)
@@ -41,14 +41,15 @@ def krylov(matmat: Callable, start: Array, *, steps: int) -> tuple[Array, Array]
     return basis, (small + small.T) / 2
 
 
-def _orthonormal(block, basis):
-    """Orthonormal columns that extend the span of ``basis``; 0 where a column adds nothing."""
+def extension(block: Array, basis: Array) -> Array:
+    """Orthonormal columns that extend ``basis`` to the span of ``block``; 0 where one adds nothing."""
     full = jnp.linalg.norm(block, axis=0)
     for _ in range(2):
         block = block - basis @ (basis.T @ block)
     left = jnp.linalg.norm(block, axis=0)
     alive = left > 1e-10 * full  # less is rounding
-    block, upper = jnp.linalg.qr(block * jnp.where(alive, 1 / jnp.where(alive, left, 1), 0)[None])
+    block = block * jnp.where(alive, 1 / jnp.where(alive, left, 1), 0)[None]
+    block, upper = jnp.linalg.qr(block[:, jnp.argsort(~alive)])  # zeros last: QR invents columns
     block = block - basis @ (basis.T @ block)
     return jnp.where(
         jnp.abs(jnp.diag(upper))[None] > 1e-10, block, 0

@@ -153,6 +153,36 @@ def test_the_bound_never_depends_on_luck():
         assert away <= found.bound
 
 
+@pytest.mark.parametrize("kind", ["good", "noise", "repeated", "zero"])
+def test_the_bound_holds_for_any_directions_and_good_ones_do_not_loosen_it(kind):
+    train, weights, reg = draw(5)
+    best = truth(train, weights, reg)
+    factors = factorise(best * 1.001, D)
+    away = np.linalg.norm(np.asarray(factors.users @ factors.items.T) - best)
+    terms = als.implicit(train, weights, reg=reg, alpha=1.0)
+    rng = np.random.default_rng(0)
+    directions = {
+        "good": np.linalg.qr(np.c_[factors.items, rng.normal(size=(I, I - D))])[0],
+        "noise": rng.normal(size=(I, 3)),
+        "repeated": np.repeat(rng.normal(size=(I, 1)), 6, axis=1),
+        "zero": np.zeros((I, 2)),
+    }[kind]
+    run = functools.partial(certificate.certify, factors, train, terms, key=jax.random.key(0))
+    found = run(directions=jnp.asarray(directions))
+    assert away <= found.bound
+    if kind == "good":
+        assert found.bound <= 1.01 * run().bound
+
+
+def test_an_extension_spans_the_block_even_where_its_first_columns_add_nothing():
+    rng = np.random.default_rng(0)
+    basis = jnp.asarray(np.linalg.qr(rng.normal(size=(9, 3)))[0])
+    block = jnp.concatenate([basis, jnp.asarray(rng.normal(size=(9, 4)))], axis=1)
+    both = jnp.concatenate([basis, lanczos.extension(block, basis)], axis=1)
+    np.testing.assert_allclose(both @ (both.T @ block), block, atol=1e-12)
+    assert (jnp.sum(both**2, axis=0) > 0.5).sum() == 7
+
+
 def spectra():
     n = 400
     yield "clustered top", np.r_[np.linspace(1, 1 + 1e-6, 40), np.linspace(0, 1, n - 40)]

@@ -9,6 +9,7 @@ import pytest
 from test_certificate import CELLS, D, I, U, draw, factorise, optimum, truth
 
 from jaxforget import als, certificate, layout, proximal
+from jaxforget.models import ials
 from jaxforget.types import Factors
 
 
@@ -111,3 +112,14 @@ def test_nothing_remembered_is_the_zero_model():
     terms = als.implicit(train, jnp.zeros(len(CELLS)), reg=reg, alpha=1.0)
     factors, state = solve(zero(), train, terms, steps=3)
     assert not np.asarray(factors.users).any() and state.change == 0
+
+
+def test_a_model_trained_by_proximal_steps_is_at_the_optimum_and_unlearns_like_any_other():
+    train, weights, reg = draw(1)
+    model = ials.build(dim=8, reg=reg, alpha=1.0, solver="proximal", max_sweeps=200, tol=1e-12)
+    factors, info = jax.jit(model.fit)(jax.random.key(0), train, weights)
+    best = truth(train, weights, reg)
+    assert away(factors, best) < 1e-8 * np.linalg.norm(best)
+    assert info["residual"] < 1e-6 and info["sweeps"] < 200
+    again, more = jax.jit(model.fit)(jax.random.key(1), train, weights, factors)
+    assert away(again, best) < 1e-8 * np.linalg.norm(best) and more["sweeps"] < info["sweeps"]

@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 import jax
 
-from jaxforget import als
+from jaxforget import als, proximal
 from jaxforget.types import Factors, Model
+
+OVERSAMPLE = 16  # directions that proximal steps carry beyond the factors
 
 
 def build(
@@ -17,8 +19,12 @@ def build(
     tol: float,
     cg_steps: int,
     implicit: bool,
+    solver: str = "als",
 ) -> Model:
-    """Wraps ``terms(train, weights, *, statistics)`` as a model trained by ``als.descend``."""
+    """Wraps ``terms(train, weights, *, statistics)`` as a model trained by ``als.descend``.
+
+    ``solver="proximal"`` takes steps of ``proximal`` instead; ``tol`` then bounds their change.
+    """
     limits = {"max_sweeps": max_sweeps, "tol": tol}
 
     def refine(key, train, terms, start=None, **changed):
@@ -28,7 +34,9 @@ def build(
             start = Factors(
                 *(init_scale * jax.random.uniform(k, (n, dim), dtype) for k, n in draws)
             )
-        return als.descend(start, train, terms, **(limits | changed), cg_steps=cg_steps)
+        if solver == "als":
+            return als.descend(start, train, terms, **(limits | changed), cg_steps=cg_steps)
+        return _proximal(key, start, train, terms, **(limits | changed))
 
     def fit(key, train, weights, start=None):
         return refine(key, train, terms(train, weights), start)
@@ -42,3 +50,14 @@ def build(
         return params
 
     return Model(lambda train: train, fit, factors, loss, terms, refine, implicit)
+
+
+def _proximal(key, start, train, terms, *, max_sweeps, tol):
+    """Trains by proximal steps; the same ``info`` as ``als.descend``, a step for a sweep."""
+    dim = start.users.shape[1]
+    point = proximal.spectral(key, start, terms, width=dim + OVERSAMPLE)
+    state = proximal.start(point, train, terms)
+    state = proximal.descend(state, train, terms, dim=dim, max_steps=max_sweeps, tol=tol)
+    factors = proximal.serve(state.now, terms, dim=dim)
+    residual, objective = (f(factors, train, terms) for f in (als.optimality, als.cost))
+    return factors, {"sweeps": state.steps, "residual": residual, "objective": objective}

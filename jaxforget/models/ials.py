@@ -33,6 +33,7 @@ def build(
     tol: float = 0.0,
     cg_steps: int = 0,
     init_scale: float = 0.01,
+    solver: Literal["als", "proximal"] = "als",
 ) -> Model:
     """Builds implicit ALS with the conventions of the library ``implicit``.
 
@@ -48,6 +49,8 @@ def build(
       cg_steps: 0 solves rows exactly; otherwise CG steps from the old row (``implicit``'s
         default is 3), which keeps a memory of whatever the old row was trained on.
       init_scale: factors start uniform in ``[0, init_scale)``.
+      solver: ``"proximal"`` replaces the passes by steps of ``proximal``, which reach the one
+        optimum of large ``reg`` and ``dim`` far sooner; ``tol`` then bounds their relative change.
 
     Raises:
       ValueError: a setting is out of range.
@@ -71,6 +74,7 @@ def build(
         tol=tol,
         cg_steps=cg_steps,
         implicit=True,
+        solver=solver,
     )
 
 
