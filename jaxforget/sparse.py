@@ -120,18 +120,21 @@ def _spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_u
     return jax.ops.segment_sum(terms, rows, num_segments=n_rows, indices_are_sorted=True)
 
 
-def _sddmm_chunked(left, right, users, items, *indices, shape):
-    ones = jnp.ones((left.shape[1], 1), left.dtype)
+def _sddmm_chunked(left, right, users, items, user_ptr, *indices, shape):
+    """Chunk by chunk as far as there are interactions; 0 in places that ``graph.compact`` emptied."""
+    n = len(users)
+    size, ones = min(CHUNK, n), jnp.ones((left.shape[1], 1), left.dtype)
 
-    def dots(pairs):
-        users, items = pairs
+    def dots(k, out):
+        # the last chunk overlaps the one before: a rest of its own size costs twice the whole loop
+        first = jnp.minimum(k * size, n - size)
+        own = (lax.dynamic_slice(x, (first,), (size,)) for x in (users, items))
+        met = (take(side, index) for side, index in zip((left, right), own))
         # a product with ones: XLA's CPU reduction over the last axis is four times slower
-        return ((take(left, users) * take(right, items)) @ ones)[:, 0]
+        return lax.dynamic_update_slice(out, (jnp.multiply(*met) @ ones)[:, 0], (first,))
 
-    whole = len(users) // CHUNK * CHUNK
-    chunks = (users[:whole].reshape(-1, CHUNK), items[:whole].reshape(-1, CHUNK))
-    rest = dots((users[whole:], items[whole:]))
-    return jnp.concatenate([lax.map(dots, chunks).reshape(-1), rest])
+    out = jnp.zeros(n, left.dtype)
+    return lax.fori_loop(0, -(-user_ptr[-1] // size), dots, out) if n else out
 
 
 def take(array, index):
