@@ -62,6 +62,16 @@ def lines(cells: pd.DataFrame, without: tuple[str, ...] = ()) -> list[str]:
     ]
 
 
+def certified(found: Tables) -> pd.DataFrame:
+    """Finished cells whose unlearning ended in a certificate; ``certified``: 1 where as asked."""
+    cells = tables.finished(found)
+    if "unlearn.relative_bound" not in cells:
+        return cells.iloc[:0]
+    cells = cells[cells["unlearn.relative_bound"].notna()].copy()
+    words = cells["unlearn.certified"].astype(str)
+    return cells.assign(certified=words.isin(["True", "1.0", "1"]).astype(float))
+
+
 def with_metric(
     found: Tables, cells: pd.DataFrame, column: str, metric: str, split: str, k: int | None = None
 ) -> None:

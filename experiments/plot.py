@@ -78,6 +78,14 @@ def heights(axis: Any, names: list[str]) -> dict[str, float]:
     return {name: float(i) for i, name in enumerate(names)}
 
 
+def hollow(axis: Any, rows: pd.DataFrame, x: str, style: dict[str, Any]) -> None:
+    """Hollow markers over a curve's own: points that did not reach what was asked."""
+    axis.plot(
+        rows[x], rows["mean"], linestyle="none", marker=style["marker"],
+        markerfacecolor="white", markeredgecolor=style["color"], zorder=4,
+    )  # fmt: skip
+
+
 def legend(figure: mpl.figure.Figure, axes: Any) -> None:
     """One legend for all panels, above them."""
     handles: dict[str, Any] = {}

@@ -3,12 +3,20 @@
 import re
 from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 import toy_runs
 
 from experiments import cli, figures, plugins, tables
 from experiments.errors import Refused
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Figures stay open until told otherwise, and matplotlib warns of many."""
+    yield
+    plt.close("all")
 
 
 def drawn(folder, change=lambda cell, row: row, text=toy_runs.TOML):

@@ -51,7 +51,11 @@ SPAM = TOML.replace('"random"', '"shilling_bandwagon"\nfillers = 9\nunpopular = 
 SWITCHES = TOML.partition("[methods.ladder]")[0] + (
     "[methods.ifru]\nhops = 1\nkeep = [0.2, 1.0]\nspillover = [true, false]\n"
 )
+CERTIFIED = TOML.partition("[methods.unlearn_als]")[0].replace("= 5.0", "= [5.0, 10.0]") + (
+    "[methods.certified_als]\ntol = [1e-1, 1e-3]\n"
+)
 DRAWABLE = {
+    "certificate_grid": CERTIFIED, "certificate_times": CERTIFIED, "certificate_slack": CERTIFIED,
     "empty_request": EMPTY, "deletion_kinds": KINDS, "exposure": SPAM,
     "keep_curves": SWITCHES, "spillover": SWITCHES,
 }  # fmt: skip
@@ -93,10 +97,16 @@ def made_up(cell: grid.Cell) -> dict:
         if distance is not None:
             rows.append([stage, "all", "distance", None, distance])
             rows.append([stage, "test", "distance", None, 7.0 + distance])
+    unlearn = {"sweeps": passes, "residual": 1e-4}
+    if cell.spec["method"]["use"] == "certified_als":
+        unlearn = {"steps": passes, "relative_bound": 1.5 * after, "rank": 3, "certified": True}
+        for stage in ("after", "reference"):
+            rows.append([stage, "valid", "ndcg", cell.spec["ks"][0], 0.25 + 0.1 * luck(cell.id)])
+    fit = {"sweeps": 3, "steps": 2 * passes, "relative_bound": after}
     return {
         "id": cell.id, "spec": cell.spec, "status": "ok", "reason": None, "traceback": None,
         "data_hash": "00" * 32, "metrics": rows,
-        "info": {"fit": {"sweeps": 3}, "unlearn": {"sweeps": passes, "residual": 1e-4}},
+        "info": {"fit": fit, "unlearn": unlearn},
         "timings": {"fit_seconds": 2.0, "unlearn_seconds": 0.1 * passes, "reference_seconds": 2.0},
         "provenance": {"device_kind": "cpu", "git_sha": "abc", "started": "2026-01-01T00:00:00Z"},
     }  # fmt: skip

@@ -51,11 +51,7 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict) -> None:
     for line, style in styles.items():
         group = rows[rows["line"] == line]
         plot.curve(axis, group, "tolerance", line, style)
-        short = group[group["reached"] < 1]
-        axis.plot(
-            short["tolerance"], short["mean"], linestyle="none", marker=style["marker"],
-            markerfacecolor="white", markeredgecolor=style["color"], zorder=4,
-        )  # fmt: skip
+        plot.hollow(axis, group[group["reached"] < 1], "tolerance", style)
     axis.set_xscale("log")
     axis.invert_xaxis()
     plot.scale(axis, rows)

@@ -1,0 +1,59 @@
+"""The figures of certified unlearning plot what the tables say."""
+
+import matplotlib.pyplot as plt
+import pytest
+import toy_runs
+
+from experiments import cli, figures, tables
+from experiments.errors import Refused
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Figures stay open until told otherwise, and matplotlib warns of many."""
+    yield
+    plt.close("all")
+
+
+def drawn(name, folder, text=toy_runs.CERTIFIED, change=lambda cell, row: row):
+    path = toy_runs.write(folder, text)
+    toy_runs.fill(path, folder, change)
+    assert cli.main(["collect", path, "--results", str(folder)]) == 0
+    return figures.load(name)(tables.read(folder / "toy"))
+
+
+def refuse_large_ridges(cell, row):
+    if cell.spec["model"]["settings"]["reg"] == 10.0 and "certified" in row["info"]["unlearn"]:
+        row["info"]["unlearn"]["certified"] = False
+    return row
+
+
+def test_the_grid_marks_what_was_not_certified_and_holds_both_accuracies(tmp_path):
+    _, frame = drawn("certificate_grid", tmp_path, change=refuse_large_ridges)
+    assert set(frame["quantity"]) == {"ndcg", "ndcg of plain ALS", "rank", "bound"}
+    assert (frame[frame["model.reg"] == 5.0]["certified"] == 1).all()
+    assert (frame[frame["model.reg"] == 10.0]["certified"] == 0).all()
+    assert (frame[frame["quantity"] == "rank"]["mean"] == 3).all()
+
+
+def test_times_stand_beside_the_cold_training_to_the_same_bound(tmp_path):
+    _, frame = drawn("certificate_times", tmp_path)
+    steps = frame[(frame["quantity"] == "steps") & (frame["model.reg"] == 5.0)]
+    found = steps.set_index(["line", "method.tol"])["mean"]
+    assert found["cold training", 1e-3] == 24 and found["1% forgotten", 1e-3] == 12
+    seconds = frame[frame["quantity"] == "seconds"].set_index(["line", "method.tol", "model.reg"])
+    assert seconds["mean"]["cold training", 1e-1, 5.0] == 2.0
+    assert seconds["mean"]["10% forgotten", 1e-1, 5.0] == pytest.approx(0.4)
+
+
+def test_the_slack_is_the_bound_over_the_true_distance(tmp_path):
+    figure, frame = drawn("certificate_slack", tmp_path)
+    assert frame["slack"].tolist() == pytest.approx([1.5] * len(frame))
+    assert (frame["mean"] > frame["true"]).all()
+    assert len(figure.axes) == 2  # one per ridge
+
+
+@pytest.mark.parametrize("name", ["certificate_grid", "certificate_times", "certificate_slack"])
+def test_without_certified_cells_the_figure_says_what_is_missing(tmp_path, name):
+    with pytest.raises(Refused, match=name):
+        drawn(name, tmp_path, toy_runs.TOML)
