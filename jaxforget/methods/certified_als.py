@@ -13,6 +13,7 @@ from jaxforget.plugins import check_positive
 from jaxforget.types import Factors, Method, Model
 
 PRECISION = "float64"  # of what it returns, whatever it is given
+TRACED = ("tol", "max_steps", "retries")  # may be arguments of a compiled program
 MARGIN = 0.95  # of the tolerance: who verifies without the directions gets a bound 1 % looser
 RETRY = 0.8  # the bound shrinks with the last change: how far below the needed one to aim next
 LANCZOS = 10  # block steps of a certificate: the directions carried along do the rest
