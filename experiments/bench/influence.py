@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import _pairs
-from jaxforget import descent, forget, layout, losses, methods, models
+from jaxforget import descent, forget, graph, layout, losses, methods, models
 
 USERS, ITEMS = 15_758, 37_992  # Book-Crossing by the published recipe, as the default size
 
@@ -73,6 +73,8 @@ def main(argv: list[str]) -> int:
             lambda f=mine: f(*arguments), lambda: rival(*arguments), runs=asked.runs
         )
         print(_pairs.line(name, "gathers, autodiff scatter", found, target))
+    for share in (0.5, 0.1):
+        print(_pairs.line(*_fewer(share, *arguments, runs=asked.runs)))
 
     settings = {"dim": asked.dim, "lr": 1e-3, "init_scale": 1e-3, "n_epochs": 5000, "patience": 10}
     model = models.load("mf")(**settings)
@@ -85,6 +87,7 @@ def main(argv: list[str]) -> int:
         ("ifru", {}),
         ("ifru, rows asked", {"hops": 0}),
         ("ifru, tol 0.1", {"tol": 0.1}),
+        ("ifru, flow", {"solver": "flow", "hessian": "full"}),
     ):
         method = methods.load("ifru")(model, **how)
         seconds, compile_, told = _timed(method.unlearn, jax.random.key(3), state, train, request)
@@ -92,6 +95,18 @@ def main(argv: list[str]) -> int:
         print(f"  {name:<26} {seconds:>6.3f} s {steps:>4} products   {retrain / seconds:>6.1f}x   target 50x   "
               f"(compile {compile_:.2f} s, damping {float(told[1]['damping']):.3g})")  # fmt: skip
     return 0
+
+
+def _fewer(share, factors, vector, train, weights, *, runs):
+    """Products where few interactions meet the updated rows, against those of all interactions."""
+    met = jax.random.uniform(jax.random.key(0), weights.shape) < share
+    fewer, _ = jax.jit(graph.compact)(train, met)
+    run = chain(functools.partial(ours, full=True))
+    found = _pairs.compare(
+        lambda: run(factors, vector, fewer, weights), lambda: run(factors, vector, train, weights),
+        runs=runs,
+    )  # fmt: skip
+    return f"Hessian, {share:.0%} of them", "all interactions", found, f"linear: {1 / share:g}x"
 
 
 def _labelled(n, dim):
