@@ -97,7 +97,7 @@ def minibatch(key: Array, loss: Callable, params: Any, train: Interactions, weig
 
     def epoch(now):
         shuffle, draw = jax.random.split(jax.random.fold_in(key, now.epoch))
-        order = jnp.pad(_order(shuffle, train, weights), (0, pad))
+        order = jnp.pad(shuffled(shuffle, train, weights), (0, pad))
         counted = jnp.pad(weights[order[: len(train.users)]], (0, pad))
 
         def step(k, carry):
@@ -140,7 +140,7 @@ def _judge(now, params, state, score):
     return Epochs(params, state, best, jnp.where(better, value, now.score), stale, now.epoch + 1)
 
 
-def _order(key, train, weights):
+def shuffled(key: Array, train: Interactions, weights: Array) -> Array:
     """A random order of the interactions, the forgotten ones last; drawn per pair, not per place."""
     bits = losses.pair_bits(key, train) >> jnp.uint32(1)
     return jnp.argsort(jnp.where(weights > 0, bits, bits | jnp.uint32(FORGOTTEN)))

@@ -136,16 +136,16 @@ def _size(plan):
 def _fit_if(go, model, plan, key, train, weights, start, old):
     """Trains on what has a weight, at about the size of a shard where it fits; else returns ``old``."""
     n = len(train.users)
-    short = -(-int(SPARE * n) // plan.n_shards)
+    short = places(n, plan.n_shards)
     told = jax.eval_shape(model.fit, key, train, weights)[1]
 
     def keep():
         return old, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told)
 
     def fit(size):
-        smaller, places = graph.compact(train, weights > 0)
-        live = weights.at[places].get(mode="fill", fill_value=0)
-        return model.fit(key, _shorten(smaller, size), live[:size], start)
+        smaller, origin = graph.compact(train, weights > 0)
+        live = weights.at[origin].get(mode="fill", fill_value=0)
+        return model.fit(key, shorten(smaller, size), live[:size], start)
 
     choices = [keep, lambda: fit(n)]
     if 2 * short <= n:  # otherwise not worth a second compilation
@@ -155,11 +155,18 @@ def _fit_if(go, model, plan, key, train, weights, start, old):
     return lax.switch(jnp.where(go, best, 0).astype(jnp.int32), choices)
 
 
-def _shorten(train: Interactions, size: int) -> Interactions:
+def places(n: int, n_shards: int) -> int:
+    """How many interactions a shard is laid out for; a fuller one is trained at full size."""
+    return -(-int(SPARE * n) // n_shards)
+
+
+def shorten(train: Interactions, size: int) -> Interactions:
     """Cuts off emptied places at the end; see ``graph.compact``."""
 
     def side(old: Side) -> Side:
-        return dataclasses.replace(old, order=old.order[:size], indices=old.indices[:size])
+        indptr = jnp.minimum(old.indptr, size)  # a kernel must not read on, whatever comes
+        cut = {"order": old.order[:size], "indices": old.indices[:size], "indptr": indptr}
+        return dataclasses.replace(old, **cut)
 
     return dataclasses.replace(
         train,

@@ -48,9 +48,8 @@ def same(a, b):
     [
         ("mf", {"n_shards": 4}),
         ("mf", {"n_shards": 2, "n_slices": 3}),
-        ("lightgcn", {"n_shards": 3, "by": "user"}),
-        ("ials", {"n_shards": 4}),
-        ("mf", {"n_shards": 2, "aggregation": "attention", "attention_lr": 0.01, "attention_steps": 3}),
+        ("lightgcn", {"n_shards": 2, "by": "user"}),
+        ("ials", {"n_shards": 2}),
     ],
 )  # fmt: skip
 def test_deletion_equals_training_without_the_rows_bit_for_bit(name, how, labelled):
@@ -80,28 +79,27 @@ def test_an_empty_request_trains_nothing(labelled):
     assert (int(told["shards_touched"]), int(told["interactions_retrained"])) == (4, 60)
 
 
-@pytest.mark.parametrize("name", ["mf", "lightgcn", "ials"])
-def test_a_sub_model_is_the_model_of_a_training_set_that_holds_its_shard_alone(name, labelled):
-    model, _, fit, _ = compiled(name, n_shards=4, by="interaction")
+@pytest.mark.parametrize("name, how", [("mf", {"n_shards": 4}), ("ials", {"n_shards": 2})])
+def test_a_sub_model_is_the_model_of_a_training_set_that_holds_its_shard_alone(name, how, labelled):
+    model, _, fit, _ = compiled(name, **how)
     state, _ = fit(KEY, labelled, jnp.ones_like(labelled.values))
     shards = np.asarray(state.member)
     draw = jax.random.split(KEY, 4)[2]
-    for shard in (0, 2):
-        rows = shards == shard
-        parts = (np.asarray(x)[rows] for x in (labelled.users, labelled.items, labelled.values))
-        alone = layout.build(*parts, n_users=12, n_items=10)
-        key = jax.random.fold_in(jax.random.fold_in(draw, shard), 0)
-        want, _ = model.fit(key, alone, jnp.ones_like(alone.values))
-        for got, x in zip(state.params, want):
-            np.testing.assert_allclose(got[shard, 0], x, rtol=1e-4, atol=1e-6)
+    rows = shards == 1
+    parts = (np.asarray(x)[rows] for x in (labelled.users, labelled.items, labelled.values))
+    alone = layout.build(*parts, n_users=12, n_items=10)
+    key = jax.random.fold_in(jax.random.fold_in(draw, 1), 0)
+    want, _ = jax.jit(model.fit)(key, alone, jnp.ones_like(alone.values))
+    for got, x in zip(state.params, want):
+        np.testing.assert_allclose(got[1, 0], x, rtol=1e-4, atol=1e-6)
 
 
 def test_served_scores_are_the_mean_of_the_sub_models_scores(labelled):
-    model, method, fit, _ = compiled("lightgcn", n_shards=3, by="user")
+    model, method, fit, _ = compiled("lightgcn", n_shards=2, by="user")
     ones = jnp.ones_like(labelled.values)
     state, _ = fit(KEY, labelled, ones)
     scores = []
-    for shard, weights in enumerate(partition.member(state.member, ones, n_shards=3)):
+    for shard, weights in enumerate(partition.member(state.member, ones, n_shards=2)):
         params = jax.tree.map(lambda x, k=shard: x[k, -1], state.params)
         users, items = model.factors(params, labelled, weights)
         scores.append(users @ items.T)

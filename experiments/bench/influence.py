@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--ratio", type=float, default=0.02, help="share forgotten, labels flipped")
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args(argv)
-    train, valid, factors = _labelled(asked.interactions, asked.dim)
+    train, valid, factors = labelled(asked.interactions, asked.dim)
     train, request = forget.flipped(jax.random.key(1), descent.watch(train, valid), asked.ratio)
     shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32"
     print(_pairs.heading("Influence on MF", f"{asked.interactions:,} interactions, {shape}"))
@@ -109,7 +109,7 @@ def _fewer(share, factors, vector, train, weights, *, runs):
     return f"Hessian, {share:.0%} of them", "all interactions", found, f"linear: {1 / share:g}x"
 
 
-def _labelled(n, dim):
+def labelled(n, dim):
     """Interactions labelled by planted factors with noise; a fifth more for validation."""
     train, factors = _pairs.workload(n + n // 5, dim, n_users=USERS, n_items=ITEMS)
     rng = np.random.default_rng(0)

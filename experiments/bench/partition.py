@@ -1,0 +1,117 @@
+"""Training in shards against training once, unlearning in one shard, and balanced partitions."""
+
+import argparse
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.bench import _pairs, influence
+from jaxforget import descent, graph, methods, models, partition, shards
+from jaxforget.types import ForgetSet
+
+SHARDS = 10
+GRADIENT = {"lr": 1e-3, "init_scale": 1e-3, "batch_size": 2048}
+ALS = {"reg": 10.0, "alpha": 4.0, "tol": 0.0}
+
+
+def flops(function, *arguments) -> float:
+    """Arithmetic of one call by XLA's count; the body of a loop counts once."""
+    return jax.jit(function).lower(*arguments).compile().cost_analysis()["flops"]
+
+
+def arithmetic(model, settings, train, sizes) -> tuple[float, float]:
+    """Flops of training once, and of training shards of these sizes, by minibatches.
+
+    Steps times the flops of a step, plus epochs times those of a shuffle; a shard also pays for
+    being cut out of the whole.
+    """
+    key, batch, ones = jax.random.key(0), settings["batch_size"], jnp.ones_like(train.values)
+    params = jax.eval_shape(model.fit, key, train, ones)[0]
+    params = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), params)
+    rule, rows = descent.adam(settings["lr"]), jnp.arange(batch, dtype=jnp.int32)
+
+    def step(params, state, train, links, weights):
+        def mean(p):
+            return model.loss.batch(p, train, weights, links, rows, weights[rows], key) / batch
+
+        return rule.update(jax.grad(mean)(params), state)
+
+    def epochs(places, sizes):
+        kept = jnp.arange(len(ones)) < places
+        cut, weights = shards.shorten(graph.compact(train, kept)[0], places), ones[:places]
+        links = graph.links(cut, weights) if model.loss.n_layers else None
+        steps = sum(-(-n // batch) for n in sizes)
+        one = flops(step, params, rule.init(params), cut, links, weights)
+        shuffle = flops(descent.shuffled, key, cut, weights)
+        return settings["n_epochs"] * (steps * one + len(sizes) * shuffle)
+
+    cut = len(sizes) * flops(lambda t, w: graph.compact(t, w > 0), train, ones)
+    n = len(train.users)
+    return epochs(n, [n]), epochs(shards.places(n, len(sizes)), sizes) + cut
+
+
+def compare(name, settings, train, runs) -> None:
+    """One model: whole training, sharded training, and unlearning a request in one shard."""
+    model = models.load(name)(**settings)
+    sisa = methods.load("sisa")(model, n_shards=SHARDS)
+    key, ones = jax.random.key(0), jnp.ones_like(train.values)
+    fit, whole, unlearn = jax.jit(sisa.fit), jax.jit(model.fit), jax.jit(sisa.unlearn)
+    state, _ = jax.block_until_ready(fit(key, train, ones))
+    sizes = np.bincount(np.asarray(state.member), minlength=SHARDS).tolist()
+    rows = jnp.flatnonzero(state.member == 3)[:20]
+    asked = ForgetSet(ones, ones.at[rows].set(0))
+
+    found = _pairs.compare(
+        lambda: whole(key, train, ones), lambda: fit(key, train, ones), runs=runs
+    )
+    print(f"  {name:<9} whole {found['ours_ms'] / 1e3:7.2f} s   {SHARDS} shards {found['theirs_ms'] / 1e3:7.2f} s   "
+          f"{found['ratio']:5.2f}x [{found['low']:.2f}, {found['high']:.2f}]   target 1.3x")  # fmt: skip
+    if "batch_size" in settings:
+        once, parts = arithmetic(model, settings, train, sizes)
+        print(
+            f"  {'':<9} arithmetic {once / 1e9:.1f} and {parts / 1e9:.1f} Gflop: {parts / once:.2f}x   target 1.3x"
+        )
+    found = _pairs.compare(
+        lambda: unlearn(key, state, train, asked), lambda: fit(key, train, ones), runs=runs
+    )
+    _, info = unlearn(key, state, train, asked)
+    print(f"  {'':<9} unlearn {len(rows)} rows of {int(info['shards_touched'])} shard: {found['ours_ms'] / 1e3:.2f} s, "
+          f"{1 / found['ratio']:.3f} of training the shards   target 0.2")  # fmt: skip
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments bench partition", description=__doc__
+    )
+    parser.add_argument("--interactions", type=int, default=351_347)
+    parser.add_argument("--balanced", type=int, default=1_000_000, help="interactions to deal")
+    parser.add_argument("--dim", type=int, default=48)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--models", default="mf,lightgcn,ials")
+    asked = parser.parse_args(argv)
+    train, _, _ = influence.labelled(asked.interactions, asked.dim)
+    shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32"
+    print(_pairs.heading("Shards", f"{asked.interactions:,} interactions, {shape}"))
+    for name in asked.models.split(","):
+        own = (
+            {"max_sweeps": asked.epochs, **ALS}
+            if name == "ials"
+            else {"n_epochs": asked.epochs, **GRADIENT}
+        )
+        compare(name, {"dim": asked.dim, **own}, train, asked.runs)
+    if asked.balanced:
+        train, _, factors = influence.labelled(asked.balanced, asked.dim)
+        for by in partition.SIDES:
+            deal = jax.jit(
+                lambda key, *a, by=by: partition.balanced(key, *a, by=by, n_shards=SHARDS)
+            )
+            start = time.perf_counter()
+            compiled = deal.lower(jax.random.key(0), train, train.values * 0 + 1, factors).compile()
+            ready = time.perf_counter()
+            jax.block_until_ready(compiled(jax.random.key(0), train, train.values * 0 + 1, factors))
+            print(f"  balanced by {by:<12} {asked.balanced:,} interactions: {time.perf_counter() - ready:6.2f} s "
+                  f"(compile {ready - start:.2f} s)")  # fmt: skip
+    return 0
