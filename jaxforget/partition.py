@@ -221,7 +221,7 @@ def _fill(distances: Array, live: Array, room: Array) -> Array:
         near, choice = jnp.min(reach, axis=1), jnp.argmin(reach, axis=1).astype(jnp.int32)
         bits = lax.bitcast_convert_type(near, jnp.int32)  # same order: distances are not negative
         asked = jnp.where(free, choice, n_shards)
-        wanted = _count(asked, n_shards)
+        wanted = count(asked, n_shards)
         bar, left = _smallest(bits, asked, room, n_shards)
         bar = jnp.where(wanted > room, bar, jnp.iinfo(jnp.int32).max)
         full = jnp.argmin(bar).astype(jnp.int32)  # it fills first
@@ -229,7 +229,7 @@ def _fill(distances: Array, live: Array, room: Array) -> Array:
         first = level & (jnp.cumsum(level, dtype=jnp.int32) <= left[full])
         before = (bits < bar[full]) | ((bits == bar[full]) & (choice < full))
         now = free & (before | first)
-        return jnp.where(now, choice, shards), room - _count(
+        return jnp.where(now, choice, shards), room - count(
             jnp.where(now, choice, n_shards), n_shards
         )
 
@@ -237,7 +237,8 @@ def _fill(distances: Array, live: Array, room: Array) -> Array:
     return lax.while_loop(unfinished, step, start)[0]
 
 
-def _count(shards, n_shards):
+def count(shards: Array, n_shards: int) -> Array:
+    """``[S]`` how many entries each shard has; other numbers count nowhere."""
     return jnp.zeros(n_shards, jnp.int32).at[shards].add(1, mode="drop")
 
 
@@ -251,7 +252,7 @@ def _smallest(bits, shards, ranks, n_shards):
     for shift in (24, 16, 8, 0):
         same = (bits >> (shift + 7) >> 1) == take(jnp.append(found, -1), shards)
         slot = jnp.where(same, shards * 256 + ((bits >> shift) & 255), n_shards * 256)
-        histogram = _count(slot, n_shards * 256).reshape(n_shards, 256)
+        histogram = count(slot, n_shards * 256).reshape(n_shards, 256)
         upto = jnp.cumsum(histogram, axis=1, dtype=jnp.int32)
         byte = jnp.minimum(jnp.sum(upto < left[:, None], axis=1, dtype=jnp.int32), 255)
         below = jnp.take_along_axis(upto - histogram, byte[:, None], axis=1)[:, 0]

@@ -91,21 +91,24 @@ def method(model: Model, plan: Plan) -> Method:
 
 
 def _train(model, plan, key, train, weights, member, old, first):
-    """Trains every shard from its slice ``first`` on; what lies before that is kept."""
+    """Trains every shard from its slice ``first`` on; what lies before that is kept.
+
+    One after the other, so that untouched shards cost nothing; the first time, where ``old`` is
+    None, all at once on an accelerator.
+    """
     _, cut, draw, _ = jax.random.split(key, 4)
-    slices = _slices(cut, train, plan.n_slices)
-    if old is None:
+    slices, fresh = _slices(cut, train, plan.n_slices), old is None
+    if fresh:
         shapes, size = jax.eval_shape(model.fit, draw, train, weights)[0], _size(plan)
         old = jax.tree.map(lambda x: jnp.zeros((*size, *x.shape), x.dtype), shapes)
 
-    def shard(part):
-        which, old, first = part
+    def shard(which, old, first, fits=None):
         mine = jnp.where(member == which, weights, 0)
 
         def stage(r, start, old):
             seen = jnp.where(slices <= r, mine, 0)
             one = jax.random.fold_in(jax.random.fold_in(draw, which), r)
-            params, told = _fit_if(r >= first, model, plan, one, train, seen, start, old)
+            params, told = _fit_if(r >= first, fits, model, plan, one, train, seen, start, old)
             return params, (told, jnp.sum(seen > 0, dtype=jnp.int32))
 
         params, told = stage(jnp.int32(0), None, jax.tree.map(lambda x: x[0], old))
@@ -120,8 +123,19 @@ def _train(model, plan, key, train, weights, member, old, first):
         _, others = lax.scan(step, params, (rest, jax.tree.map(lambda x: x[1:], old)))
         return jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), (params, told), others)
 
-    which = jnp.arange(plan.n_shards, dtype=jnp.int32)
-    params, (told, seen) = lax.map(shard, (which, old, first))
+    def in_turn(*parts):
+        return lax.map(lambda part: shard(*part), parts)
+
+    def at_once(*parts):
+        sizes = partition.count(jnp.where(weights > 0, member, plan.n_shards), plan.n_shards)
+        fits = jnp.max(sizes) <= places(len(weights), plan.n_shards)  # of all, so that it branches
+        return jax.vmap(functools.partial(shard, fits=fits))(*parts)
+
+    parts = (jnp.arange(plan.n_shards, dtype=jnp.int32), old, first)
+    trained = (
+        lax.platform_dependent(*parts, cpu=in_turn, default=at_once) if fresh else in_turn(*parts)
+    )
+    params, (told, seen) = trained
     info = {name: jnp.max(value) for name, value in told.items()}
     again = jnp.arange(plan.n_slices, dtype=jnp.int32)[None, :] >= first[:, None]
     info["shards_touched"] = jnp.sum(first < plan.n_slices, dtype=jnp.int32)
@@ -133,8 +147,11 @@ def _size(plan):
     return plan.n_shards, plan.n_slices
 
 
-def _fit_if(go, model, plan, key, train, weights, start, old):
-    """Trains on what has a weight, at about the size of a shard where it fits; else returns ``old``."""
+def _fit_if(go, fits, model, plan, key, train, weights, start, old):
+    """Trains on what has a weight, at about the size of a shard where it fits; else returns ``old``.
+
+    With ``fits`` given nothing is kept: a choice per shard would run every branch for all.
+    """
     n = len(train.users)
     short = places(n, plan.n_shards)
     told = jax.eval_shape(model.fit, key, train, weights)[1]
@@ -147,12 +164,14 @@ def _fit_if(go, model, plan, key, train, weights, start, old):
         live = weights.at[origin].get(mode="fill", fill_value=0)
         return model.fit(key, shorten(smaller, size), live[:size], start)
 
-    choices = [keep, lambda: fit(n)]
+    choices = [lambda: fit(n)]
     if 2 * short <= n:  # otherwise not worth a second compilation
         choices.append(lambda: fit(short))
+    if fits is not None:
+        return lax.switch(jnp.where(fits, len(choices) - 1, 0).astype(jnp.int32), choices)
     fits = jnp.sum(weights > 0, dtype=jnp.int32) <= short
-    best = jnp.where(fits, len(choices) - 1, 1)
-    return lax.switch(jnp.where(go, best, 0).astype(jnp.int32), choices)
+    best = jnp.where(fits, len(choices), 1)
+    return lax.switch(jnp.where(go, best, 0).astype(jnp.int32), [keep, *choices])
 
 
 def places(n: int, n_shards: int) -> int:

@@ -94,6 +94,18 @@ def test_a_sub_model_is_the_model_of_a_training_set_that_holds_its_shard_alone(n
         np.testing.assert_allclose(got[1, 0], x, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("how", [{"n_shards": 4}, {"n_shards": 2, "n_slices": 3}])
+def test_all_shards_at_once_as_on_an_accelerator_are_the_shards_in_turn(how, labelled, monkeypatch):
+    _, method, fit, _ = compiled("mf", **how)
+    ones = jnp.ones_like(labelled.values)
+    want, told = fit(KEY, labelled, ones)
+    monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
+    got, info = jax.jit(lambda *args: method.fit(*args))(KEY, labelled, ones)
+    assert jax.tree.map(float, info) == pytest.approx(jax.tree.map(float, told), rel=1e-4)
+    for a, b in zip(got.params, want.params):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
 def test_served_scores_are_the_mean_of_the_sub_models_scores(labelled):
     model, method, fit, _ = compiled("lightgcn", n_shards=2, by="user")
     ones = jnp.ones_like(labelled.values)
