@@ -123,3 +123,19 @@ def test_a_model_trained_by_proximal_steps_is_at_the_optimum_and_unlearns_like_a
     assert info["residual"] < 1e-6 and info["sweeps"] < 200
     again, more = jax.jit(model.fit)(jax.random.key(1), train, weights, factors)
     assert away(again, best) < 1e-8 * np.linalg.norm(best) and more["sweeps"] < info["sweeps"]
+
+
+def test_a_block_barely_wider_than_the_rank_keeps_the_promised_rate():
+    cells = np.argwhere(np.random.default_rng(0).random((60, 45)) < 0.15)
+    train = layout.build(*cells.T, np.full(len(cells), 3.0), n_users=60, n_items=45)
+    terms = als.implicit(train, jnp.ones(len(cells)), reg=3.0, alpha=1.0)
+    best = optimum(train, jnp.ones(len(cells)), np.full(60, 3.0), np.full(45, 3.0))
+    width = np.linalg.matrix_rank(best, tol=1e-9) + 4
+    start = Factors(jnp.zeros((60, 1)), jnp.zeros((45, 1)))
+    point = proximal.spectral(jax.random.key(0), start, terms, width=width)
+    state = proximal.start(point, train, terms)
+    step, errors = jax.jit(functools.partial(proximal.step, dim=width)), []
+    for _ in range(10):
+        state = step(state, train, terms)
+        errors.append(away(proximal.serve(state.now, terms, dim=width), best))
+    assert (np.array(errors[1:]) <= 0.5 * np.array(errors[:-1])).all()
