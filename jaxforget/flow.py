@@ -39,9 +39,10 @@ def run(matvec: Callable, rhs: Any, *, scale: Any, start: Any, duration: Array,
         n_steps: int) -> tuple[Any, dict[str, Array]]:  # fmt: skip
     """Follows ``scale x' = rhs - A x`` from 0 for the duration: ``x = (1 - e^(-T A)) A^-1 rhs``.
 
-    Where ``A`` bends strongly this is its inverse, where it hardly bends ``T rhs``; a direction
-    that bends downwards grows as it would in training and, unlike in a linear system, does no
-    harm. Explicit steps, as few as are stable: ``T`` times the largest curvature.
+    Where ``A`` bends strongly this is its inverse, where it hardly bends ``T rhs``. A direction
+    that bends downwards by ``b`` grows by ``e^(T b)``, as in training: finite, where a linear
+    system would need damping above ``b``. Explicit steps, as few as are stable: ``T`` times the
+    largest curvature.
 
     Args:
       matvec: ``x -> A x``, symmetric; definite or not.
