@@ -53,9 +53,10 @@ def draw(found: Tables) -> tuple[Figure, pd.DataFrame]:
     shown = panels.places(numbers, place)
     styles = plot.looks(list(dict.fromkeys(numbers["line"])))
     figure, axes = plot.grid(len(shown), 1)
+    figure.set_size_inches(4.4, figure.get_figheight())  # room for the note
     for (axis,), key in zip(axes, shown, strict=True):
         _panel(axis, panels.at(numbers, place, key), styles)
         axis.set_title(panels.title(place, key), loc="left")
-    plot.legend(figure, axes)
+        axis.legend()
     plot.note(figure, plot.seeds(numbers, tables.left_out(found)))
     return figure, numbers
