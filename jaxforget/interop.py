@@ -10,50 +10,9 @@ from jaxforget import layout
 from jaxforget.data import _formats
 from jaxforget.types import Factors, Interactions
 
+encode = layout.encode
 from_recbole = _formats.read_recbole
 to_recbole = _formats.write_recbole
-
-
-def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
-    """Numbers the ids of a raw table in the order of their first appearance.
-
-    Args:
-      frame: pandas, with the columns ``user``, ``item``, ``value``; ids of any kind.
-
-    Returns:
-      The interactions, the ``[U]`` original user ids and the ``[I]`` original item ids.
-
-    Raises:
-      ValueError: a column is missing, an id is missing, or a value is not finite.
-
-    Example:
-      >>> import pandas as pd
-      >>> frame = pd.DataFrame({"user": ["b", "a"], "item": [7, 7], "value": [1.0, 2.0]})
-      >>> train, users, items = encode(frame)
-      >>> users.tolist(), items.tolist(), train.users.tolist()
-      (['b', 'a'], [7], [0, 1])
-    """
-    _formats.require(frame)
-    users, user_labels = number(frame["user"])
-    items, item_labels = number(frame["item"])
-    sizes = {"n_users": len(user_labels), "n_items": len(item_labels)}
-    return layout.build(users, items, frame["value"].to_numpy(), **sizes), user_labels, item_labels
-
-
-def number(column: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers the ids of a column by first appearance: codes ``[N]`` and labels.
-
-    Raises:
-      ValueError: an id is missing.
-    """
-    import pandas as pd
-
-    codes, labels = pd.factorize(column)
-    if (codes < 0).any():
-        raise ValueError(f"row {int(np.argmin(codes))} has no {column.name} id: drop it")
-    labels = np.asarray(labels)
-    textual = labels.dtype == object and all(isinstance(label, str) for label in labels)
-    return codes, labels.astype(str) if textual else labels
 
 
 def from_frame(
@@ -63,7 +22,7 @@ def from_frame(
 
     Takes ``n_users`` and ``n_items``, and raises ValueError, as ``layout.build`` does.
     """
-    _formats.require(frame)
+    layout.require(frame)
     columns = (frame[name].to_numpy() for name in ("user", "item", "value"))
     return layout.build(*columns, n_users=n_users, n_items=n_items)
 

@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxforget import layout
-from jaxforget.interop import legacy_permutation, number
+from jaxforget.interop import legacy_permutation
+from jaxforget.layout import number
 from jaxforget.types import Interactions, Split
 
 TRAIN, VALID, TEST = 0, 1, 2

@@ -68,9 +68,9 @@ def load(name: str, root: str | Path | None, **settings: Any) -> Any:
 
     Takes and raises what ``read`` does.
     """
-    from jaxforget import interop
+    from jaxforget import layout
 
-    return interop.encode(read(name, root, **settings))[0]
+    return layout.encode(read(name, root, **settings))[0]
 
 
 def sources() -> dict[str, Source]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxforget.data._lines import DAMAGE, Layout, first_fault, first_row, lines, opened
+from jaxforget.layout import require
 
 ROLES = ("user", "item", "value", "time")
 
@@ -133,13 +134,6 @@ def write_recbole(frame: Any, path: str | Path) -> None:
     rows = [[names[column.name] for column in columns], *zip(*columns, strict=True)]
     content = "".join("\t".join(row) + "\n" for row in rows)
     Path(path).write_text(content, encoding="utf-8", newline="\n")
-
-
-def require(frame: Any, *columns: str) -> None:
-    """Raises ValueError where a frame lacks a column of the raw table, or one of ``columns``."""
-    missing = [name for name in (*ROLES[:3], *columns) if name not in frame]
-    if missing:
-        raise ValueError(f"the frame lacks {', '.join(missing)}; it has {', '.join(frame)}")
 
 
 def _read_by_name(layout, names, wanted):

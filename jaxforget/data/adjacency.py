@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jaxforget import interop
+from jaxforget import layout
 from jaxforget.data import Source, _formats, under
 from jaxforget.types import Interactions
 
@@ -34,4 +34,4 @@ def read(root: str | Path | None, *, path: str | list[str]) -> Any:
 
 def load(root: str | Path | None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return interop.encode(read(root, **settings))[0]
+    return layout.encode(read(root, **settings))[0]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxforget import interop
+from jaxforget import layout
 from jaxforget.data import Source, _formats, locate
 from jaxforget.types import Interactions
 
@@ -72,4 +72,4 @@ def read(
 
 def load(root: str | Path | None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return interop.encode(read(root, **settings))[0]
+    return layout.encode(read(root, **settings))[0]

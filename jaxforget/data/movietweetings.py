@@ -6,7 +6,7 @@ Its data card is ``movietweetings.md`` beside this file.
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxforget import interop
+from jaxforget import layout
 from jaxforget.data import Source, _formats, locate
 from jaxforget.types import Interactions
 
@@ -65,4 +65,4 @@ def read(root: str | Path | None = None, *, core: Literal[10, "full"] = 10) -> A
 
 def load(root: str | Path | None = None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return interop.encode(read(root, **settings))[0]
+    return layout.encode(read(root, **settings))[0]
