@@ -17,7 +17,7 @@ ALS = {"reg": 10.0, "alpha": 4.0, "tol": 0.0}
 
 
 def flops(function, *arguments) -> float:
-    """Arithmetic of one call by XLA's count; the body of a loop counts once."""
+    """Arithmetic of one call by XLA's count; the body of a loop counts once, a CSR product not."""
     return jax.jit(function).lower(*arguments).compile().cost_analysis()["flops"]
 
 

@@ -1,0 +1,57 @@
+"""Distributions over models: equal ones cannot be told apart, shifted ones can."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import tally
+
+from jaxforget import methods, retrained
+from jaxforget.types import ForgetSet, Method
+
+
+def drawn(seed, shift=0.0, shape=(200, 6)):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape) + shift)
+
+
+def test_klom_is_the_divergence_of_two_histograms():
+    left, right = jnp.array([[0.0], [0.1], [1.0], [1.0]]), jnp.array([[0.0], [1.0], [1.0], [1.0]])
+    e = retrained.SMALLEST
+    p, q = (np.array([a + e, b + e]) / (1 + 2 * e) for a, b in ((0.5, 0.5), (0.25, 0.75)))
+    got = retrained.klom(left, right, n_bins=2)
+    np.testing.assert_allclose(got, [np.sum(p * np.log(p / q))], rtol=1e-10)
+    assert retrained.klom(jnp.ones((3, 2)), jnp.ones((3, 2))).tolist() == [0, 0]
+
+
+def test_klom_of_a_shift_stands_out_of_its_floor():
+    floor = retrained.klom(drawn(0), drawn(1))
+    assert (retrained.klom(drawn(0), drawn(1, shift=2.0)) > 3 * floor.max()).all()
+
+
+@pytest.mark.parametrize(
+    "shift, low, high", [(0.0, 0.47, 0.53), (1.0, 0.7, 0.8), (9.0, 0.999, 1.0)]
+)
+def test_membership_is_a_coin_for_equal_distributions_and_the_normal_auc_for_shifted(
+    shift, low, high
+):
+    # the AUC of two unit normals at distance 1 is Phi(1 / sqrt 2) = 0.760
+    assert low <= float(retrained.membership(drawn(0), drawn(1, shift))) <= high
+
+
+def test_too_few_models_are_refused():
+    with pytest.raises(ValueError, match="at least 4"):
+        retrained.membership(drawn(0, shape=(3, 2)), drawn(1, shape=(3, 2)))
+
+
+def test_an_ensemble_tells_retraining_from_doing_nothing(toy):
+    model = tally()
+    nothing = Method(model.fit, lambda key, state, train, forget: (state, {}), model.factors)
+    ones = jnp.ones_like(toy.values)
+    forget = ForgetSet(ones, ones.at[:20].set(0))
+    told = {}
+    for name, method in (("nothing", nothing), ("retrain", methods.load("retrain")(model))):
+        run = jax.jit(lambda key, t, f, m=method: retrained.ensemble(key, m, t, f, n_models=40))
+        never, left = run(jax.random.key(0), toy, forget)
+        assert never.shape == left.shape == (40, 60)
+        told[name] = float(retrained.membership(never[:, :20], left[:, :20]))
+    assert told["nothing"] > 0.95 and abs(told["retrain"] - 0.5) < 0.06
