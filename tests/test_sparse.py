@@ -46,11 +46,12 @@ def test_products_equal_dense_products_in_both_orientations(toy):
     close(sparse.sddmm(toy, left, right), scores[np.asarray(toy.users), np.asarray(toy.items)])
 
 
-def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk():
+@pytest.mark.parametrize("width", [D, 32, 48, 64])  # those in between are padded on a CPU
+def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk(width):
     rng = np.random.default_rng(0)
     n = sparse.CHUNK * 2 + 17
     train = layout.build(rng.integers(0, 50, n), rng.integers(0, 60, n), np.ones(n))
-    left, right = rng.normal(size=(50, D)), rng.normal(size=(60, D))
+    left, right = rng.normal(size=(50, width)), rng.normal(size=(60, width))
     want = [left[u] @ right[i] for u, i in zip(train.users.tolist(), train.items.tolist())]
     close(sparse.sddmm(train, jnp.asarray(left), jnp.asarray(right)), np.array(want))
 
