@@ -48,10 +48,12 @@ def method(model: Model, plan: Plan) -> Method:
     together), and of what the model tells about its trainings the largest value of each.
     """
 
+    serve = jax.jit(functools.partial(_parts, model))  # one program, also outside of others
+
     def finish(key, state, train, weights):
         if plan.combine is None:
             return state, {}
-        served = _parts(model, state, train, weights)
+        served = serve(state, train, weights)
         trained, info = plan.combine(key, served, _served_loss(model, train, weights))
         told = {f"attention_{name}": value for name, value in info.items()}
         return state._replace(aggregator=trained), told
@@ -81,7 +83,7 @@ def method(model: Model, plan: Plan) -> Method:
         return state, info | told
 
     def factors(state, train, weights):
-        parts = _parts(model, state, train, weights)
+        parts = serve(state, train, weights)
         if plan.combine is not None:
             return attention.apply(state.aggregator, parts)
         scale = plan.n_shards**-0.5  # the mean of S inner products is one of S joined vectors
@@ -214,7 +216,6 @@ def _first_changed(plan, old, new, forget, slices):
     return first
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def _parts(model, state, train, weights):
     """What each shard's model serves: users ``[S, U, D]``, items ``[S, I, D]``."""
 
