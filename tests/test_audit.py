@@ -13,6 +13,8 @@ import pytest
 import toy_runs
 from oracles import tally
 
+from experiments import audit as runner
+from experiments import report
 from jaxforget import (
     attention,
     audit,
@@ -233,3 +235,12 @@ def test_the_command_prints_a_verdict_per_method_and_writes_a_table(tmp_path):
     assert table.loc["ifru", "verdict"].startswith("not audited")
     assert "id maps kept" in table.loc["retrain", "declared"]
     assert all(f"ials {name}: {table.loc[name, 'verdict']}" in done.stdout for name in table.index)
+
+
+def test_the_report_shows_an_audit_that_is_there(tmp_path):
+    assert report._audit(tmp_path) == ""
+    head = ",".join(runner.COLUMNS)
+    line = "toy,mf,sisa,exact,0,1e-07,0,True,0.2,0.3,parameters recomputed,,kept: exact"
+    (tmp_path / "audit.csv").write_text(f"{head}\n{line}\n")
+    page = report._audit(tmp_path)
+    assert "<h2>Exactness</h2>" in page and "kept: exact" in page and "1e-07" in page
