@@ -112,7 +112,8 @@ def _evidence(factors, train, terms, key, directions=None, *, proof="lanczos", f
     if proof not in ("lanczos", "cholesky"):
         raise ValueError(f"proof must be 'lanczos' or 'cholesky'; got {proof!r}")
     scale = jnp.sqrt(terms.ridge_users)[:, None], jnp.sqrt(terms.ridge_items)[:, None]
-    pulls = terms.target - terms.curvature * sddmm(train, *factors)
+    scores = sddmm(train, *factors)
+    pulls = terms.target - terms.curvature * scores
     values = pulls / (scale[0][train.users] * scale[1][train.items])[:, 0]
     gradient = dual.Gradient(train, values, factors.users / scale[0], factors.items / scale[1])
     search, check = jax.random.split(key)
@@ -130,13 +131,13 @@ def _evidence(factors, train, terms, key, directions=None, *, proof="lanczos", f
     else:
         top = lanczos.largest(dual.rest(gradient, bases), len(bases.right), check, steps=steps,
                               width=width, failure=failure)[1]  # fmt: skip
-    problem = factors, train, terms, scale, pulls
+    problem = factors, train, terms, scale, scores, pulls
     return _conclude(problem, gradient, bases, sizes, jnp.sqrt(top), failure)
 
 
 def _conclude(problem, gradient, bases, sizes, rest, failure):
     """Builds the dual point on the bases and measures what it proves."""
-    factors, train, terms, scale, pulls = problem
+    factors, train, terms, scale, scores, pulls = problem
     left, held, right = bases
     core = left.T @ (image := gradient.times(right))
     below, beside = image - left @ core, gradient.transposed(left) - right @ core.T
@@ -160,13 +161,13 @@ def _conclude(problem, gradient, bases, sizes, rest, failure):
         [scale[1] * right, scale[1] * beside * (1 - keep), factors.items], axis=1
     )
     narrow = 2 * left.shape[1]  # the third block is 0 where nothing shrinks
-    observed = lax.cond(shrink < 1, lambda: sddmm(train, lost, where),
-                        lambda: sddmm(train, lost[:, :narrow], where[:, :narrow]))  # fmt: skip
+    observed, per_user = lax.cond(
+        shrink < 1, lambda: _sums(train, lost, where),
+        lambda: _sums(train, lost[:, :narrow], where[:, :narrow]),
+    )  # fmt: skip
     confidence = 1 + terms.curvature
-    scores = sddmm(train, *factors)
     squares = jnp.sum((factors.users.T @ factors.users) * (factors.items.T @ factors.items))
     extra = ((1 - shrink) * pulls + observed) ** 2 / confidence - observed**2
-    per_user = jnp.sum(lost * (lost @ (where.T @ where)), axis=1)
     per_user = per_user + jax.ops.segment_sum(extra, train.users, len(lost))
     per_user = jnp.maximum(per_user, 0)
     distance, nuclear = jnp.sum(per_user), jnp.sum(sizes)
@@ -188,6 +189,11 @@ def _conclude(problem, gradient, bases, sizes, rest, failure):
         rank=jnp.sum(sizes > LIVE * sizes[0]),
         failure_probability=jnp.asarray(failure, bound.dtype),
     ), persons
+
+
+def _sums(train, left, right):
+    """``left right'`` at the observed pairs, and the squares of each user's row of it."""
+    return sddmm(train, left, right), jnp.sum(left * (left @ (right.T @ right)), axis=1)
 
 
 def _couplings(clipped, below, beside, rest):
