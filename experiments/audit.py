@@ -46,15 +46,17 @@ def _declared(claim: Any, cell: Cell) -> str:
     return "; ".join(f"{name} {what}" for name, what in state.items())
 
 
-def row(lab: Any, cell: Cell) -> dict[str, Any]:
-    """One line of audit.csv."""
+def row(lab: Any, cell: Cell, made: Any) -> dict[str, Any]:
+    """One line of audit.csv; ``made`` keeps what several lines have in common."""
     import jax
 
     from experiments.cell import Skipped, keys
     from jaxforget import audit, claims, methods
 
     def measure(cell):
-        return audit.exactness(keys(cell.spec["seed"])["fit"], lab.method(cell), *lab.request(cell))
+        key, method, request = keys(cell.spec["seed"])["fit"], lab.method(cell), lab.request(cell)
+        place = cell.key("data", "split", "model", "method", "request", "seed")
+        return made.get(place, lambda: audit.exactness(key, method, *request))
 
     swept = [
         f"{n.partition('.')[2]}={v}" for n, v in sorted(cell.axes.items()) if n[:7] == "method."
@@ -82,17 +84,18 @@ def row(lab: Any, cell: Cell) -> dict[str, Any]:
 def audit(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Audits the cells one by one; the table is on disk after each."""
     from experiments.cell import Laboratory
+    from experiments.clock import Recent
 
     experiment = config.experiment
     run.configure(arguments.device, experiment.dtype)
     lab = Laboratory(
         run.root(arguments.root), experiment.request.path, experiment.ks, experiment.repeats
     )
-    rows = []
+    rows, made = [], Recent(64)
     for cell in chosen(cells):
         if cell.spec["request"]["kind"] == "none":
             raise Refused("audit: the request is empty; give another one: request.kind=random ...")
-        rows.append(row(lab, cell))
+        rows.append(row(lab, cell, made))
         table = [[line.get(name) for name in COLUMNS] for line in rows]
         folder = store.folder(arguments.results, config.name)
         store.write_atomically(folder / "audit.csv", collect.csv(list(COLUMNS), table))
