@@ -42,7 +42,7 @@ def test_minibatch_training_is_adam_on_shuffled_batches_of_what_is_remembered(la
     start = Factors(jnp.asarray(rng.normal(size=(12, 3))), jnp.asarray(rng.normal(size=(10, 3))))
     n = int(weights.sum())
     order = np.asarray(
-        descent._order(jax.random.split(jax.random.fold_in(key, 0))[0], labelled, weights)
+        descent.shuffled(jax.random.split(jax.random.fold_in(key, 0))[0], labelled, weights)
     )
     assert set(order[:n]) == set(np.flatnonzero(weights))
     users, items, y = (np.asarray(x) for x in (labelled.users, labelled.items, labelled.values))
@@ -85,7 +85,7 @@ def test_weight_zero_equals_never_loaded(labelled, name, loss):
 
 def test_the_orders_of_two_epochs_and_of_two_keys_differ(labelled):
     ones = jnp.ones(60)
-    orders = [np.asarray(descent._order(jax.random.key(k), labelled, ones)) for k in range(3)]
+    orders = [np.asarray(descent.shuffled(jax.random.key(k), labelled, ones)) for k in range(3)]
     assert all(sorted(o) == list(range(60)) for o in orders)
     assert not np.array_equal(orders[0], orders[1]) and not np.array_equal(orders[1], orders[2])
 
