@@ -147,6 +147,16 @@ def test_the_warm_start_passes_under_the_tolerance_its_claim_names():
         judged(warm, True, claim)
 
 
+def test_a_claim_about_one_optimum_is_open_where_retrainings_disagree():
+    claim = claims.of(methods.load("unlearn_als"), {})
+    far = measured(warm, True)
+    told = audit.verdict(far, claim, rounding=ROUNDING, given=far._replace(noise=0.5))
+    assert told.startswith("open") and "two retrainings 0.5" in told
+    told = audit.verdict(far, claim, rounding=ROUNDING, given=far._replace(noise=1e-6))
+    assert told.startswith("broken")
+    assert audit.verdict(far, claims.exact(), rounding=ROUNDING).startswith("broken")
+
+
 def climbing(*, stale):
     del stale
     return methods.load("gradient_ascent")(tally(), lr=1e-4, n_steps=2)
