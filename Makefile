@@ -3,6 +3,8 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 RUN := $(VENV)/bin/python
+# most of a test's time is tracing and compiling on one core; neighbours share what is compiled
+WORKERS := -n auto --dist worksteal
 
 .PHONY: demo test test-all lint bench clean
 
@@ -14,18 +16,17 @@ demo: $(VENV)/ready
 	@echo "reports: results/demo/report.html and results/influence_demo/report.html, tables and figures beside them"
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q $(WORKERS)
 
 test-all: $(VENV)/ready
-	$(RUN) -m pytest -q -m "slow or not slow"
+	$(RUN) -m pytest -q $(WORKERS) -m "slow or not slow"
 
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
 bench: $(VENV)/ready
-	$(RUN) -m experiments bench kernels
-	$(RUN) -m experiments bench als
+	@set -e; for name in kernels als influence partition certificate; do $(RUN) -m experiments bench $$name; done
 
 # `implicit` has no wheel for every platform; its parity tests are skipped where it is absent.
 $(VENV)/ready: pyproject.toml
