@@ -10,15 +10,15 @@ import numpy as np
 
 from experiments.bench import _pairs
 
-SETTINGS = {"100k": (30.0, 96), "1m": (60.0, 256)}  # reg, dim: near the best validation NDCG
-ALPHA, SWEEPS = 4.0, 15  # confidence of observed pairs
+SETTINGS = {"100k": (30.0, 96, 4.0), "1m": (60.0, 128, 3.0), "made": (30.0, 64, 3.0)}
+SWEEPS = 15
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments bench certificate", description=__doc__
     )
-    parser.add_argument("--data", choices=[*SETTINGS, "made"], default="made")
+    parser.add_argument("--data", choices=[*SETTINGS], default="made")
     parser.add_argument(
         "--root", default=os.environ.get("JAXFORGET_DATA"), help="folder of data sets"
     )
@@ -26,12 +26,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--tol", type=float, nargs="*", default=[1e-1, 1e-2, 1e-3, 1e-5])
     parser.add_argument("--share", type=float, default=0.01, help="of the interactions, forgotten")
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--reg", type=float)
+    parser.add_argument("--dim", type=int)
+    parser.add_argument("--alpha", type=float, help="confidence of observed pairs")
     asked = parser.parse_args(argv)
     jax.config.update("jax_enable_x64", True)
     train = _load(asked)
-    reg, dim = SETTINGS.get(asked.data, (30.0, 64))
-    print(_heading(train, reg, dim))
-    work = _workload(train, reg, dim, asked.share)
+    reg, dim, alpha = (
+        usual if given is None else given
+        for given, usual in zip((asked.reg, asked.dim, asked.alpha), SETTINGS[asked.data])
+    )
+    print(_heading(train, reg, dim, alpha))
+    work = _workload(train, reg, dim, alpha, asked.share)
     for tol in asked.tol:
         _row(work, tol, asked.runs)
     return 0
@@ -54,8 +60,8 @@ def _load(asked):
     return layout.build(users, items, np.ones(len(users)))
 
 
-def _heading(train, reg, dim):
-    sizes = f"{train.n_users:,} x {train.n_items:,}, {len(train.users):,} pairs, confidence {ALPHA}"
+def _heading(train, reg, dim, alpha):
+    sizes = f"{train.n_users:,} x {train.n_items:,}, {len(train.users):,} pairs, confidence {alpha}"
     columns = (f"  {'bound':<7}{'unlearn':>10}{'steps':>7}{'proved':>10}{'cold':>10}{'steps':>7}"
                f"{f'{SWEEPS} passes':>12}{'in 32 bits':>12}{'cold / un.':>12}{'ALS / un.':>11}"
                f"{'32 / un.':>10}")  # fmt: skip
@@ -63,7 +69,7 @@ def _heading(train, reg, dim):
     return _pairs.heading(title, f"{sizes}, reg {reg}, {dim} factors, float64") + columns
 
 
-def _workload(train, reg, dim, share):
+def _workload(train, reg, dim, alpha, share):
     import jax.numpy as jnp
 
     from jaxforget import als
@@ -76,7 +82,7 @@ def _workload(train, reg, dim, share):
 
     @jax.jit
     def passes(start, train, weights):
-        factors, _ = als.run(start, train, weights, n_sweeps=SWEEPS, reg=reg, alpha=ALPHA)
+        factors, _ = als.run(start, train, weights, n_sweeps=SWEEPS, reg=reg, alpha=alpha)
         return factors
 
     start = als.Factors(*(0.01 * rng.random((n, dim)) for n in (train.n_users, train.n_items)))
@@ -84,7 +90,7 @@ def _workload(train, reg, dim, share):
     narrow = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, wide)
     for start in (wide, narrow):
         _pairs.seconds(lambda start=start: passes(*start))  # compile, fill caches
-    model = ials.build(dim=dim, reg=reg, alpha=ALPHA)
+    model = ials.build(dim=dim, reg=reg, alpha=alpha)
     fit = jax.jit(lambda tol, *data: certified_als.build(model, tol=tol).fit(*data))
     unlearn = jax.jit(lambda tol, *data: certified_als.build(model, tol=tol).unlearn(*data))
     return fit, unlearn, train, jnp.asarray(after), passes, wide, narrow
