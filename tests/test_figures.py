@@ -78,6 +78,9 @@ def test_ratio_curves_take_each_method_at_its_deepest_budget(folder):
     assert set(frame["line"]) == {
         "undeleted", "reference", "retrain", "unlearn_als max_sweeps=2", "ladder tol=0.001",
     }  # fmt: skip
+    assert {"test AUC, user or item asked", "test AUC, user and item asked"} < set(
+        frame["quantity"]
+    )
     ladder = frame[(frame["line"] == "ladder tol=0.001") & frame["quantity"].str.contains("NDCG")]
     assert ladder["ratio"].tolist() == [0.01, 0.1]
 

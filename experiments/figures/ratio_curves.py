@@ -16,7 +16,14 @@ DISTANCE = ("relative distance to the reference", "distance", "all", None)
 
 
 def _quantities(found: Tables) -> list[tuple]:
-    return [*panels.accuracies(found), DISTANCE]
+    """The accuracies, those of rows that meet the request where labels allow it, the distance."""
+    defined = set(found.metrics.dropna(subset=["value"])["metric"])
+    met = [
+        (f"test AUC, user {word} item asked", f"auc_{word}", "test", None)
+        for word in ("or", "and")
+        if f"auc_{word}" in defined
+    ]
+    return [*panels.accuracies(found), *met, DISTANCE]
 
 
 def _deepest(cells: pd.DataFrame) -> pd.DataFrame:
