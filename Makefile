@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 p
 VENV := .venv
 RUN := $(VENV)/bin/python
 # most of a test's time is tracing and compiling on one core; neighbours share what is compiled
-WORKERS := -n auto --dist worksteal
+WORKERS := -n auto --dist worksteal --durations 10
 
 .PHONY: demo test test-all lint bench clean
 
