@@ -254,6 +254,7 @@ def test_stable_items_are_in_the_optimal_list():
     assert marked > 0
 
 
+@pytest.mark.slow
 def test_the_local_certificate_finds_the_smallest_curvature_off_the_gauge():
     train, weights, _ = draw(7)
     terms = als.implicit(train, weights, reg=0.5, alpha=1.0)

@@ -183,6 +183,7 @@ def test_restricted_to_some_rows_the_step_solves_their_block_and_leaves_the_othe
     )
 
 
+@pytest.mark.slow
 def test_keeping_fewer_rows_moves_fewer_and_always_those_of_the_request(labelled):
     m, f, forget = model("lightgcn"), factors(labelled), request(labelled)
     found = importance.reach(labelled, forget, hops=1)

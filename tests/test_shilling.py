@@ -161,6 +161,7 @@ def test_exposure_equals_hand_arithmetic(cells, monkeypatch):
     assert np.isnan(nobody[1])
 
 
+@pytest.mark.slow
 def test_an_attack_raises_the_targets_exposure_and_retraining_undoes_it():
     clean = parts()
     attack = inject(count=25, fillers=6)
