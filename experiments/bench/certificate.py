@@ -110,7 +110,8 @@ def _row(work, tol, runs):
         "passes": lambda: passes(*wide),
         "narrow": lambda: passes(*narrow),
     }
-    infos = {name: rivals[name]()[1] for name in ("unlearn", "cold")}  # compiled by now
+    told = {name: jax.block_until_ready(rivals[name]()) for name in ("unlearn", "cold")}
+    infos = {name: info for name, (_, info) in told.items()}
     rounds = [{name: _pairs.seconds(rival) for name, rival in rivals.items()} for _ in range(runs)]
     middle = {name: statistics.median(r[name] for r in rounds) for name in rivals}
     ratio = {name: statistics.median(r[name] / r["unlearn"] for r in rounds) for name in rivals}
