@@ -47,9 +47,10 @@ def test_products_equal_dense_products_in_both_orientations(toy):
 
 
 @pytest.mark.parametrize("width", [D, 32, 48, 64])  # those in between are padded on a CPU
-def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk(width):
+def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk(width, monkeypatch):
+    monkeypatch.setattr(sparse, "BLOCK_BYTES", 1 << 18)
     rng = np.random.default_rng(0)
-    n = sparse.CHUNK * 2 + 17
+    n = 2 * (1 << 18) // (8 * width) + 17  # three chunks at least, the last one not full
     train = layout.build(rng.integers(0, 50, n), rng.integers(0, 60, n), np.ones(n))
     left, right = rng.normal(size=(50, width)), rng.normal(size=(60, width))
     want = [left[u] @ right[i] for u, i in zip(train.users.tolist(), train.items.tolist())]
