@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import layout
 from jaxforget.sparse import spmm, take
-from jaxforget.types import Factors, Interactions
+from jaxforget.types import Factors, Interactions, Side
 
 
 @functools.partial(jax.jit, static_argnames="n_layers")
@@ -113,9 +114,9 @@ def compact(train: Interactions, kept: Array) -> tuple[Interactions, Array]:
         left = jnp.append(jnp.zeros(1, jnp.int32), jnp.cumsum(kept, dtype=jnp.int32))
         target = jnp.where(kept, left[:-1], n)
         moved, order = (slots.at[target].set(x, mode="drop") for x in (others, places))
-        return dataclasses.replace(
-            old, order=order, indptr=left[old.indptr], indices=jnp.where(live, moved, 0)
-        )
+        indptr, indices = left[old.indptr], jnp.where(live, moved, 0)
+        ranked, starts = layout.rank(jnp, indptr, old.widths)
+        return Side(order, indptr, indices, ranked, starts, old.widths)
 
     by_item = train.by_item
     places = jnp.full(n, n, jnp.int32).at[jnp.where(kept, new, n)].set(slots, mode="drop")

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxforget.types import Interactions, Side
 
-STEPS_PER_OCTAVE = 2  # bucket widths grow by about sqrt(2): finer ones pad less and compile longer
+SHORT = (4, 8, 16, 32)  # widths that are always there: what is cut into shards has short rows
+STEPS_PER_OCTAVE = 2  # longer ones grow by about sqrt(2): finer ones pad less and compile longer
 
 
 def build(users, items, values, *, n_users: int | None = None, n_items: int | None = None):
@@ -129,24 +130,42 @@ def _ids(name, ids, bound):
 
 
 def _side(order, rows, others, n_rows):
-    lengths = np.bincount(rows, minlength=n_rows)
-    widths = np.array([_width(length) for length in range(int(lengths.max(initial=0)) + 1)])[
-        lengths
-    ]
-    used = sorted(set(widths[lengths > 0].tolist()))
+    indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=n_rows))).astype(np.int32)
+    widths = _widths(np.diff(indptr))
+    ranked, starts = rank(np, indptr, widths)
     return Side(
         order=jnp.asarray(order),
-        indptr=jnp.asarray(np.append(0, np.cumsum(lengths)).astype(np.int32)),
+        indptr=jnp.asarray(indptr),
         indices=jnp.asarray(others),
-        buckets=tuple(
-            jnp.asarray(np.flatnonzero((widths == width) & (lengths > 0)).astype(np.int32))
-            for width in used
-        ),
-        widths=tuple(used),
+        ranked=jnp.asarray(ranked),
+        starts=jnp.asarray(starts),
+        widths=widths,
     )
 
 
+def rank(xp: Any, indptr: Any, widths: tuple[int, ...]) -> tuple[Any, Any]:
+    """Puts the rows in order of their class: ``Side.ranked`` and ``Side.starts``.
+
+    Args:
+      xp: ``numpy`` on the host, ``jax.numpy`` in traced code.
+      indptr: ``[rows + 1]``; no row is longer than the last of ``widths``.
+    """
+    lengths = xp.diff(indptr)
+    ladder = xp.asarray((0, *widths), dtype=xp.int32)
+    kind = xp.searchsorted(ladder, lengths).astype(xp.int32)  # 0: no history
+    sizes = xp.sum(kind[:, None] == xp.arange(len(ladder), dtype=xp.int32)[None], axis=0)
+    return xp.argsort(kind, stable=True).astype(xp.int32), xp.cumsum(sizes).astype(xp.int32)
+
+
+def _widths(lengths):
+    """The widths in use, and the short ones below them."""
+    used = {_width(length) for length in np.unique(lengths[lengths > 0]).tolist()}
+    return tuple(sorted(used | {width for width in SHORT if width < max(used, default=0)}))
+
+
 def _width(length):
-    """The smallest width on a geometric ladder, in multiples of four, that holds ``length``."""
-    step = 2 ** max(math.ceil(math.log2(max(length, 1))) - 1, 0) / STEPS_PER_OCTAVE
-    return max(4, 4 * math.ceil(math.ceil(length / step) * step / 4))
+    """The smallest width that holds ``length``: a short one, or one of a geometric ladder."""
+    if length <= SHORT[-1]:
+        return min(width for width in SHORT if width >= length)
+    step = 2 ** (math.ceil(math.log2(length)) - 1) // STEPS_PER_OCTAVE
+    return math.ceil(length / step) * step

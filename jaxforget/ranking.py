@@ -10,6 +10,7 @@ from jax import Array, lax
 from jaxforget.types import Factors, Interactions
 
 CELLS = 1 << 21  # scores held at a time
+ROWS = 256  # users of similar history length, at a time
 
 
 class Ranked(NamedTuple):
@@ -37,21 +38,32 @@ def over_users(
     Returns:
       ``{name: scalar}``; NaN where no user has a relevant item.
     """
-    sums, count = None, 0.0
-    for users, width in zip(held_out.by_user.buckets, held_out.by_user.widths):
+    side, n_users = held_out.by_user, held_out.n_users
+    count = max(1, min(ROWS, CELLS // held_out.n_items, n_users))
 
-        def chunk(carry, users, width=width):
-            ranked = _rank(factors, held_out, width, hidden, users)
-            has = jnp.any(ranked.relevant, axis=1)
-            values = {k: jnp.sum(jnp.where(has, v, 0)) for k, v in measure(ranked).items()}
-            return values | {"": jnp.sum(has, dtype=values[next(iter(values))].dtype)}
+    def chunk(first, end, width):
+        place = first + jnp.arange(count, dtype=jnp.int32)
+        users = jnp.where(place < end, side.ranked.at[place].get(mode="clip"), n_users)
+        ranked = _rank(factors, held_out, width, hidden, users)
+        has = jnp.any(ranked.relevant, axis=1)
+        values = {k: jnp.sum(jnp.where(has, v, 0)) for k, v in measure(ranked).items()}
+        return values | {"": jnp.sum(has, dtype=factors.users.dtype)}
 
-        found = _sum_over_chunks(chunk, users, per_chunk=max(1, CELLS // held_out.n_items))
-        sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
+    sums = None
+    for kind, width in enumerate(side.widths):
+        first, end = side.starts[kind], side.starts[kind + 1]
+
+        def add(k, sums, first=first, end=end, width=width):
+            return jax.tree.map(jnp.add, sums, chunk(first + k * count, end, width))
+
+        if sums is None:
+            shapes = jax.eval_shape(lambda: chunk(first, end, width))  # noqa: B023
+            sums = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        sums = lax.fori_loop(0, -(-(end - first) // count), add, sums)
     if sums is None:
         return {}
-    count = sums.pop("")
-    return {name: jnp.where(count > 0, value / count, jnp.nan) for name, value in sums.items()}
+    total = sums.pop("")
+    return {name: jnp.where(total > 0, value / total, jnp.nan) for name, value in sums.items()}
 
 
 def overlap(

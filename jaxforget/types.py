@@ -17,15 +17,16 @@ from jax import Array
 class Side:
     """One orientation of the interactions: sorted by user, or sorted by item.
 
-    A bucket holds rows of similar history length; a row is read from its start in ``indices``,
-    padded to the bucket's width on the fly, so no padded copy of the data is kept.
+    Rows of similar history length form a class, of one width: a row is read from its start in
+    ``indices``, padded to that width on the fly, so no padded copy of the data is kept.
     """
 
     order: Array  # [N] int32, entry k of this order is interaction order[k]
     indptr: Array  # [rows + 1] int32, where each row starts in this order
     indices: Array  # [N] int32, the other side's id, in this order
-    buckets: tuple[Array, ...]  # each [R] int32; every row with a history is in exactly one
-    widths: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))  # L of each bucket
+    ranked: Array  # [rows] int32, all rows: those without a history first, then class by class
+    starts: Array  # [C + 1] int32, where each class begins in ``ranked``, and the end of the last
+    widths: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))  # [C] of each class
 
 
 @jax.tree_util.register_dataclass

@@ -78,14 +78,39 @@ def test_all_rows_equal_the_dense_solves_whatever_the_chunks(toy, budget, monkey
     jax.clear_caches()
 
 
-def test_the_accelerator_body_equals_the_cpu_body(toy):
+@pytest.mark.parametrize("by", ["user", "item"])
+def test_the_accelerator_body_equals_the_cpu_body(toy, by):
     f, terms = factors(toy), als.implicit(toy, some(toy), reg=REG, alpha=ALPHA)
-    side, gram = toy.by_user, f.items.T @ f.items
-    targets = als.spmm(toy, terms.target, f.items, by="user")
-    systems = (terms.curvature, targets, terms.ridge_users, gram, side, f.items)
-    one = rows._solve_all(*systems, budget=rows.CPU, solve=rows._solve_in_turn)
-    two = rows._solve_all(*systems, budget=rows.ACCELERATOR, solve=rows._solve_at_once)
-    close(one, two)
+    side, fixed = (toy.by_user, f.items) if by == "user" else (toy.by_item, f.users)
+    targets = als.spmm(toy, terms.target, fixed, by=by)
+    weights = (terms.curvature[side.order], terms.target[side.order])
+    ridge = terms.ridge_users if by == "user" else terms.ridge_items
+    rest = (targets, ridge, fixed.T @ fixed, side, fixed)
+    want = rows._on_accelerator(weights[0], *rest)
+    for n_short in range(len(side.widths) + 1):
+        close(rows._on_cpu(*weights, *rest, n_short), want)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1.0, 40.0])  # of values up to 3: curvature of either sign
+@pytest.mark.parametrize("build", [als.implicit, als.explicit])
+def test_short_rows_equal_the_dense_solves_whatever_their_length(build, alpha):
+    rng = np.random.default_rng(0)
+    lengths = [0, 1, 2, 4, 5, 8, 11, 16, 17, 24, 32, 33]  # every width, full and not
+    users = np.repeat(np.arange(12), lengths)
+    items = np.concatenate([rng.permutation(60)[:n] for n in lengths])
+    values = rng.uniform(1, 3, len(users))
+    train = layout.build(users, items, values, n_users=12, n_items=60)
+    fixed = rng.normal(size=(60, 66))  # rows of up to 33 interactions are short
+    weights = jnp.asarray(rng.integers(0, 2, len(users)).astype(float))
+    options = {"alpha": alpha} if build is als.implicit else {}
+    terms = build(train, weights, reg=0.3, nu=0.5, **options)
+    got = als.half_sweep(jnp.asarray(fixed), train, terms, by="user")
+    curvature, target = (oracles.dense(train, x) for x in (terms.curvature, terms.target))
+    gram = float(terms.unobserved) * fixed.T @ fixed
+    for user, ridge in enumerate(terms.ridge_users.tolist()):
+        lhs = gram + fixed.T @ np.diag(curvature[user]) @ fixed + ridge * np.eye(66)
+        close(got[user], np.linalg.solve(lhs, fixed.T @ target[user]), 1e-9)
+    assert np.all(np.asarray(got[0]) == 0)
 
 
 def test_many_cg_steps_equal_cholesky_and_an_emptied_row_is_zero(toy):
@@ -344,9 +369,15 @@ def test_one_trace_serves_all_requests_of_a_training_set(toy):
     assert len(traces) == 1
 
 
-def test_vmap_over_requests_equals_one_after_the_other(toy):
-    many = jnp.stack([some(toy, seed) for seed in range(3)])
-    run = lambda w: als.sweep(factors(toy), toy, w, reg=REG, alpha=ALPHA)  # noqa: E731
+@pytest.mark.parametrize(
+    ("dim", "nu"), [(D, 0.0), (12, 0.0), (12, 0.5)]
+)  # without, with short rows
+def test_vmap_over_requests_equals_one_after_the_other(toy, dim, nu):
+    many, start = jnp.stack([some(toy, seed) for seed in range(3)]), oracles.factors(toy, dim=dim)
+
+    def run(weights):
+        return als.alternate(start, toy, als.implicit(toy, weights, reg=REG, alpha=ALPHA, nu=nu))
+
     got, want = jax.vmap(run)(many), jax.lax.map(run, many)
     close(got.users, want.users)
     close(got.items, want.items)
@@ -357,10 +388,13 @@ def test_independent_half_sweeps_in_one_program_do_not_deadlock():
     program = """
         import jax, jax.numpy as jnp
         jax.config.update("jax_enable_x64", True)
-        from jaxforget import rows
+        from jaxforget import rows, woodbury
         roots = jax.random.normal(jax.random.key(0), (8, 200, 96, 96))
         matrices = roots @ roots.mT + 96 * jnp.eye(96)
-        solve = jax.jit(lambda m: sum(jax.vmap(rows.solve_spd)(x, x[..., 0]).sum() for x in m))
+        def one(x):
+            shared = jax.vmap(woodbury.decompose)(x, x[..., 0] ** 2)  # ridges that differ: eigh
+            return jax.vmap(rows.solve_spd)(x, x[..., 0]).sum() + abs(shared.basis).sum()
+        solve = jax.jit(lambda m: sum(one(x) for x in m))
         for _ in range(5):
             print(solve(matrices))
     """

@@ -12,18 +12,21 @@ def test_interactions_are_sorted_by_user_then_item_and_repeats_keep_their_order(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_each_row_is_in_exactly_one_bucket_that_is_wide_enough(seed):
+def test_each_row_is_in_exactly_one_class_that_is_wide_enough(seed):
     rng = np.random.default_rng(seed)
     users, items = rng.zipf(1.5, 500) % 40, rng.integers(0, 90, 500)
     train = layout.build(users, items, np.ones(500), n_users=41, n_items=90)
     for side, rows, n in ((train.by_user, users, 41), (train.by_item, items, 90)):
         lengths = np.bincount(rows, minlength=n)
         assert np.array_equal(np.diff(side.indptr), lengths)
-        found = np.concatenate(side.buckets)
-        assert sorted(found.tolist()) == np.flatnonzero(lengths).tolist()
-        for bucket, width in zip(side.buckets, side.widths):
-            assert lengths[bucket].max() <= width
-        assert list(side.widths) == sorted(side.widths)
+        ranked, starts = np.asarray(side.ranked), side.starts.tolist()
+        assert sorted(ranked.tolist()) == list(range(n))
+        assert np.all(lengths[ranked[: starts[0]]] == 0) and starts[-1] == n
+        narrower = 0
+        for first, end, width in zip(starts, starts[1:], side.widths):
+            found = lengths[ranked[first:end]]
+            assert np.all((narrower < found) & (found <= width))
+            narrower = width
 
 
 def test_both_orientations_hold_the_same_pairs(toy):
@@ -33,8 +36,8 @@ def test_both_orientations_hold_the_same_pairs(toy):
     assert np.array_equal(toy.by_user.order, np.arange(60))
 
 
-def test_padding_stays_under_half_of_a_long_row():
-    lengths = np.arange(5, 5000, 7)
+def test_padding_stays_under_two_thirds_of_a_long_row():
+    lengths = np.arange(33, 5000, 7)
     widths = np.array([layout._width(n) for n in lengths])
     assert np.all(widths >= lengths)
     assert np.max(widths / lengths) < 1.65
@@ -58,4 +61,4 @@ def test_bad_input_is_one_clear_error(users, items, values, message):
 def test_no_interactions_at_all_is_a_training_set_too():
     train = layout.build([], [], [], n_users=3, n_items=2)
     assert train.users.shape == (0,)
-    assert train.by_user.buckets == ()
+    assert train.by_user.widths == () and train.by_user.starts.tolist() == [3]
