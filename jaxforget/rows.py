@@ -23,6 +23,7 @@ class Budget(NamedTuple):
 # A few megabytes at D = 64; widths are 2^a and 3 * 2^a, most of which divide these slots.
 CPU = Budget(slots=3072, rows=64)
 ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
+SHORT = 32  # interactions: elimination of more gains little over normal matrices, and compiles longer
 
 
 def cholesky(
@@ -30,7 +31,7 @@ def cholesky(
 ) -> Array:
     """Solves ``(gram + sum_n lhs_n y_n y_n' + ridge I) x = sum_n rhs_n y_n`` for every row.
 
-    On a CPU, rows of at most ``2 D / 3`` interactions are solved by ``woodbury``.
+    On a CPU, rows of at most 32 and ``2 D / 3`` interactions are solved by ``woodbury``.
 
     Args:
       lhs, rhs: ``[N]`` weights in the order of ``train``.
@@ -42,7 +43,7 @@ def cholesky(
       ``[rows, D]``; a row whose right-hand side is exactly 0 is exactly 0.
     """
     side = train.by_user if by == "user" else train.by_item
-    n_short = sum(3 * width <= 2 * len(gram) for width in side.widths)
+    n_short = sum(width <= min(SHORT, 2 * len(gram) // 3) for width in side.widths)
 
     def sums(rhs, fixed):
         return spmm(train, rhs, fixed, by=by)

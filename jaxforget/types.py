@@ -1,7 +1,7 @@
 """The vocabulary: what every model, method and metric is written in.
 
 Shape letters, used in every docstring: ``N`` training interactions, ``U`` users, ``I`` items,
-``D`` factor dimension, ``R, L`` rows and width of a bucket, ``S`` shards, ``B`` minibatch.
+``D`` factor dimension, ``R, L`` rows and width of a chunk, ``S`` shards, ``B`` minibatch.
 """
 
 import dataclasses

@@ -113,6 +113,27 @@ def test_short_rows_equal_the_dense_solves_whatever_their_length(build, alpha):
     assert np.all(np.asarray(got[0]) == 0)
 
 
+@pytest.mark.parametrize(("reg", "alpha"), [(1e-3, 40.0), (10.0, 2.0)])
+def test_short_rows_are_at_least_as_exact_in_float32_as_normal_matrices(reg, alpha, monkeypatch):
+    rng = np.random.default_rng(0)
+    users, items = np.repeat(np.arange(40), 20), rng.integers(0, 300, 800)
+    train = layout.build(users, items, np.ones(800))
+    fixed = jnp.asarray(rng.random((train.n_items, 64)))  # ill-conditioned: all of one sign
+    terms = als.implicit(train, jnp.ones(800), reg=reg, alpha=alpha)
+    want = als.half_sweep(fixed, train, terms, by="user")
+    narrow = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == float else x, terms)
+
+    def error():
+        jax.clear_caches()
+        got = als.half_sweep(fixed.astype(jnp.float32), train, narrow, by="user")
+        return np.linalg.norm(np.asarray(got, float) - want) / np.linalg.norm(want)
+
+    short = error()
+    monkeypatch.setattr(rows, "SHORT", 0)
+    assert short <= 1.5 * error()
+    jax.clear_caches()
+
+
 def test_many_cg_steps_equal_cholesky_and_an_emptied_row_is_zero(toy):
     f = factors(toy)
     terms = als.implicit(toy, some(toy), reg=REG, alpha=ALPHA)

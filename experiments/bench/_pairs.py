@@ -39,12 +39,15 @@ def seconds(f: Callable[[], Any]) -> float:
 
 
 def compare(
-    ours: Callable[[], Any], theirs: Callable[[], Any], *, runs: int = 9
+    ours: Callable[[], Any], theirs: Callable[[], Any], *, runs: int = 9, calls: int = 1
 ) -> dict[str, float]:
     """Runs the two in turns, so that a machine whose speed drifts slows both.
 
     Each is run once untimed before it is timed: a solver calls a kernel many times in a row, and the
     first call after the rival's pays for the caches and the memory that the rival has used.
+
+    Args:
+      calls: timed together in a turn, one after the other; the mean of a turn counts.
 
     Returns:
       median milliseconds of each, and the median, lowest and highest ratio theirs / ours.
@@ -52,7 +55,7 @@ def compare(
 
     def steady(f):
         seconds(f)
-        return seconds(f)
+        return sum(seconds(f) for _ in range(calls)) / calls
 
     for f in (ours, theirs):  # compile
         seconds(f)
