@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import graph, rows
+from jaxforget import graph, lapack, rows
 from jaxforget.sparse import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
 
@@ -103,7 +103,7 @@ def solve_row(
         "l,ld,le->de", weights * (confidence - 1), met, met, precision="highest"
     )
     rhs = jnp.einsum("l,ld->d", weights * confidence, met, precision="highest")
-    return rows.solve_spd(lhs + reg * jnp.eye(len(gram), dtype=gram.dtype), rhs)
+    return lapack.solve_spd(lhs + reg * jnp.eye(len(gram), dtype=gram.dtype), rhs)
 
 
 def solve_rows(

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 
-from jaxforget import woodbury
+from jaxforget import lapack, woodbury
 from jaxforget.sparse import sddmm, spmm, take
 from jaxforget.types import Interactions, Side
 
@@ -23,7 +22,9 @@ class Budget(NamedTuple):
 # A few megabytes at D = 64; widths are 2^a and 3 * 2^a, most of which divide these slots.
 CPU = Budget(slots=3072, rows=64)
 ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
-SHORT = 32  # interactions: elimination of more gains little over normal matrices, and compiles longer
+SHORT = (
+    32  # interactions: elimination of more gains little over normal matrices, and compiles longer
+)
 
 
 def cholesky(
@@ -164,7 +165,9 @@ def _on_accelerator(lhs, targets, ridge, gram, side: Side, fixed):
     def at_once(rows, weighted, met):
         matrices = _products(weighted, met) + gram[None]
         matrices += jax.vmap(_diagonal, (0, None))(_clip(ridge, rows), gram)
-        return _solve_one(matrices, _clip(targets, rows))  # rows of padding are solvable too
+        return jax.vmap(lapack.solve_spd)(
+            matrices, _clip(targets, rows)
+        )  # rows of padding are solvable too
 
     out = _zeros(ridge, gram)
     for kind, width in enumerate(side.widths):
@@ -216,46 +219,15 @@ def _in_turn(gram, weighted, met, targets, ridge, live):
     products = _products(weighted, met)
 
     def solve(k, out):
-        return out.at[k].set(solve_spd(products[k] + gram + _diagonal(ridge[k], gram), targets[k]))
+        return out.at[k].set(
+            lapack.solve_spd(products[k] + gram + _diagonal(ridge[k], gram), targets[k])
+        )
 
     return lax.fori_loop(0, live, solve, jnp.zeros_like(targets))
 
 
 def _diagonal(ridge, gram):
     return ridge * jnp.eye(len(gram), dtype=gram.dtype)
-
-
-@custom_vmap
-def solve_spd(matrix: Array, rhs: Array) -> Array:
-    """Solves one symmetric positive definite system ``[D, D] x = [D]`` by Cholesky.
-
-    Under ``vmap`` it becomes one batched factorisation on an accelerator, and a loop of single
-    ones on a CPU, where independent batched LAPACK calls can deadlock (jaxlib 0.10.2, 2 cores)
-    and are no faster. A matrix that is not positive definite gives NaN.
-    """
-    return _solve_one(matrix, rhs)
-
-
-def _solve_one(matrix, rhs):
-    # LAPACK wants columns: the transpose of a symmetric matrix is the same one, and no copy
-    factor = lax.linalg.cholesky(matrix.mT, symmetrize_input=False)
-    half = lax.linalg.triangular_solve(factor, rhs[..., None], left_side=True, lower=True)
-    return lax.linalg.triangular_solve(factor, half, left_side=True, lower=True, transpose_a=True)[
-        ..., 0
-    ]
-
-
-@solve_spd.def_vmap
-def _solve_many(size, batched, matrices, rhs):
-    both = (matrices, rhs)
-    matrices, rhs = (
-        x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip(both, batched)
-    )
-
-    def loop(matrices, rhs):
-        return lax.map(lambda system: solve_spd(*system), (matrices, rhs))
-
-    return lax.platform_dependent(matrices, rhs, cpu=loop, default=_solve_one), True
 
 
 def conjugate_gradients(lhs: Array, rhs: Array, ridge: Array, gram: Array, train: Interactions,

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
+
+from jaxforget import lapack
 
 BLOCK = 16  # columns eliminated before the system is cut: fewer waste less and compile longer
 
@@ -29,39 +30,16 @@ def decompose(gram: Array, ridge: Array) -> Shared:
       gram: ``[D, D]`` positive semidefinite.
       ridge: ``[rows]`` > 0.
     """
-    first = ridge[0]
-    return lax.cond(jnp.all(ridge == first), _by_root, _by_spectrum, gram, first)
 
+    def root(gram, ridge):
+        ridged = gram + ridge * jnp.eye(len(gram), dtype=gram.dtype)
+        return Shared(lapack.inverse_root(ridged), jnp.ones_like(gram[0]), jnp.zeros_like(ridge))
 
-@custom_vmap
-def _by_root(gram, ridge):
-    eye = jnp.eye(len(gram), dtype=gram.dtype)
-    root = lax.linalg.cholesky(gram + ridge * eye, symmetrize_input=False)
-    inverse = lax.linalg.triangular_solve(root, eye, left_side=True, lower=True)
-    return Shared(inverse.T, jnp.ones(len(gram), gram.dtype), jnp.zeros((), gram.dtype))
+    def spectrum(gram, ridge):
+        basis, level = lapack.eigh(gram)
+        return Shared(basis, jnp.maximum(level, 0), jnp.ones_like(ridge))  # rounding may go below 0
 
-
-@custom_vmap
-def _by_spectrum(gram, ridge):
-    del ridge
-    basis, level = lax.linalg.eigh(gram, symmetrize_input=False)
-    level = jnp.maximum(level, 0)  # rounding may put a 0 below
-    return Shared(basis, level, jnp.ones((), gram.dtype))
-
-
-def _in_turn(function):
-    """Makes a ``vmap`` a loop: batched LAPACK calls can deadlock on a CPU (``rows.solve_spd``)."""
-
-    @function.def_vmap
-    def rule(size, batched, gram, ridge):
-        def one(k):
-            return function(*(x[k] if many else x for x, many in zip((gram, ridge), batched)))
-
-        return lax.map(one, jnp.arange(size)), Shared(True, True, True)
-
-
-_in_turn(_by_root)
-_in_turn(_by_spectrum)
+    return lax.cond(jnp.all(ridge == ridge[0]), root, spectrum, gram, ridge[0])
 
 
 def solve(met: Array, curvature: Array, target: Array, scale: Array) -> Array:

@@ -1,0 +1,54 @@
+"""Dense factorisations of single matrices that stay single under ``vmap`` on a CPU.
+
+There, independent batched LAPACK calls in one program can deadlock (jaxlib 0.10.2, two cores), and
+are no faster than a loop. On an accelerator a ``vmap`` gives one batched call.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jax.custom_batching import custom_vmap
+
+
+def _singly(function):
+    one = custom_vmap(function)
+
+    @one.def_vmap
+    def rule(size, batched, *args):
+        many = [x if b else jnp.broadcast_to(x, (size, *x.shape)) for x, b in zip(args, batched)]
+
+        def loop(*many):
+            return lax.map(lambda each: one(*each), many)
+
+        out = lax.platform_dependent(*many, cpu=loop, default=jax.vmap(function))
+        return out, jax.tree.map(lambda _: True, out)
+
+    return one
+
+
+@_singly
+def solve_spd(matrix: Array, rhs: Array) -> Array:
+    """Solves one symmetric positive definite system ``[D, D] x = [D]`` by Cholesky.
+
+    A matrix that is not positive definite gives NaN.
+    """
+    # LAPACK wants columns: the transpose of a symmetric matrix is the same one, and no copy
+    factor = lax.linalg.cholesky(matrix.mT, symmetrize_input=False)
+    half = lax.linalg.triangular_solve(factor, rhs[:, None], left_side=True, lower=True)
+    return lax.linalg.triangular_solve(factor, half, left_side=True, lower=True, transpose_a=True)[
+        :, 0
+    ]
+
+
+@_singly
+def inverse_root(matrix: Array) -> Array:
+    """Returns ``B`` with ``matrix^-1 = B B'``, of one symmetric positive definite ``[D, D]``."""
+    factor = lax.linalg.cholesky(matrix.mT, symmetrize_input=False)
+    eye = jnp.eye(len(matrix), dtype=matrix.dtype)
+    return lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True).T
+
+
+@_singly
+def eigh(matrix: Array) -> tuple[Array, Array]:
+    """Returns ``V``, ``s`` with ``matrix = V diag(s) V'``, of one symmetric ``[D, D]``."""
+    return tuple(lax.linalg.eigh(matrix, symmetrize_input=False))
