@@ -35,6 +35,20 @@ def duration(ridge: Array, bend: Array) -> Array:
     return jnp.where(ridge > 0, grown / safe, jnp.inf)
 
 
+def largest(matvec: Callable, *, scale: Any, start: Any) -> Array:
+    """Estimates the largest curvature in units of ``scale``, from below; 1 where none is met."""
+
+    def unit(x):
+        size = jnp.sqrt(influence.dot(x, jax.tree.map(jnp.multiply, scale, x)))
+        return jax.tree.map(lambda v: v / jnp.where(size > 0, size, 1), x), size
+
+    def power(_, carry):
+        return unit(jax.tree.map(jnp.divide, matvec(carry[0]), scale))
+
+    _, top = lax.fori_loop(0, POWER_STEPS, power, unit(start))
+    return jnp.where(top > 0, top, 1)
+
+
 def run(matvec: Callable, rhs: Any, *, scale: Any, start: Any, duration: Array,
         n_steps: int) -> tuple[Any, dict[str, Array]]:  # fmt: skip
     """Follows ``scale x' = rhs - A x`` from 0 for the duration: ``x = (1 - e^(-T A)) A^-1 rhs``.
@@ -62,15 +76,7 @@ def run(matvec: Callable, rhs: Any, *, scale: Any, start: Any, duration: Array,
       [2.0, 0.25]
     """
 
-    def unit(x):
-        size = jnp.sqrt(influence.dot(x, jax.tree.map(jnp.multiply, scale, x)))
-        return jax.tree.map(lambda v: v / jnp.where(size > 0, size, 1), x), size
-
-    def power(_, carry):
-        return unit(jax.tree.map(jnp.divide, matvec(carry[0]), scale))
-
-    _, top = lax.fori_loop(0, POWER_STEPS, power, unit(start))
-    top = jnp.where(top > 0, MARGIN * top, 1)
+    top = MARGIN * largest(matvec, scale=scale, start=start)
     wanted = jnp.clip(jnp.ceil(duration * top), 1, n_steps)
     length = jnp.minimum(duration / wanted, 1 / top)
 

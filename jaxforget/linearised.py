@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import damping as damp
-from jaxforget import descent, flow, importance, influence, losses, metrics
+from jaxforget import descent, flow, importance, influence, losses, metrics, replay
 from jaxforget.types import Factors, ForgetSet, Interactions, Model
 
 
@@ -182,6 +182,25 @@ def follow(system: System, loss: Any, params: Any, everything: tuple[Interaction
         duration=flow.duration(damping, bend),
     )  # fmt: skip
     return up(x), {"damping": damping} | info
+
+
+def replayed(loss: Any, params: Any, train: Interactions, forget: ForgetSet, along: Array, scale: Any,
+             region: Region | None, *, origin: float, n_steps: int) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+    """Replays the training with the request and without, ``along`` the graph; see ``replay.run``."""
+    bend = influence.gauss_newton(loss, params, train, forget.before, forget.before)
+
+    def gradient(weights, edges):
+        return lambda p: jax.grad(loss)(p, train, weights, edges)
+
+    change, info = replay.run(
+        gradient(forget.before, forget.before), gradient(forget.after, along), params, scale=scale,
+        top=flow.largest(bend, scale=scale, start=params), origin=origin, n_steps=n_steps,
+        within=None if region is None else lambda x: region.up(region.down(x)),
+    )  # fmt: skip
+    asked = jnp.any(
+        forget.before != forget.after
+    )  # compiled apart, equal gradients may differ in a bit
+    return jax.tree.map(lambda x: jnp.where(asked, x, 0), change), info
 
 
 def _chosen(scale: Factors, region: Region) -> Factors:

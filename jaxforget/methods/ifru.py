@@ -48,7 +48,8 @@ def build(
     hessian_data: Literal["retained", "old"] | None = None,
     hessian_graph: bool | None = None,
     served_graph: Literal["new", "old"] | None = None,
-    solver: Literal["cg", "flow", "adam"] | None = None,
+    solver: Literal["cg", "flow", "replay", "adam"] | None = None,
+    origin: float = 0.1,
     solver_lr: float | None = None,
     solver_steps: int = 5000,
     patience: int | None = None,
@@ -74,7 +75,9 @@ def build(
       served_graph: ``"old"`` goes on serving along forgotten edges, as released.
       solver: ``"flow"`` lets the pull act for as long as the old training lasted instead of solving
         a damped system: of use with ``hessian="full"``, for models stopped early, whose curvature is
-        not positive; at most ``n_steps`` products. ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released;
+        not positive; at most ``n_steps`` products. ``"replay"`` is no linearisation: it trains roughly
+        twice, from ``origin`` times the parameters, with the request and without, and adds the
+        difference (``replay.run``); at most ``n_steps`` steps. ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released;
         with ``patience`` (released: 10) stopped on the validation AUC (``descent.watch``).
 
     Raises:
@@ -89,7 +92,8 @@ def build(
              "solver": solver, "served_graph": served_graph}  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None}
     how = Settings(**((AS_RELEASED if mode == "as_released" else EXACT) | asked), sizes=sizes,
-                   newton_steps=newton_steps, lr=solver_lr, steps=solver_steps, patience=patience)  # fmt: skip
+                   newton_steps=newton_steps, lr=solver_lr, steps=solver_steps, patience=patience,
+                   origin=origin)  # fmt: skip
     kind = precondition if how.solver == "cg" else "none"
     system = System(how.hessian, damping, damping_power, n_steps, tol, kind)
     linearised.check(system, model, "ifru")
@@ -131,11 +135,12 @@ class Settings(NamedTuple):
     lr: float | None
     steps: int
     patience: int | None
+    origin: float
 
 
 def _check(how):
     known = {"spillover": (True, False, "truncated"), "hessian_data": ("retained", "old"),
-             "solver": ("cg", "flow", "adam"), "served_graph": ("new", "old")}  # fmt: skip
+             "solver": ("cg", "flow", "replay", "adam"), "served_graph": ("new", "old")}  # fmt: skip
     for name, values in known.items():
         if (got := getattr(how, name)) not in values:
             raise ValueError(f"ifru: {name} must be one of {values}; got {got!r}")
@@ -146,6 +151,11 @@ def _check(how):
     if how.newton_steps < 1 or (how.newton_steps > 1 and how.solver != "cg"):
         raise ValueError(
             f"ifru: newton_steps must be 1 or more, and 1 without cg; got {how.newton_steps}"
+        )
+    if how.solver == "replay" and (how.spillover == "truncated" or not 0 < how.origin < 1):
+        raise ValueError(
+            "ifru: replay takes spillover true or false and an origin in (0, 1); "
+            f"got {how.spillover!r}, {how.origin}"
         )
     if how.solver == "adam" and not (how.lr or 0) > 0:
         raise ValueError(f"ifru: the solver adam needs solver_lr > 0; got {how.lr}")
@@ -173,6 +183,11 @@ def _update(params, everything, forget, edges, model, how, system):
         return jax.tree.map(jnp.add, params, step), info | found
 
     damping, scale = linearised.settle(system, model.loss, params, everything, forget)
+    if how.solver == "replay":
+        step, found = linearised.replayed(model.loss, params, everything, forget,
+                                          forget.after if how.spillover else forget.before, scale, region,
+                                          origin=how.origin, n_steps=system.n_steps)  # fmt: skip
+        return jax.tree.map(jnp.add, params, step), info | found
     if how.solver == "flow":
         step, found = linearised.follow(system, loss, params, (everything, forget.before), train,
                                         weights, through, shrunk, damping, scale, region)  # fmt: skip
