@@ -75,10 +75,11 @@ def build(
       served_graph: ``"old"`` goes on serving along forgotten edges, as released.
       solver: ``"flow"`` lets the pull act for as long as the old training lasted instead of solving
         a damped system: of use with ``hessian="full"``, for models stopped early, whose curvature is
-        not positive; at most ``n_steps`` products. ``"replay"`` is no linearisation: it trains roughly
-        twice, from ``origin`` times the parameters, with the request and without, and adds the
-        difference (``replay.run``); at most ``n_steps`` steps. ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released;
-        with ``patience`` (released: 10) stopped on the validation AUC (``descent.watch``).
+        not positive; at most ``n_steps`` products. ``"replay"`` is no linearisation: it trains
+        roughly twice, from ``origin`` times the parameters, with the request and without, and adds
+        the difference (``replay.run``); at most ``n_steps`` steps, no Hessian setting matters.
+        ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released; with
+        ``patience`` (released: 10) stopped on the validation AUC (``descent.watch``).
 
     Raises:
       ValueError: a setting is out of range, or the model's loss cannot serve it.
