@@ -16,7 +16,7 @@ mpl.use("agg")  # files only: no window, no display needed
 STYLE = Path(__file__).parent / "figures" / "style.mplstyle"
 # Okabe and Ito's colours, told apart by colour-blind readers; yellow left out, it is too pale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX*"  # one more than colours: 56 lines before a look repeats
 LINES = ("-", "--", "-.", ":")
 BEFORE = {"color": "#777777", "linestyle": ":", "linewidth": 1.2}
 REFERENCE = {"color": "#222222", "linestyle": "--", "linewidth": 1.0}
