@@ -186,17 +186,29 @@ def follow(system: System, loss: Any, params: Any, everything: tuple[Interaction
 
 def replayed(loss: Any, params: Any, train: Interactions, forget: ForgetSet, along: Array, scale: Any,
              region: Region | None, *, origin: float, n_steps: int) -> tuple[Any, dict[str, Array]]:  # fmt: skip
-    """Replays the training with the request and without, ``along`` the graph; see ``replay.run``."""
+    """Replays the training with the request and without, ``along`` the graph; see ``replay.run``.
+
+    A row that the request leaves without any slope, as it loses all its interactions, becomes 0.
+    """
     bend = influence.gauss_newton(loss, params, train, forget.before, forget.before)
 
     def gradient(weights, edges):
         return lambda p: jax.grad(loss)(p, train, weights, edges)
 
+    old, new = gradient(forget.before, forget.before), gradient(forget.after, along)
+    within = (lambda x: x) if region is None else (lambda x: region.up(region.down(x)))
     change, info = replay.run(
-        gradient(forget.before, forget.before), gradient(forget.after, along), params, scale=scale,
-        top=flow.largest(bend, scale=scale, start=params), origin=origin, n_steps=n_steps,
-        within=None if region is None else lambda x: region.up(region.down(x)),
+        old, new, params, scale=scale, top=flow.largest(bend, scale=scale, start=params), origin=origin,
+        n_steps=n_steps, within=within,
     )  # fmt: skip
+
+    def settle(
+        change, p, old, new
+    ):  # what nothing is left to move stays where training starts, near 0
+        gone = jnp.any(old != 0, axis=1) & jnp.all(new == 0, axis=1)
+        return jnp.where(gone[:, None], -p, change)
+
+    change = within(jax.tree.map(settle, change, params, old(params), new(params)))
     asked = jnp.any(
         forget.before != forget.after
     )  # compiled apart, equal gradients may differ in a bit
