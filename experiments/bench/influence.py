@@ -11,7 +11,8 @@ import numpy as np
 from experiments.bench import _pairs
 from jaxforget import descent, forget, graph, layout, losses, methods, models
 
-USERS, ITEMS = 15_758, 37_992  # Book-Crossing by the published recipe, as the default size
+# Book-Crossing by the published recipe, as the default size
+INTERACTIONS, USERS, ITEMS = 351_347, 15_758, 37_992
 
 
 PRODUCTS = 8  # in a row, as a solver takes them: what depends on the parameters alone is shared
@@ -51,7 +52,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m experiments bench influence", description=__doc__
     )
-    parser.add_argument("--interactions", type=int, default=351_347)
+    parser.add_argument("--interactions", type=int, default=INTERACTIONS)
     parser.add_argument("--dim", type=int, default=48)
     parser.add_argument("--ratio", type=float, default=0.02, help="share forgotten, labels flipped")
     parser.add_argument("--runs", type=int, default=5)
