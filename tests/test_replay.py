@@ -7,7 +7,7 @@ import pytest
 from test_flow import stopped_early
 from test_ifru import flat, model, request, unlearn
 
-from jaxforget import graph, importance, replay
+from jaxforget import graph, importance, methods, replay
 from jaxforget.types import Factors
 
 
@@ -94,17 +94,18 @@ def test_an_empty_request_moves_nothing_and_one_program_serves_many(labelled):
     m = model("lightgcn")
     ask = [request(labelled, rows) for rows in ((), (3, 17), (5,))]
     f = stopped_early(m, labelled, ask[0].before)
-    many = jax.tree.map(lambda *x: jnp.stack(x), *ask)
-    each = [unlearn(m, f, labelled, forget, solver="replay")[1] for forget in ask]
-    method, *_ = unlearn(m, f, labelled, ask[0], solver="replay")
-    mapped = jax.jit(
-        lambda many: jax.lax.map(
-            lambda forget: method.unlearn(jax.random.key(0), f, labelled, forget)[0], many
-        )
-    )(many)
+    method = methods.load("ifru")(m, solver="replay")
+
+    def run(forget):
+        return method.unlearn(jax.random.key(0), f, labelled, forget)[0]
+
+    one = jax.jit(run)
+    each = [one(forget) for forget in ask]
+    mapped = jax.lax.map(run, jax.tree.map(lambda *x: jnp.stack(x), *ask))
     assert np.array_equal(flat(each[0]), flat(f))
-    for k, one in enumerate(each):
-        np.testing.assert_allclose(flat(jax.tree.map(lambda x, k=k: x[k], mapped)), flat(one))
+    for k, alone in enumerate(each):
+        np.testing.assert_allclose(flat(jax.tree.map(lambda x, k=k: x[k], mapped)), flat(alone))
+    assert one._cache_size() == 1
 
 
 def test_restricted_to_some_rows_only_those_move(labelled):
