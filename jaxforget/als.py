@@ -196,8 +196,9 @@ def descend(
         return factors, watched(factors), n + 1
 
     start = (factors, watched(factors), jnp.zeros((), jnp.int32))
-    factors, _, n = lax.while_loop(unfinished, step, start)
-    info = {"sweeps": n, "residual": measure(factors), "objective": cost(factors, train, terms)}
+    factors, residual, n = lax.while_loop(unfinished, step, start)
+    residual = lax.cond(tol > 0, lambda _: residual, measure, factors)
+    info = {"sweeps": n, "residual": residual, "objective": cost(factors, train, terms)}
     return factors, info
 
 

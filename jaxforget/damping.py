@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from jaxforget import descent, graph, influence
+from jaxforget import descent, graph, influence, lapack
 from jaxforget.types import Factors, Interactions, Solution
 
 RAISE = 4.0  # factor by which damping grows while curvature is not positive
@@ -138,20 +138,15 @@ def _grams(train, bend, served, per_row):
 
 
 def _invert(blocks, ridge):
-    """Inverses of ``block + ridge I`` by Cholesky; singly on a CPU, where batches can deadlock."""
-    eye = jnp.eye(blocks.shape[-1], dtype=blocks.dtype)
+    """Inverses of ``block + ridge I`` by Cholesky."""
+    return jax.vmap(_invert_one)(blocks, jnp.broadcast_to(ridge, (len(blocks), 1))[:, 0])
 
-    def one(block, ridge):
-        ridge = jnp.where(ridge > 0, ridge, jnp.finfo(eye.dtype).eps * (1 + jnp.trace(block)))
-        factor = lax.linalg.cholesky(block + ridge * eye, symmetrize_input=False)
-        half = lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True)
-        return jnp.matmul(half.T, half, precision="highest")
 
-    def singly(blocks, ridge):
-        return lax.map(lambda pair: one(*pair), (blocks, ridge))
-
-    ridge = jnp.broadcast_to(ridge, (len(blocks), 1))[:, 0]
-    return lax.platform_dependent(blocks, ridge, cpu=singly, default=jax.vmap(one))
+@lapack.singly
+def _invert_one(block, ridge):
+    ridge = jnp.where(ridge > 0, ridge, jnp.finfo(block.dtype).eps * (1 + jnp.trace(block)))
+    root = lapack.inverse_root(block + ridge * jnp.eye(len(block), dtype=block.dtype))
+    return jnp.matmul(root, root.T, precision="highest")
 
 
 def adam_quadratic(matvec: Callable, rhs: Any, *, lr: Array, n_steps: int, patience: int | None,

@@ -4,13 +4,16 @@ There, independent batched LAPACK calls in one program can deadlock (jaxlib 0.10
 are no faster than a loop. On an accelerator a ``vmap`` gives one batched call.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 
-def _singly(function):
+def singly(function: Callable) -> Callable:
+    """Makes a ``vmap`` of the function a loop on a CPU, and what it is elsewhere."""
     one = custom_vmap(function)
 
     @one.def_vmap
@@ -26,7 +29,7 @@ def _singly(function):
     return one
 
 
-@_singly
+@singly
 def solve_spd(matrix: Array, rhs: Array) -> Array:
     """Solves one symmetric positive definite system ``[D, D] x = [D]`` by Cholesky.
 
@@ -40,7 +43,7 @@ def solve_spd(matrix: Array, rhs: Array) -> Array:
     ]
 
 
-@_singly
+@singly
 def inverse_root(matrix: Array) -> Array:
     """Returns ``B`` with ``matrix^-1 = B B'``, of one symmetric positive definite ``[D, D]``."""
     factor = lax.linalg.cholesky(matrix.mT, symmetrize_input=False)
@@ -48,7 +51,7 @@ def inverse_root(matrix: Array) -> Array:
     return lax.linalg.triangular_solve(factor, eye, left_side=True, lower=True).T
 
 
-@_singly
+@singly
 def eigh(matrix: Array) -> tuple[Array, Array]:
     """Returns ``V``, ``s`` with ``matrix = V diag(s) V'``, of one symmetric ``[D, D]``."""
     return tuple(lax.linalg.eigh(matrix, symmetrize_input=False))
