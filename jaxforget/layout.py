@@ -157,6 +157,12 @@ def rank(xp: Any, indptr: Any, widths: tuple[int, ...]) -> tuple[Any, Any]:
     return xp.argsort(kind, stable=True).astype(xp.int32), xp.cumsum(sizes).astype(xp.int32)
 
 
+def members(side: Side, first: Any, end: Any, count: int) -> Any:
+    """``[count]`` rows of ``side.ranked`` from ``first`` to ``end``, padded by one past the last row."""
+    place = first + jnp.arange(count, dtype=jnp.int32)
+    return jnp.where(place < end, side.ranked.at[place].get(mode="clip"), len(side.ranked))
+
+
 def _widths(lengths):
     """The widths in use, and the short ones below them."""
     used = {_width(length) for length in np.unique(lengths[lengths > 0]).tolist()}

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import layout
 from jaxforget.types import Factors, Interactions
 
 CELLS = 1 << 21  # scores held at a time
@@ -38,12 +39,11 @@ def over_users(
     Returns:
       ``{name: scalar}``; NaN where no user has a relevant item.
     """
-    side, n_users = held_out.by_user, held_out.n_users
-    count = max(1, min(ROWS, CELLS // held_out.n_items, n_users))
+    side = held_out.by_user
+    count = max(1, min(ROWS, CELLS // held_out.n_items, held_out.n_users))
 
     def chunk(first, end, width):
-        place = first + jnp.arange(count, dtype=jnp.int32)
-        users = jnp.where(place < end, side.ranked.at[place].get(mode="clip"), n_users)
+        users = layout.members(side, first, end, count)
         ranked = _rank(factors, held_out, width, hidden, users)
         has = jnp.any(ranked.relevant, axis=1)
         values = {k: jnp.sum(jnp.where(has, v, 0)) for k, v in measure(ranked).items()}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import lapack, woodbury
+from jaxforget import lapack, layout, woodbury
 from jaxforget.sparse import sddmm, spmm, take
 from jaxforget.types import Interactions, Side
 
@@ -22,9 +22,8 @@ class Budget(NamedTuple):
 # A few megabytes at D = 64; widths are 2^a and 3 * 2^a, most of which divide these slots.
 CPU = Budget(slots=3072, rows=64)
 ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
-SHORT = (
-    32  # interactions: elimination of more gains little over normal matrices, and compiles longer
-)
+# elimination of more interactions gains little over normal matrices, and compiles longer
+SHORT = layout.SHORT[-1]
 
 
 def cholesky(
@@ -148,7 +147,7 @@ class _Plan:
         count = self.counts[kind]
         first = self.starts[kind] + (k - self.ends[kind] + self.chunks[kind]) * count
         end = jnp.minimum(self.starts[kind + 1], first + count)
-        rows = _members(self.side, first, end, max(count for count, _ in self.shapes))
+        rows = layout.members(self.side, first, end, max(count for count, _ in self.shapes))
         place = jnp.arange(CPU.slots, dtype=jnp.int32)
         row = rows.at[place // self.widths[kind]].get(mode="fill", fill_value=len(self.side.ranked))
         return kind, rows, end - first, (row, place % self.widths[kind])
@@ -182,17 +181,11 @@ def _class_by_chunks(side, kind, count, fixed, lhs, solve, out):
     offset = jnp.arange(side.widths[kind], dtype=jnp.int32)[None]
 
     def chunk(k, out):
-        rows = _members(side, first + k * count, end, count)
+        rows = layout.members(side, first + k * count, end, count)
         met, (weights,) = _gather(side, fixed, rows[:, None], offset, (lhs,))
         return out.at[rows].set(solve(rows, weights[:, :, None] * met, met), mode="drop")
 
     return lax.fori_loop(0, -(-(end - first) // count), chunk, out)
-
-
-def _members(side, first, end, count):
-    """``[count]`` rows of ``ranked`` from ``first`` to ``end``, padded by one past the last."""
-    place = first + jnp.arange(count, dtype=jnp.int32)
-    return jnp.where(place < end, _clip(side.ranked, place), len(side.ranked))
 
 
 def _gather(side, fixed, row, offset, weights):
