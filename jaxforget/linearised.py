@@ -202,13 +202,13 @@ def replayed(loss: Any, params: Any, train: Interactions, forget: ForgetSet, alo
         n_steps=n_steps, within=within,
     )  # fmt: skip
 
-    def settle(
+    def empty(
         change, p, old, new
     ):  # what nothing is left to move stays where training starts, near 0
         gone = jnp.any(old != 0, axis=1) & jnp.all(new == 0, axis=1)
         return jnp.where(gone[:, None], -p, change)
 
-    change = within(jax.tree.map(settle, change, params, old(params), new(params)))
+    change = within(jax.tree.map(empty, change, params, old(params), new(params)))
     asked = jnp.any(
         forget.before != forget.after
     )  # compiled apart, equal gradients may differ in a bit
