@@ -71,12 +71,16 @@ def solve(matvec: Callable, rhs: Any, *, damping: Array, scale: Any, n_steps: in
 
     def again(carry):
         _, damping, n = carry
-        damping = RAISE * jnp.maximum(damping, floor)
+        # a product that only a first failure needs: out of a condition nothing is hoisted
+        least = lax.cond(n == 0, floor, lambda: jnp.zeros_like(damping))
+        damping = RAISE * jnp.maximum(damping, least)
         return attempt(damping), damping, n + 1
 
-    size = influence.dot(rhs, rhs)
-    floor = 1e-3 * jnp.abs(influence.dot(rhs, matvec(rhs))) / jnp.where(size > 0, size, 1)
-    damping = jnp.asarray(damping, size.dtype)
+    def floor():
+        size = influence.dot(rhs, rhs)
+        return 1e-3 * jnp.abs(influence.dot(rhs, matvec(rhs))) / jnp.where(size > 0, size, 1)
+
+    damping = jnp.asarray(damping, jax.tree.leaves(rhs)[0].dtype)
     found, damping, _ = lax.while_loop(
         failed, again, (attempt(damping), damping, jnp.zeros((), jnp.int32))
     )

@@ -102,11 +102,12 @@ def cg(matvec: Callable, rhs: Any, *, n_steps: int, damping: Any = 0.0,
         return jax.tree.map(lambda a, d, x: a + d * x, matvec(x), damping, x)
 
     def unfinished(carry):
-        _, r, _, _, n, low = carry
+        _, r, *_, n, low = carry
         return (n < n_steps) & (low > 0) & (jnp.sqrt(dot(r, r)) > tol * size)
 
     def step(carry):
-        x, r, p, rz, n, low = carry
+        x, r, z, p, rz, beta, n, low = carry
+        p = axpy(beta, p, z)  # here, not at the end: a loop copies what it still reads when it writes it
         ap = damped(p)
         bend, length = dot(p, ap), dot(p, p)
         good = bend > 0
@@ -114,21 +115,14 @@ def cg(matvec: Callable, rhs: Any, *, n_steps: int, damping: Any = 0.0,
         x, r = axpy(alpha, p, x), axpy(-alpha, ap, r)
         z = precondition(r)
         rz, old = dot(r, z), rz
-        p = axpy(jnp.where(old > 0, rz / jnp.where(old > 0, old, 1), 0), p, z)
+        beta = jnp.where(old > 0, rz / jnp.where(old > 0, old, 1), 0)
         low = jnp.minimum(low, bend / jnp.where(length > 0, length, 1))
-        return x, r, p, rz, n + good.astype(jnp.int32), low
+        return x, r, z, p, rz, beta, n + good.astype(jnp.int32), low
 
-    z = precondition(rhs)
-    zero = jnp.zeros((), jnp.int32)
-    start = (
-        jax.tree.map(jnp.zeros_like, rhs),
-        rhs,
-        z,
-        dot(rhs, z),
-        zero,
-        jnp.full_like(size, jnp.inf),
-    )
-    x, _, _, _, n, low = lax.while_loop(unfinished, step, start)
+    z, zeros = precondition(rhs), jax.tree.map(jnp.zeros_like, rhs)
+    rz, n = dot(rhs, z), jnp.zeros((), jnp.int32)
+    start = (zeros, rhs, z, zeros, rz, jnp.zeros_like(rz), n, jnp.full_like(size, jnp.inf))
+    x, *_, n, low = lax.while_loop(unfinished, step, start)
     gap = jax.tree.map(jnp.subtract, rhs, damped(x))
     residual = jnp.sqrt(dot(gap, gap)) / jnp.where(size > 0, size, 1)
     return Solution(x, residual, n, low)

@@ -239,18 +239,24 @@ def conjugate_gradients(lhs: Array, rhs: Array, ridge: Array, gram: Array, train
     def seen(x):
         return lhs * sddmm(train, *left(x))
 
+    def per_row(values):
+        return spmm(train, values, jnp.ones((len(fixed), 1), fixed.dtype), by=by)[:, 0]
+
+    def length(rr, curvature):
+        return jnp.where(curvature > 0, rr / jnp.where(curvature > 0, curvature, 1), 0)[:, None]
+
     def step(_, carry):
         x, r, p, rr = carry
         ap = dense(p) + spmm(train, seen(p), fixed, by=by)
-        curvature = jnp.sum(p * ap, axis=1)
-        alpha = jnp.where(curvature > 0, rr / jnp.where(curvature > 0, curvature, 1), 0)
-        x, r = x + alpha[:, None] * p, r - alpha[:, None] * ap
+        alpha = length(rr, jnp.sum(p * ap, axis=1))
+        x, r = x + alpha * p, r - alpha * ap
         rr, old = jnp.sum(r * r, axis=1), rr
-        beta = jnp.where(old > 0, rr / jnp.where(old > 0, old, 1), 0)
-        return x, r, r + beta[:, None] * p, rr
+        return x, r, r + length(rr, old) * p, rr
 
-    asked = spmm(train, jnp.abs(rhs), jnp.ones((len(fixed), 1), fixed.dtype), by=by)
-    start = jnp.where(asked > 0, start, 0)
+    start = jnp.where(per_row(jnp.abs(rhs))[:, None] > 0, start, 0)
     residual = spmm(train, rhs - seen(start), fixed, by=by) - dense(start)  # one product for both
     carry = (start, residual, residual, jnp.sum(residual * residual, axis=1))
-    return lax.fori_loop(0, n_steps, step, carry)[0]
+    x, _, p, rr = lax.fori_loop(0, n_steps - 1, step, carry)
+    # nobody asks for the residual after the last step: the curvature along it is enough
+    scores = sddmm(train, *left(p))
+    return x + length(rr, jnp.sum(p * dense(p), axis=1) + per_row(lhs * scores**2)) * p

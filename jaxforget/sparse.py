@@ -18,6 +18,7 @@ from jaxforget.types import Interactions
 # One block of gathered rows of the CPU gather-dot: small enough for the last-level cache together with
 # its partner, large enough that XLA deals it to every core; blocks of 0.5 MB take 1.5 to 2 times as long.
 BLOCK_BYTES = 1 << 22
+NARROW = 8  # columns from which the CPU's CSR kernel is fast: fewer take five times as long as eight
 
 
 @functools.partial(jax.jit, static_argnames="by")
@@ -108,9 +109,14 @@ def _indices(train):
 def _spmm_csr(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
     from jax.experimental.sparse import BCSR  # 0.6 s to import; needed only where it runs
 
+    width = dense.shape[1]
+    if 0 < width < NARROW:
+        dense = jnp.pad(dense, ((0, 0), (0, NARROW - width)))
     if by == "user":
-        return BCSR((values, items, user_ptr), shape=shape) @ dense
-    return BCSR((take(values, order), item_users, item_ptr), shape=shape[::-1]) @ dense
+        matrix = BCSR((values, items, user_ptr), shape=shape)
+    else:
+        matrix = BCSR((take(values, order), item_users, item_ptr), shape=shape[::-1])
+    return (matrix @ dense)[:, :width]
 
 
 def _spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
