@@ -6,6 +6,9 @@ RUN := $(VENV)/bin/python
 # most of a test's time is tracing and compiling on one core; neighbours share what is compiled
 WORKERS := -n auto --dist worksteal --durations 10
 
+# XLA's buffers come from malloc, which asks for huge pages only when told to; NumPy asks by itself
+demo bench: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
+
 .PHONY: demo test test-all lint bench clean
 
 demo: $(VENV)/ready

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import platform
 
 from experiments import provenance
 
@@ -29,6 +30,16 @@ def complaints(backend: str, jaxlib: str | None, cpus: int | None) -> list[str]:
     return found
 
 
+def advice(backend: str, system: str, tunables: str) -> list[str]:
+    """Settings measured to be faster."""
+    if backend != "cpu" or system != "Linux" or "glibc.malloc.hugetlb=1" in tunables:
+        return []
+    return [
+        "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 gives XLA's buffers the huge pages that NumPy asks for by "
+        "itself: short programs on large factors took up to a quarter less time"
+    ]
+
+
 def main(argv: list[str]) -> int:
     argparse.ArgumentParser(prog="python -m experiments doctor", description=__doc__).parse_args(
         argv
@@ -47,4 +58,6 @@ def main(argv: list[str]) -> int:
         print(f"known bad: {complaint}")
     if not found:
         print("no known-bad combination")
+    for hint in advice(facts["backend"], platform.system(), facts["glibc_tunables"]):
+        print(f"faster: {hint}")
     return 0

@@ -202,16 +202,14 @@ def replayed(loss: Any, params: Any, train: Interactions, forget: ForgetSet, alo
         n_steps=n_steps, within=within,
     )  # fmt: skip
 
-    def empty(
-        change, p, old, new
-    ):  # what nothing is left to move stays where training starts, near 0
+    def empty(change, p, old, new):
         gone = jnp.any(old != 0, axis=1) & jnp.all(new == 0, axis=1)
         return jnp.where(gone[:, None], -p, change)
 
+    # what nothing is left to move stays where training starts, near 0
     change = within(jax.tree.map(empty, change, params, old(params), new(params)))
-    asked = jnp.any(
-        forget.before != forget.after
-    )  # compiled apart, equal gradients may differ in a bit
+    # compiled apart, equal gradients may differ in a bit: an empty request moves nothing at all
+    asked = jnp.any(forget.before != forget.after)
     return jax.tree.map(lambda x: jnp.where(asked, x, 0), change), info
 
 

@@ -54,22 +54,21 @@ def run(before: Callable, after: Callable, params: Any, *, scale: Any, top: Arra
         return (share < 1) & (n < n_steps)
 
     def step(carry):
-        base, change, _, share, n = carry
+        base, change, share, n = carry
         old, new = before(base), after(influence.add(base, change))
+        further = -length * influence.dot(params, old) / size
+        over = share + further > 1
+        part = jnp.where(over, (1 - share) / jnp.where(over, further, 1), 1)  # stops at exactly 1
         pull = within(jax.tree.map(jnp.subtract, old, new))
-        base, moved = (
-            jax.tree.map(lambda x, g, s, sign=sign: x + sign * length * g / s, x, g, scale)
+        base, change = (
+            jax.tree.map(lambda x, g, s, sign=sign: x + sign * part * length * g / s, x, g, scale)
             for x, g, sign in ((base, old, -1), (change, pull, 1))
         )
-        here = _along(params, scale, base) / size
-        part = jnp.where(here > 1, (1 - share) / jnp.where(here > share, here - share, 1), 1)
-        stop = jax.tree.map(lambda a, b: a + part * (b - a), change, moved)  # at exactly 1
-        return base, moved, stop, here, n + 1
+        return base, change, jnp.where(over, 1, share + further), n + 1
 
     base = jax.tree.map(lambda p: origin * p, params)
-    zero = jax.tree.map(jnp.zeros_like, params)
-    start = (base, zero, zero, jnp.asarray(origin, size.dtype), jnp.zeros((), jnp.int32))
-    base, _, change, share, n = lax.while_loop(unfinished, step, start)
+    start = (base, jax.tree.map(jnp.zeros_like, params), jnp.asarray(origin, size.dtype))
+    base, change, share, n = lax.while_loop(unfinished, step, (*start, jnp.zeros((), jnp.int32)))
     off = jax.tree.map(jnp.subtract, base, params)
     gap = jnp.sqrt(_along(off, scale, off) / size)
     return change, {"iterations": n, "reached": share, "gap": gap}

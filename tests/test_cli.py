@@ -247,6 +247,12 @@ def test_doctor_knows_the_bad_combinations():
     assert "deadlock" in doctor.complaints("cpu", "0.10.2", 2)[0]
     assert doctor.complaints("gpu", "0.11.1", 8) == []
     assert doctor.complaints("gpu", "0.10.1", 8) == []
+
+
+def test_doctor_tells_of_huge_pages_where_they_help():
+    assert "hugetlb" in doctor.advice("cpu", "Linux", "")[0]
+    assert doctor.advice("cpu", "Linux", "glibc.malloc.check=0:glibc.malloc.hugetlb=1") == []
+    assert doctor.advice("cpu", "Darwin", "") == doctor.advice("gpu", "Linux", "") == []
     assert doctor.complaints("cpu", "0.11.0", 2) == []
 
 

@@ -1,6 +1,7 @@
 """What the benchmarks share: a workload of stated size, and timing of two rivals in turns."""
 
 import importlib.metadata
+import os
 import platform
 import statistics
 import time
@@ -77,7 +78,8 @@ def heading(title: str, sizes: str, *libraries: str) -> str:
         f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", *libraries)
     )
     where = f"{device.platform} ({device.device_kind}), {platform.machine()}, Python {platform.python_version()}"
-    return f"{title}\n  {sizes}\n  {where}; {versions}\n"
+    pages = "huge pages" if "hugetlb=1" in os.environ.get("GLIBC_TUNABLES", "") else "plain pages"
+    return f"{title}\n  {sizes}\n  {where}; {versions}; {pages}\n"
 
 
 def line(name: str, rival: str, found: dict[str, float], target: str = "") -> str:

@@ -36,7 +36,7 @@ def build(
     damping: float | Literal["auto"] = "auto",
     damping_power: float = 0.5,
     n_steps: int = 100,
-    tol: float = 1e-2,
+    tol: float = 0.1,
     precondition: Literal["diagonal", "rows", "none"] = "diagonal",
     newton_steps: int = 1,
     hops: int | None = None,
@@ -64,7 +64,8 @@ def build(
     Args:
       damping: per-row ridge ``damping * degree^damping_power`` of the sum loss; ``"auto"``: the
         one that the old training's early stop amounts to, raised while curvature is not positive.
-      n_steps, tol, precondition: of the conjugate gradients.
+      n_steps, tol, precondition: of the conjugate gradients. What a residual of a tenth leaves open is
+        far less than what the linearisation does: solving further moves no measured accuracy.
       newton_steps: linearisations; each further one aims at the same difference anew.
       hops, keep, keep_asked, sizes: update the rows reached in so many hops (None: all rows), of
         them the most important share, the request's own always or not; ``sizes`` fixes the number
