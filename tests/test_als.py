@@ -143,6 +143,28 @@ def test_many_cg_steps_equal_cholesky_and_an_emptied_row_is_zero(toy):
     assert np.all(np.asarray(steps[3]) == 0) and np.all(np.asarray(exact[3]) == 0)
 
 
+@pytest.mark.parametrize("by", ["user", "item"])
+@pytest.mark.parametrize("n_steps", [1, 2, 3])
+def test_each_cg_step_is_that_of_a_dense_loop(toy, by, n_steps):
+    f, weights = oracles.factors(toy, dim=6), some(toy)
+    terms = als.implicit(toy, weights, reg=REG, alpha=ALPHA)
+    fixed, start = (f.items, f.users) if by == "user" else (f.users, f.items)
+    got = als.half_sweep(fixed, toy, terms, by=by, cg_steps=n_steps, start=start)
+    c, p = oracles.implicit_dense(toy, weights, ALPHA)
+    confidence, preference = (c, p) if by == "user" else (c.T, p.T)
+    fixed = np.asarray(fixed)
+    for row, at in enumerate(np.asarray(start)):
+        matrix = (fixed.T * confidence[row]) @ fixed + REG * np.eye(6)
+        target = fixed.T @ (confidence[row] * preference[row])
+        x = at if np.any(target) else 0 * at
+        r = way = target - matrix @ x
+        for _ in range(n_steps if np.any(target) else 0):
+            length = r @ r / (way @ matrix @ way)
+            x, old, r = x + length * way, r, r - length * matrix @ way
+            way = r + r @ r / (old @ old) * way
+        close(got[row], x, 1e-9)
+
+
 def test_vmap_of_a_row_solve_is_a_loop_of_single_solves(toy):
     rng = np.random.default_rng(0)
     roots = rng.normal(size=(2, 5, D, D))

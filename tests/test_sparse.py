@@ -9,9 +9,9 @@ from jaxforget import layout, sparse
 U, I, D = 12, 10, 3
 
 
-def arrays(toy):
+def arrays(toy, width=D):
     rng = np.random.default_rng(1)
-    shapes = (toy.users.shape, (U, D), (I, D))
+    shapes = (toy.users.shape, (U, width), (I, width))
     return tuple(jnp.asarray(rng.normal(size=shape)) for shape in shapes)
 
 
@@ -37,8 +37,9 @@ def close(a, b, tol=1e-11):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tol, atol=tol), a, b)
 
 
-def test_products_equal_dense_products_in_both_orientations(toy):
-    values, left, right = arrays(toy)
+@pytest.mark.parametrize("width", [0, 1, D, 9])  # on a CPU few columns are padded for spmm
+def test_products_equal_dense_products_in_both_orientations(toy, width):
+    values, left, right = arrays(toy, width)
     matrix = oracles.dense(toy, values)
     close(sparse.spmm(toy, values, right, by="user"), matrix @ np.asarray(right))
     close(sparse.spmm(toy, values, left, by="item"), matrix.T @ np.asarray(left))
