@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import damping as damp
-from jaxforget import descent, flow, importance, influence, losses, metrics, replay
+from jaxforget import descent, flow, graph, importance, influence, losses, metrics, replay
 from jaxforget.types import Factors, ForgetSet, Interactions, Model
 
 
@@ -186,10 +186,7 @@ def follow(system: System, loss: Any, params: Any, everything: tuple[Interaction
 
 def replayed(loss: Any, params: Any, train: Interactions, forget: ForgetSet, along: Array, scale: Any,
              region: Region | None, *, origin: float, n_steps: int) -> tuple[Any, dict[str, Array]]:  # fmt: skip
-    """Replays the training with the request and without, ``along`` the graph; see ``replay.run``.
-
-    A row that the request leaves without any slope, as it loses all its interactions, becomes 0.
-    """
+    """Replays the training with the request and without, ``along`` the graph; see ``replay.run``."""
     bend = influence.gauss_newton(loss, params, train, forget.before, forget.before)
 
     def gradient(weights, edges):
@@ -202,15 +199,28 @@ def replayed(loss: Any, params: Any, train: Interactions, forget: ForgetSet, alo
         n_steps=n_steps, within=within,
     )  # fmt: skip
 
-    def empty(change, p, old, new):
-        gone = jnp.any(old != 0, axis=1) & jnp.all(new == 0, axis=1)
-        return jnp.where(gone[:, None], -p, change)
-
-    # what nothing is left to move stays where training starts, near 0
-    change = within(jax.tree.map(empty, change, params, old(params), new(params)))
     # compiled apart, equal gradients may differ in a bit: an empty request moves nothing at all
     asked = jnp.any(forget.before != forget.after)
     return jax.tree.map(lambda x: jnp.where(asked, x, 0), change), info
+
+
+def clear(new: Any, loss: Any, params: Any, train: Interactions, forget: ForgetSet,
+          region: Region | None) -> Any:  # fmt: skip
+    """Sets rows of ``new`` to 0 that the request leaves with nothing: retraining starts them near 0.
+
+    By degree for cross-entropy, otherwise by slope at ``params`` (BPR moves a drawn opponent too).
+    """
+    if not isinstance(params, Factors):
+        return new
+    if isinstance(loss, losses.CrossEntropy):
+        old, left = (graph.degrees(train, weights) for weights in forget)
+        gone = [(a > 0) & (b <= 0) for a, b in zip(old, left)]
+    else:
+        old, left = (jax.grad(loss)(params, train, weights, weights) for weights in forget)
+        gone = [jnp.any(a != 0, axis=1) & jnp.all(b == 0, axis=1) for a, b in zip(old, left)]
+    if region is not None:
+        gone = [rows & kept for rows, kept in zip(gone, region[:2])]
+    return Factors(*(jnp.where(rows[:, None], 0, x) for rows, x in zip(gone, new)))
 
 
 def _chosen(scale: Factors, region: Region) -> Factors:

@@ -304,3 +304,30 @@ def test_auc_or_and_auc_and_are_those_of_the_rows_that_meet_the_request(labelled
     assert hit.all(1).sum() < hit.any(1).sum() < 60
     empty = judge(request(labelled, rows=()))
     assert np.isnan(empty["auc_or"]) and np.isnan(empty["auc_and"]) and np.isfinite(empty["auc"])
+
+
+# --- rows that lose everything -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loss", ["bce", "bpr"])
+@pytest.mark.parametrize("name", ["mf", "lightgcn"])
+@pytest.mark.parametrize("solver", ["cg", "flow", "replay"])
+def test_a_user_who_loses_everything_becomes_zero_and_nobody_else_does(
+    labelled, solver, name, loss
+):
+    m, users = model(name, loss=loss), np.asarray(labelled.users)
+    forget, f = request(labelled, np.flatnonzero(users == 2)), factors(labelled)
+    rows = {clear: unlearn(m, f, labelled, forget, solver=solver, clear=clear)[1].users
+            for clear in (None, False)}  # fmt: skip
+    emptied = np.flatnonzero(np.all(np.asarray(rows[None]) == 0, axis=1))
+    assert emptied.tolist() == [2] and np.all(np.asarray(rows[False][2]) != 0)
+    kept = np.arange(len(f.users)) != 2
+    np.testing.assert_array_equal(rows[None][kept], rows[False][kept])
+    assert np.array_equal(rows[None][3], f.users[3])  # nobody knew this one
+
+
+def test_what_the_release_does_with_such_a_user_is_kept(labelled):
+    forget = request(labelled, np.flatnonzero(np.asarray(labelled.users) == 2))
+    _, new, _ = unlearn(model(), factors(labelled), labelled, forget, mode="as_released", solver_lr=1.0,
+                        solver_steps=3)  # fmt: skip
+    assert np.all(np.asarray(new.users[2]) != 0)

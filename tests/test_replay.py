@@ -130,18 +130,6 @@ def test_it_is_nearer_to_training_without_the_rows_than_doing_nothing(labelled):
     assert off[1] < 0.5 * off[0]
 
 
-@pytest.mark.parametrize("name", ["mf", "lightgcn"])
-def test_a_user_who_loses_everything_becomes_zero(labelled, name):
-    m, users = model(name), np.asarray(labelled.users)
-    forget = request(labelled, np.flatnonzero(users == 2))
-    f = stopped_early(m, labelled, forget.before)
-    _, new, _ = unlearn(m, f, labelled, forget, solver="replay")
-    assert np.all(np.asarray(new.users[2]) == 0) and np.all(np.asarray(f.users[2]) != 0)
-    kept = users != 2
-    assert np.all(np.any(np.asarray(new.users)[users[kept]] != 0, axis=1))
-    assert np.array_equal(new.users[3], f.users[3])  # nobody knew this one
-
-
 def test_settings_that_make_no_sense_are_refused():
     for wrong in (
         {"origin": 0.0},

@@ -14,10 +14,12 @@ from jaxforget.types import Interactions, Method, Model
 EXACT = {
     "hops": None, "keep": 1.0, "keep_asked": True, "spillover": True, "hessian": "gauss_newton",
     "hessian_data": "retained", "hessian_graph": True, "solver": "cg", "served_graph": "new",
+    "clear": True,
 }  # fmt: skip
 AS_RELEASED = {
     "hops": 1, "keep": 1.0, "keep_asked": False, "spillover": "truncated", "hessian": "full",
     "hessian_data": "old", "hessian_graph": False, "solver": "adam", "served_graph": "old",
+    "clear": False,
 }  # fmt: skip
 LOST = 0.01  # released: a node counts as changed if it lost more than this share of its degree
 
@@ -48,6 +50,7 @@ def build(
     hessian_data: Literal["retained", "old"] | None = None,
     hessian_graph: bool | None = None,
     served_graph: Literal["new", "old"] | None = None,
+    clear: bool | None = None,
     solver: Literal["cg", "flow", "replay", "adam"] | None = None,
     origin: float = 0.1,
     solver_lr: float | None = None,
@@ -74,6 +77,7 @@ def build(
         only those at nodes that lost over 1 % of their degree, as released.
       hessian, hessian_data, hessian_graph: which curvature, of which data, through the graph or not.
       served_graph: ``"old"`` goes on serving along forgotten edges, as released.
+      clear: a row that loses all it had becomes 0: no curvature is left to say how far a step goes.
       solver: ``"flow"`` lets the pull act for as long as the old training lasted instead of solving
         a damped system: of use with ``hessian="full"``, for models stopped early, whose curvature is
         not positive; at most ``n_steps`` products. ``"replay"`` is no linearisation: it trains
@@ -91,7 +95,7 @@ def build(
         raise ValueError(f'ifru: mode must be "exact" or "as_released"; got {mode!r}')
     given = {"hops": hops, "keep": keep, "keep_asked": keep_asked, "spillover": spillover,
              "hessian": hessian, "hessian_data": hessian_data, "hessian_graph": hessian_graph,
-             "solver": solver, "served_graph": served_graph}  # fmt: skip
+             "solver": solver, "served_graph": served_graph, "clear": clear}  # fmt: skip
     asked = {name: value for name, value in given.items() if value is not None}
     how = Settings(**((AS_RELEASED if mode == "as_released" else EXACT) | asked), sizes=sizes,
                    newton_steps=newton_steps, lr=solver_lr, steps=solver_steps, patience=patience,
@@ -132,6 +136,7 @@ class Settings(NamedTuple):
     hessian_graph: bool
     solver: str
     served_graph: str
+    clear: bool
     sizes: tuple[int, int] | None
     newton_steps: int
     lr: float | None
@@ -177,23 +182,31 @@ def _update(params, everything, forget, edges, model, how, system):
     shrunk = pull if region is None else region.up(region.down(pull))
     info = {"pull_norm": influence.norm(shrunk), "spillover_norm": influence.norm(spilled)}
 
+    def after(step):
+        return cleared(jax.tree.map(jnp.add, params, step))
+
+    def cleared(new):
+        if not how.clear:
+            return new
+        return linearised.clear(new, model.loss, params, everything, forget, region)
+
     if how.solver == "adam":
         step, found = _by_adam(
             params, shrunk, train, weights, through, loss, region, system, how,
             jnp.sum(forget.before), lambda p: linearised.judge(model, p, everything, edges),
         )  # fmt: skip
-        return jax.tree.map(jnp.add, params, step), info | found
+        return after(step), info | found
 
     damping, scale = linearised.settle(system, model.loss, params, everything, forget)
     if how.solver == "replay":
         step, found = linearised.replayed(model.loss, params, everything, forget,
                                           forget.after if how.spillover else forget.before, scale, region,
                                           origin=how.origin, n_steps=system.n_steps)  # fmt: skip
-        return jax.tree.map(jnp.add, params, step), info | found
+        return after(step), info | found
     if how.solver == "flow":
         step, found = linearised.follow(system, loss, params, (everything, forget.before), train,
                                         weights, through, shrunk, damping, scale, region)  # fmt: skip
-        return jax.tree.map(jnp.add, params, step), info | found
+        return after(step), info | found
     any_asked = jnp.any(forget.before != forget.after)
     new = params
     for k in range(how.newton_steps):
@@ -209,7 +222,7 @@ def _update(params, everything, forget, edges, model, how, system):
         step, found = linearised.solve(system, loss, new, train, weights, through, pull, damping,
                                        scale, region)  # fmt: skip
         new, damping = jax.tree.map(jnp.add, new, step), found["damping"]
-    return new, info | found
+    return cleared(new), info | found
 
 
 def _pull(loss, params, train, request, spillover):
