@@ -107,9 +107,8 @@ def cg(matvec: Callable, rhs: Any, *, n_steps: int, damping: Any = 0.0,
 
     def step(carry):
         x, r, z, p, rz, beta, n, low = carry
-        p = axpy(
-            beta, p, z
-        )  # here, not at the end: a loop copies what it still reads when it writes it
+        # here, not at the end: a loop copies what it still reads when it writes it anew
+        p = axpy(beta, p, z)
         ap = damped(p)
         bend, length = dot(p, ap), dot(p, p)
         good = bend > 0
