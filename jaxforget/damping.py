@@ -1,4 +1,4 @@
-"""Solving influence systems: how much damping, which preconditioner, and the released solver."""
+"""Solving influence systems: how much damping, and which preconditioner."""
 
 import functools
 from collections.abc import Callable
@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array, lax
 
-from jaxforget import descent, graph, influence, lapack
+from jaxforget import graph, influence, lapack
 from jaxforget.types import Factors, Interactions, Solution
 
 RAISE = 4.0  # factor by which damping grows while curvature is not positive
@@ -151,39 +150,3 @@ def _invert_one(block, ridge):
     ridge = jnp.where(ridge > 0, ridge, jnp.finfo(block.dtype).eps * (1 + jnp.trace(block)))
     root = lapack.inverse_root(block + ridge * jnp.eye(len(block), dtype=block.dtype))
     return jnp.matmul(root, root.T, precision="highest")
-
-
-def adam_quadratic(matvec: Callable, rhs: Any, *, lr: Array, n_steps: int, patience: int | None,
-                   score: Callable) -> tuple[Any, dict[str, Array]]:  # fmt: skip
-    """Minimises ``x'A x / 2 - rhs'x`` by Adam from 0, stopped by a score: the released solver.
-
-    No damping and no residual test. With ``patience`` it returns the iterate of the best
-    ``score(x)``, the first at the earliest (doing nothing is never an option), once more than
-    ``patience`` iterations in turn brought nothing better; without, the last iterate.
-
-    Returns:
-      the iterate, and ``iterations``, ``score``.
-    """
-    adam = descent.adam(lr)
-
-    def unfinished(carry):
-        n, stale = carry[-2:]
-        return n < n_steps if patience is None else (n < n_steps) & (stale <= patience)
-
-    def step(carry):
-        x, state, best, record, n, stale = carry
-        slope = jax.tree.map(jnp.subtract, matvec(x), rhs)
-        change, state = adam.update(slope, state)
-        x = optax.apply_updates(x, change)
-        value = record if patience is None else score(x)
-        better = (value > record) | (n == 0) | (patience is None)
-        best = jax.tree.map(lambda new, old: jnp.where(better, new, old), x, best)
-        stale = jnp.where(better, 0, stale + 1)
-        return x, state, best, jnp.where(better, value, record), n + 1, stale
-
-    zero, origin = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, rhs)
-    none = jnp.zeros((), jax.tree.leaves(rhs)[0].dtype)
-    _, _, best, record, n, _ = lax.while_loop(
-        unfinished, step, (origin, adam.init(origin), origin, none, zero, zero)
-    )
-    return best, {"iterations": n, "score": record}

@@ -6,10 +6,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import claims, graph, importance, influence, linearised
-from jaxforget import damping as damp
+from jaxforget import claims, influence, linearised, released
 from jaxforget.linearised import System
-from jaxforget.types import Interactions, Method, Model
+from jaxforget.types import Method, Model
 
 EXACT = {
     "hops": None, "keep": 1.0, "keep_asked": True, "spillover": True, "hessian": "gauss_newton",
@@ -21,7 +20,6 @@ AS_RELEASED = {
     "hessian_data": "old", "hessian_graph": False, "solver": "adam", "served_graph": "old",
     "clear": False,
 }  # fmt: skip
-LOST = 0.01  # released: a node counts as changed if it lost more than this share of its degree
 
 
 class Served(NamedTuple):
@@ -191,9 +189,10 @@ def _update(params, everything, forget, edges, model, how, system):
         return linearised.clear(new, model.loss, params, everything, forget, region)
 
     if how.solver == "adam":
-        step, found = _by_adam(
-            params, shrunk, train, weights, through, loss, region, system, how,
-            jnp.sum(forget.before), lambda p: linearised.judge(model, p, everything, edges),
+        step, found = released.by_adam(
+            linearised.curvature(released.plain(loss), params, train, weights, through, kind=system.hessian),
+            shrunk, region, lr=how.lr / jnp.sum(forget.before), n_steps=how.steps, patience=how.patience,
+            score=lambda x: linearised.judge(model, influence.add(params, x), everything, edges),
         )  # fmt: skip
         return after(step), info | found
 
@@ -229,39 +228,13 @@ def _pull(loss, params, train, request, spillover):
     """The gradient difference, and the part of it that is spillover."""
     direct, spilled = influence.forget_gradient(loss, params, train, request)
     if spillover == "truncated":
-        changed = request.after * _changed(train, request)
+        changed = request.after * released.changed(train, request)
         _, spilled = influence.forget_gradient(
             lambda p, t, weights, edges: loss(p, t, changed, edges), params, train, request
         )
     elif not spillover:
         spilled = jax.tree.map(jnp.zeros_like, spilled)
     return jax.tree.map(jnp.add, direct, spilled), spilled
-
-
-def _changed(train: Interactions, request) -> Array:
-    """``[N]`` 1 at interactions of the nodes that a positive label left with a clear loss of degree.
-
-    As released: repeated pairs of one label count once.
-    """
-    positive = (train.values > 0).astype(request.after.dtype)
-    old, new = (graph.degrees(train, x * positive) for x in request)
-    hit = graph.degrees(train, (request.before - request.after) * positive)
-    flags = [(h > 0) & (1 - n / jnp.where(o > 0, o, 1) > LOST) for o, n, h in zip(old, new, hit)]
-    met = flags[0][train.users] | flags[1][train.items]
-    once = sum(importance.once(train, request.after * label) for label in (positive, 1 - positive))
-    return jnp.where(met, once, 0)
-
-
-def _by_adam(params, pull, train, weights, edges, loss, region, system, how, n, serve):
-    """The released solver: mean-loss Hessian, no penalty, Adam; ``serve(params)`` is its score."""
-    plain = loss._replace(reg=0.0) if hasattr(loss, "reg") else loss
-    product = linearised.curvature(plain, params, train, weights, edges, kind=system.hessian)
-    down, up = (region.down, region.up) if region is not None else (lambda x: x, lambda x: x)
-    step, info = damp.adam_quadratic(
-        lambda x: down(product(up(x))), down(pull), lr=how.lr / n, n_steps=how.steps,
-        patience=how.patience, score=lambda x: serve(jax.tree.map(jnp.add, params, up(x))),
-    )  # fmt: skip
-    return up(step), info
 
 
 EXACTNESS = claims.approximate(parameters="moved")
