@@ -18,6 +18,8 @@ demo: $(VENV)/ready
 	done
 	@echo "reports: results/demo/report.html and results/influence_demo/report.html, tables and figures beside them"
 
+# unoptimised code is compiled in three quarters of the time; test-all runs what users run
+test: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 test: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS)
 
