@@ -32,10 +32,10 @@ def complaints(backend: str, jaxlib: str | None, cpus: int | None) -> list[str]:
 
 def advice(backend: str, system: str, tunables: str) -> list[str]:
     """Settings measured to be faster."""
-    if backend != "cpu" or system != "Linux" or "glibc.malloc.hugetlb=1" in tunables:
+    if backend != "cpu" or system != "Linux" or provenance.HUGE_PAGES in tunables:
         return []
     return [
-        "GLIBC_TUNABLES=glibc.malloc.hugetlb=1 gives XLA's buffers the huge pages that NumPy asks for by "
+        f"GLIBC_TUNABLES={provenance.HUGE_PAGES} gives XLA's buffers the huge pages that NumPy asks for by "
         "itself: short programs on large factors took up to a quarter less time"
     ]
 

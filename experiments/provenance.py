@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+HUGE_PAGES = "glibc.malloc.hugetlb=1"  # in GLIBC_TUNABLES, before Python starts
 PACKAGES = ("jaxforget", "jax", "jaxlib", "optax", "numpy", "scipy", "pandas")
 
 

@@ -38,7 +38,7 @@ def implied_ridge(slope: Array, params: Any, scale: Any) -> Array:
       >>> float(implied_ridge(jnp.vdot(p, 2 * (p - 3.0)), p, p))
       4.0
     """
-    size = influence.dot(params, jax.tree.map(jnp.multiply, scale, params))
+    size = influence.dot(params, params, scale=scale)
     return jnp.maximum(0, -slope) / jnp.where(size > 0, size, 1)
 
 

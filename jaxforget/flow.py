@@ -39,7 +39,7 @@ def largest(matvec: Callable, *, scale: Any, start: Any) -> Array:
     """Estimates the largest curvature in units of ``scale``, from below; 1 where none is met."""
 
     def unit(x):
-        size = jnp.sqrt(influence.dot(x, jax.tree.map(jnp.multiply, scale, x)))
+        size = jnp.sqrt(influence.dot(x, x, scale=scale))
         return jax.tree.map(lambda v: v / jnp.where(size > 0, size, 1), x), size
 
     def power(_, carry):

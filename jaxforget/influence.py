@@ -167,8 +167,10 @@ def forget_gradient(
     return direct, steps((before, after), (after, after))[0]
 
 
-def dot(a: Any, b: Any) -> Array:
-    """Inner product of two pytrees, at full precision."""
+def dot(a: Any, b: Any, *, scale: Any = None) -> Array:
+    """Inner product of two pytrees, at full precision; ``<a, scale b>`` with a scale that broadcasts."""
+    if scale is not None:
+        b = jax.tree.map(jnp.multiply, scale, b)
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b))
     return sum(jnp.vdot(x, y, precision="highest") for x, y in leaves)
 

@@ -35,6 +35,11 @@ class Region(NamedTuple):
         return importance.put(zeros, self.rows, vector)
 
 
+def maps(region: Region | None) -> tuple[Callable, Callable]:
+    """``down`` and ``up`` of the region; None is all rows, and both change nothing."""
+    return (region.down, region.up) if region is not None else (lambda x: x, lambda x: x)
+
+
 class System(NamedTuple):
     """Settings of the linear system and of its solution."""
 
@@ -138,7 +143,7 @@ def solve(system: System, loss: Any, params: Any, train: Interactions, weights: 
       ``min_curvature`` (0 where the pull is 0 and no curvature was met).
     """
     product = curvature(loss, params, train, weights, edges, kind=system.hessian)
-    down, up = (region.down, region.up) if region is not None else (lambda x: x, lambda x: x)
+    down, up = maps(region)
     precondition = None
     if system.precondition != "none":
         rows = damp.preconditioner(system.precondition, loss, params, train, weights, edges)
@@ -172,10 +177,10 @@ def follow(system: System, loss: Any, params: Any, everything: tuple[Interaction
     """
     known, before = everything
     old = curvature(loss, params, known, before, before, kind=system.hessian)
-    size = influence.dot(params, jax.tree.map(jnp.multiply, scale, params))
+    size = influence.dot(params, params, scale=scale)
     bend = influence.dot(params, old(params)) / jnp.where(size > 0, size, 1)
     product = curvature(loss, params, train, weights, edges, kind=system.hessian)
-    down, up = (region.down, region.up) if region is not None else (lambda x: x, lambda x: x)
+    down, up = maps(region)
     x, info = flow.run(
         lambda x: down(product(up(x))), down(pull), start=down(params), n_steps=system.n_steps,
         scale=scale if region is None or region.rows is None else _chosen(scale, region),
@@ -193,10 +198,10 @@ def replayed(loss: Any, params: Any, train: Interactions, forget: ForgetSet, alo
         return lambda p: jax.grad(loss)(p, train, weights, edges)
 
     old, new = gradient(forget.before, forget.before), gradient(forget.after, along)
-    within = (lambda x: x) if region is None else (lambda x: region.up(region.down(x)))
+    down, up = maps(region)
     change, info = replay.run(
         old, new, params, scale=scale, top=flow.largest(bend, scale=scale, start=params), origin=origin,
-        n_steps=n_steps, within=within,
+        n_steps=n_steps, within=lambda x: up(down(x)),
     )  # fmt: skip
 
     # compiled apart, equal gradients may differ in a bit: an empty request moves nothing at all

@@ -12,7 +12,7 @@ import optax
 from jax import Array, lax
 
 from jaxforget import descent, graph, importance
-from jaxforget.linearised import Region
+from jaxforget.linearised import Region, maps
 from jaxforget.types import ForgetSet, Interactions
 
 LOST = 0.01  # a node counts as changed if it lost more than this share of its degree
@@ -48,7 +48,7 @@ def by_adam(matvec: Callable, pull: Any, region: Region | None, *, lr: Array, n_
     Returns:
       the iterate, zero outside the region, and ``iterations``, ``score``.
     """
-    down, up = (region.down, region.up) if region is not None else (lambda x: x, lambda x: x)
+    down, up = maps(region)
     rhs, adam = down(pull), descent.adam(lr)
 
     def unfinished(carry):

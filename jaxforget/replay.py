@@ -45,7 +45,7 @@ def run(before: Callable, after: Callable, params: Any, *, scale: Any, top: Arra
     Source: unrolled training as in Hara, Nitanda, Maehara, NeurIPS 2019 (arXiv 1906.08473), whose
     trajectory is the recorded one and whose difference is linear.
     """
-    size = _along(params, scale, params)
+    size = influence.dot(params, params, scale=scale)
     length = STEP / top
     within = within or (lambda x: x)
 
@@ -70,9 +70,5 @@ def run(before: Callable, after: Callable, params: Any, *, scale: Any, top: Arra
     start = (base, jax.tree.map(jnp.zeros_like, params), jnp.asarray(origin, size.dtype))
     base, change, share, n = lax.while_loop(unfinished, step, (*start, jnp.zeros((), jnp.int32)))
     off = jax.tree.map(jnp.subtract, base, params)
-    gap = jnp.sqrt(_along(off, scale, off) / size)
+    gap = jnp.sqrt(influence.dot(off, off, scale=scale) / size)
     return change, {"iterations": n, "reached": share, "gap": gap}
-
-
-def _along(a, scale, b):
-    return influence.dot(a, jax.tree.map(jnp.multiply, scale, b))

@@ -18,9 +18,8 @@ from jaxforget.types import Interactions
 # One block of gathered rows of the CPU gather-dot: small enough for the last-level cache together with
 # its partner, large enough that XLA deals it to every core; blocks of 0.5 MB take 1.5 to 2 times as long.
 BLOCK_BYTES = 1 << 22
-NARROW = (
-    8  # columns from which the CPU's CSR kernel is fast: fewer take five times as long as eight
-)
+# columns from which the CPU's CSR kernel is fast: fewer take five times as long as eight
+NARROW = 8
 
 
 @functools.partial(jax.jit, static_argnames="by")

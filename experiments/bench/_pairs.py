@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments import provenance
 from jaxforget import layout
 from jaxforget.types import Factors, Interactions
 
@@ -78,7 +79,8 @@ def heading(title: str, sizes: str, *libraries: str) -> str:
         f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", *libraries)
     )
     where = f"{device.platform} ({device.device_kind}), {platform.machine()}, Python {platform.python_version()}"
-    pages = "huge pages" if "hugetlb=1" in os.environ.get("GLIBC_TUNABLES", "") else "plain pages"
+    told = os.environ.get("GLIBC_TUNABLES", "")
+    pages = "huge pages" if provenance.HUGE_PAGES in told else "plain pages"
     return f"{title}\n  {sizes}\n  {where}; {versions}; {pages}\n"
 
 

@@ -111,8 +111,11 @@ def build(
     def unlearn(key, state, train, forget):
         del key
         params, edges = state if old_graph else (state, forget.after)
-        params, info = _update(params, train, forget, edges, model, how, system)
-        return Served(params, edges) if old_graph else params, info
+        region = _region(how, train, forget)
+        new, info = _update(params, train, forget, edges, region, model, how, system)
+        if how.clear:
+            new = linearised.clear(new, model.loss, params, train, forget, region)
+        return Served(new, edges) if old_graph else new, info
 
     def factors(state, train, weights):
         return model.factors(
@@ -166,27 +169,23 @@ def _check(how):
         raise ValueError(f"ifru: the solver adam needs solver_lr > 0; got {how.lr}")
 
 
-def _update(params, everything, forget, edges, model, how, system):
-    region = None
-    if how.hops is not None:
-        region = linearised.choose(everything, forget, hops=how.hops, keep=how.keep, sizes=how.sizes,
-                                   keep_asked=how.keep_asked)  # fmt: skip
+def _region(how, train, forget):
+    if how.hops is None:
+        return None
+    return linearised.choose(train, forget, hops=how.hops, keep=how.keep, sizes=how.sizes,
+                             keep_asked=how.keep_asked)  # fmt: skip
+
+
+def _update(params, everything, forget, edges, region, model, how, system):
     train, request = linearised.near(model.loss, everything, forget, region)
     along = request.after if how.spillover else request.before
     pull, spilled = _pull(model.loss, params, train, request, how.spillover)
     weights = request.after if how.hessian_data == "retained" else request.before
     through = along if how.hessian_data == "retained" else request.before
     loss = model.loss if how.hessian_graph else model.loss._replace(n_layers=0)
-    shrunk = pull if region is None else region.up(region.down(pull))
+    down, up = linearised.maps(region)
+    shrunk = up(down(pull))
     info = {"pull_norm": influence.norm(shrunk), "spillover_norm": influence.norm(spilled)}
-
-    def after(step):
-        return cleared(jax.tree.map(jnp.add, params, step))
-
-    def cleared(new):
-        if not how.clear:
-            return new
-        return linearised.clear(new, model.loss, params, everything, forget, region)
 
     if how.solver == "adam":
         step, found = released.by_adam(
@@ -194,18 +193,18 @@ def _update(params, everything, forget, edges, model, how, system):
             shrunk, region, lr=how.lr / jnp.sum(forget.before), n_steps=how.steps, patience=how.patience,
             score=lambda x: linearised.judge(model, influence.add(params, x), everything, edges),
         )  # fmt: skip
-        return after(step), info | found
+        return influence.add(params, step), info | found
 
     damping, scale = linearised.settle(system, model.loss, params, everything, forget)
     if how.solver == "replay":
         step, found = linearised.replayed(model.loss, params, everything, forget,
                                           forget.after if how.spillover else forget.before, scale, region,
                                           origin=how.origin, n_steps=system.n_steps)  # fmt: skip
-        return after(step), info | found
+        return influence.add(params, step), info | found
     if how.solver == "flow":
         step, found = linearised.follow(system, loss, params, (everything, forget.before), train,
                                         weights, through, shrunk, damping, scale, region)  # fmt: skip
-        return after(step), info | found
+        return influence.add(params, step), info | found
     any_asked = jnp.any(forget.before != forget.after)
     new = params
     for k in range(how.newton_steps):
@@ -220,8 +219,8 @@ def _update(params, everything, forget, edges, model, how, system):
             )
         step, found = linearised.solve(system, loss, new, train, weights, through, pull, damping,
                                        scale, region)  # fmt: skip
-        new, damping = jax.tree.map(jnp.add, new, step), found["damping"]
-    return cleared(new), info | found
+        new, damping = influence.add(new, step), found["damping"]
+    return new, info | found
 
 
 def _pull(loss, params, train, request, spillover):
