@@ -6,8 +6,9 @@ from typing import Any
 import jax
 
 from experiments.errors import Refused
-from jaxforget import ranking, shilling
-from jaxforget.shilling import Attack
+from jaxforget.metrics import ranking
+from jaxforget.prepare import shilling
+from jaxforget.prepare.shilling import Attack
 from jaxforget.types import Factors, ForgetSet, Interactions, Split
 
 

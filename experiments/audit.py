@@ -51,7 +51,8 @@ def row(lab: Any, cell: Cell, made: Any) -> dict[str, Any]:
     import jax
 
     from experiments.cell import Skipped, keys
-    from jaxforget import audit, claims, methods
+    from jaxforget import methods
+    from jaxforget.metrics import audit, claims
 
     def measure(cell):
         key, method, request = keys(cell.spec["seed"])["fit"], lab.method(cell), lab.request(cell)

@@ -13,8 +13,9 @@ from experiments.clock import Recent, Timing, timed
 from experiments.errors import Refused
 from experiments.grid import Cell, canonical
 from experiments.programs import Plug, plug, program
-from jaxforget import data, descent, forget, interop, methods, metrics, models, preprocess, split
-from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model, Split
+from jaxforget import data, methods, metrics, models
+from jaxforget.prepare import forget, interop, preprocess, split
+from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model, Split, watch
 
 COMPARED = ("distance", "overlap")  # metrics that need the reference
 SPLITS = ("test", "valid", "forgotten", "retained")  # how a metric's name may end
@@ -173,7 +174,7 @@ class Laboratory:
 
         def make():
             parts = prepared.split  # a recipe that stops on validation finds it in train.valid
-            train = model.prepare(descent.watch(parts.train, parts.valid))
+            train = model.prepare(watch(parts.train, parts.valid))
             ones = jax.numpy.ones_like(train.values)
             if how["kind"] == "none":
                 return train, ForgetSet(ones, ones)

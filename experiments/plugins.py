@@ -208,7 +208,7 @@ def find(kind: str, name: str, where: str) -> Signature:
 
 def steps() -> dict[str, Signature]:
     """The preprocessing steps and their settings."""
-    source = package("jaxforget") / "preprocess.py"
+    source = package("jaxforget") / "prepare" / "preprocess.py"
     found = {}
     for node in ast.parse(source.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):

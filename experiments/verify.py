@@ -55,8 +55,8 @@ def save(folder: Path, receipt: dict, factors, train, weights) -> None:
 def _check(receipt, model, data, request, seed):
     import jax
 
-    from jaxforget import layout
-    from jaxforget import receipt as receipts
+    from jaxforget.als.certificate import receipt as receipts
+    from jaxforget.sparse import layout
     from jaxforget.types import Factors
 
     with jax.enable_x64(True):

@@ -47,6 +47,31 @@ class Interactions:
     n_items: int = dataclasses.field(kw_only=True, metadata=dict(static=True))
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Watched(Interactions):
+    """Training interactions that bring validation interactions along, as an argument like all data.
+
+    Only a model built with ``patience`` looks at ``valid``; every kernel, request and method takes
+    this for the plain interactions it also is.
+    """
+
+    valid: Interactions
+
+
+def watch(train: Interactions, valid: Interactions) -> Watched:
+    """Attaches validation interactions, for models that stop early.
+
+    Example:
+      >>> from jaxforget.sparse import layout
+      >>> train = layout.build([0, 1], [0, 1], [1.0, 0.0])
+      >>> watch(train, train).valid.n_users
+      2
+    """
+    fields = {f.name: getattr(train, f.name) for f in dataclasses.fields(Interactions)}
+    return Watched(**fields, valid=valid)
+
+
 class Split(NamedTuple):
     """Training, validation and test interactions over the same ids."""
 

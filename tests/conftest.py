@@ -20,7 +20,7 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-from jaxforget import layout  # noqa: E402  (after the settings above)
+from jaxforget.sparse import layout  # noqa: E402  (after the settings above)
 
 
 @pytest.fixture

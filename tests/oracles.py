@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxforget import graph
-from jaxforget.sparse import sddmm
+from jaxforget.sparse.degrees import degrees
+from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import Factors, Model
 
 
@@ -60,7 +60,7 @@ def tally():
 
     def fit(key, train, weights, start=None):
         del start
-        users, items = graph.degrees(train, weights * train.values)
+        users, items = degrees(train, weights * train.values)
         noise = 0.1 * jax.random.normal(key, (train.n_users, 1), users.dtype)
         ones = jnp.ones((train.n_items, 1), users.dtype)
         pair = Factors(jnp.append(users[:, None], noise, 1), jnp.append(items[:, None], ones, 1))

@@ -10,7 +10,9 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import als, confidence, lapack, layout, rows
+from jaxforget import als
+from jaxforget.als import confidence, rows
+from jaxforget.sparse import dense, layout
 from jaxforget.types import Factors
 
 REG, ALPHA, D = 0.7, 4.0, 3
@@ -171,10 +173,10 @@ def test_vmap_of_a_row_solve_is_a_loop_of_single_solves(toy):
     matrices = jnp.asarray(roots @ roots.swapaxes(-1, -2) + np.eye(D))
     rhs = jnp.asarray(rng.normal(size=(2, 5, D)))
     want = np.linalg.solve(matrices, np.asarray(rhs)[..., None])[..., 0]
-    close(jax.vmap(jax.vmap(lapack.solve_spd))(matrices, rhs), want)
-    shared = jax.vmap(lapack.solve_spd, (None, 0))(matrices[0, 0], rhs[0])
+    close(jax.vmap(jax.vmap(dense.solve_spd))(matrices, rhs), want)
+    shared = jax.vmap(dense.solve_spd, (None, 0))(matrices[0, 0], rhs[0])
     close(shared, np.linalg.solve(matrices[0, 0], np.asarray(rhs[0]).T).T)
-    text = jax.jit(jax.vmap(lapack.solve_spd)).lower(matrices[0], rhs[0]).as_text()
+    text = jax.jit(jax.vmap(dense.solve_spd)).lower(matrices[0], rhs[0]).as_text()
     assert f"tensor<5x{D}x{D}xf64>" not in "".join(x for x in text.splitlines() if "potrf" in x)
 
 
@@ -431,12 +433,13 @@ def test_independent_half_sweeps_in_one_program_do_not_deadlock():
     program = """
         import jax, jax.numpy as jnp
         jax.config.update("jax_enable_x64", True)
-        from jaxforget import lapack, woodbury
+        from jaxforget.sparse import dense
+        from jaxforget.als import woodbury
         roots = jax.random.normal(jax.random.key(0), (8, 200, 96, 96))
         matrices = roots @ roots.mT + 96 * jnp.eye(96)
         def one(x):
             shared = jax.vmap(woodbury.decompose)(x, x[..., 0] ** 2)  # ridges that differ: eigh
-            return jax.vmap(lapack.solve_spd)(x, x[..., 0]).sum() + abs(shared.basis).sum()
+            return jax.vmap(dense.solve_spd)(x, x[..., 0]).sum() + abs(shared.basis).sum()
         solve = jax.jit(lambda m: sum(one(x) for x in m))
         for _ in range(5):
             print(solve(matrices))

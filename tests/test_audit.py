@@ -15,23 +15,15 @@ from oracles import tally
 
 from experiments import audit as runner
 from experiments import report
-from jaxforget import (
-    attention,
-    audit,
-    claims,
-    confidence,
-    descent,
-    layout,
-    methods,
-    models,
-    partition,
-    plugins,
-    shards,
-)
-from jaxforget.types import Factors, ForgetSet, Method
+from jaxforget import _plugins, methods, models, shards
+from jaxforget.als import confidence
+from jaxforget.metrics import audit, claims
+from jaxforget.shards import attention, partition
+from jaxforget.sparse import layout
+from jaxforget.types import Factors, ForgetSet, Method, watch
 
 KEY = jax.random.key(2)
-METHODS = plugins.names("jaxforget.methods", "jaxforget.methods")
+METHODS = _plugins.names("jaxforget.methods", "jaxforget.methods")
 ALS = {"dim": 3, "reg": 1.0, "alpha": 3.0, "max_sweeps": 5}
 ROUNDING = 1e-9
 
@@ -169,7 +161,7 @@ def test_an_approximate_method_has_its_difference_reported():
 
 def test_other_content_is_other_and_touches_no_retained_row():
     train, forget = asked()
-    watched = descent.watch(train, train)
+    watched = watch(train, train)
     rows, kept = np.array([3, 8, 30]), np.asarray(forget.after) > 0
     for values in (train.values, jnp.ones_like(train.values)):
         changed, _ = audit._other_values(KEY, dataclasses.replace(train, values=values), forget)

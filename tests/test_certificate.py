@@ -7,7 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import als, certificate, guarantees, lanczos, layout
+from jaxforget import als
+from jaxforget.als import certificate
+from jaxforget.als.certificate import guarantees, lanczos
+from jaxforget.metrics import stable
+from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
 U, I, D = 14, 11, 4
@@ -244,11 +248,11 @@ def test_stable_items_are_in_the_optimal_list():
         found = certificate.duality_gap(
             factors, train, weights, reg=reg, alpha=1.0, key=jax.random.key(0)
         )
-        items, stable = guarantees.stable_items(factors, train, weights, found.pair_bound, k=3)
+        items, certain = stable.stable_items(factors, train, weights, found.pair_bound, k=3)
         best[np.asarray(train.users)[weights > 0], np.asarray(train.items)[weights > 0]] = -np.inf
         for user in range(U):
             top = set(np.argsort(-best[user])[:3].tolist())
-            chosen = np.asarray(items)[user][np.asarray(stable)[user]]
+            chosen = np.asarray(items)[user][np.asarray(certain)[user]]
             assert set(chosen.tolist()) <= top
             marked += len(chosen)
     assert marked > 0

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from test_certificate import CELLS, I, U, draw, truth
 
-from jaxforget import guarantees, layout, receipt
+from jaxforget.als.certificate import receipt
 from jaxforget.methods import certified_als
+from jaxforget.metrics import stable
 from jaxforget.models import explicit_als, ials
+from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet
 
 TOL, REG = 1e-4, 2.0
@@ -205,10 +207,10 @@ def test_the_command_verifies_and_refuses(issued, tmp_path, capsys):
 def test_stable_items_of_a_certified_model_stay_recommended(method, train, trained):
     state, info = trained
     weights = jnp.ones(len(CELLS))
-    items, stable = guarantees.stable_items(state.factors, train, weights, info["pair_bound"], k=3)
+    items, certain = stable.stable_items(state.factors, train, weights, info["pair_bound"], k=3)
     best = truth(train, weights, REG)
     best[tuple(CELLS.T)] = -np.inf
-    assert np.asarray(stable).any()
+    assert np.asarray(certain).any()
     for user in range(U):
         top = np.argsort(-best[user])[:3]
-        assert set(np.asarray(items)[user][np.asarray(stable)[user]]) <= set(top)
+        assert set(np.asarray(items)[user][np.asarray(certain)[user]]) <= set(top)

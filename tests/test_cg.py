@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from test_influence import D, dense, factors, flat, request
 
-from jaxforget import damping, influence, losses
+from jaxforget.gradient import influence, losses
+from jaxforget.gradient.influence import damping, precondition
 
 
 def system(seed=0, n=12, low=0.5):
@@ -82,7 +83,7 @@ def test_preconditioners_hold_the_row_blocks_of_gauss_newton(labelled, kind):
     loss, f = losses.build("bce", reg=0.2, n_layers=0), factors(labelled)
     weights = request(labelled).after
     ridge = jax.tree.map(lambda x: jnp.full((len(x), 1), 0.3), f)
-    apply = damping.preconditioner(kind, loss, f, labelled, weights, weights)(ridge)
+    apply = precondition.preconditioner(kind, loss, f, labelled, weights, weights)(ridge)
     v = factors(labelled, seed=2)
     product = influence.gauss_newton(loss, f, labelled, weights, weights)
     vector, back = jax.flatten_util.ravel_pytree(f)
@@ -105,7 +106,7 @@ def test_preconditioning_saves_steps_and_keeps_the_solution(labelled, n_layers):
     ridge = jax.tree.map(lambda x: jnp.full((len(x), 1), 0.05), f)
     found = {}
     for kind in ("none", "diagonal", "rows"):
-        make = damping.preconditioner(kind, loss, f, labelled, ones, ones)
+        make = precondition.preconditioner(kind, loss, f, labelled, ones, ones)
         found[kind] = influence.cg(product, rhs, n_steps=500, damping=ridge, tol=1e-10,
                                    precondition=make and make(ridge))  # fmt: skip
         np.testing.assert_allclose(flat(found[kind].x), flat(found["none"].x), atol=1e-6)

@@ -324,6 +324,7 @@ def test_results_on_other_data_are_never_mixed_in(finished, capsys, tmp_path):
 
 BROKEN = """
 from jaxforget.types import Method
+from jaxforget.gradient import model
 
 
 def build(model, *, how: str):

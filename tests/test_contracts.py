@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import methods, models, plugins
+from jaxforget import _plugins, methods, models
 from jaxforget.types import ForgetSet, Method, Model
 
-MODELS = plugins.names("jaxforget.models", "jaxforget.models")
-METHODS = plugins.names("jaxforget.methods", "jaxforget.methods")
+MODELS = _plugins.names("jaxforget.models", "jaxforget.models")
+METHODS = _plugins.names("jaxforget.methods", "jaxforget.methods")
 
 
 def toy_settings(kind, name):

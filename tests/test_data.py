@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jaxforget import data, plugins
+from jaxforget import _plugins, data
 
 # The door
 
@@ -88,7 +88,7 @@ def test_packages_outside_the_tree_bring_their_own_data_sets(monkeypatch):
         name = "theirs"
         load = staticmethod(lambda: module.read)
 
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [Point])
+    monkeypatch.setattr(_plugins, "entry_points", lambda group: [Point])
     assert "theirs" in data.names() and len(data.read("theirs", "a", n=3)) == 3
     assert data.load("theirs", "a").n_users == 1
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jaxforget import data, preprocess, split
+from jaxforget import data
 from jaxforget.data import _formats
+from jaxforget.prepare import preprocess, split
 
 
 def real(folder):

@@ -6,8 +6,10 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import descent, layout, losses, metrics, models
-from jaxforget.types import Factors
+from jaxforget import metrics, models
+from jaxforget.gradient import descent, losses
+from jaxforget.sparse import layout
+from jaxforget.types import Factors, watch
 
 SETTINGS = {"dim": 3, "init_scale": 0.1, "reg": 0.05, "lr": 0.05, "batch_size": 16, "n_epochs": 6}
 
@@ -151,13 +153,13 @@ def test_early_stopping_looks_at_watched_validation_data_and_nothing_else_does(l
     other = dataclasses.replace(valid, values=1 - valid.values)
     ones, key = jnp.ones(60), jax.random.key(0)
     stopping, plain = build("mf", patience=1, n_epochs=15), build("mf", n_epochs=15)
-    with pytest.raises(ValueError, match=r"descent\.watch"):
+    with pytest.raises(ValueError, match=r"types\.watch"):
         stopping.fit(key, labelled, ones)
-    first, info = stopping.fit(key, descent.watch(labelled, valid), ones)
-    second, _ = stopping.fit(key, descent.watch(labelled, other), ones)
+    first, info = stopping.fit(key, watch(labelled, valid), ones)
+    second, _ = stopping.fit(key, watch(labelled, other), ones)
     assert not np.array_equal(flat(first), flat(second))
     np.testing.assert_allclose(info["score"], metrics.label_auc(first, valid), atol=1e-12)
-    one, two = (plain.fit(key, descent.watch(labelled, v), ones)[0] for v in (valid, other))
+    one, two = (plain.fit(key, watch(labelled, v), ones)[0] for v in (valid, other))
     assert np.array_equal(flat(one), flat(two))
 
 

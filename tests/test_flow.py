@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from test_ifru import factors, flat, hessian_of, model, request, unlearn
 
-from jaxforget import flow, graph
+from jaxforget.gradient.influence import flow
+from jaxforget.sparse.degrees import degrees
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_the_step_is_the_flow_of_the_full_hessian_for_the_time_the_old_training_
         return lambda p: m.loss(p, labelled, weights, weights)
 
     p, slope = flat(f), flat(jax.grad(along(before))(f))
-    counts = np.concatenate(graph.degrees(labelled, after))
+    counts = np.concatenate(degrees(labelled, after))
     scale = np.repeat(np.sqrt(np.maximum(counts, 1)), 3)
     size = p @ (scale * p)
     ridge, bend = -(p @ slope) / size, p @ hessian_of(along(before), f) @ p / size

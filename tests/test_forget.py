@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import forget, layout
+from jaxforget.prepare import forget
+from jaxforget.sparse import layout
 
 KINDS = ("random", "users", "items", "active", "inactive", "popular", "flipped")
 WHOLE = {

@@ -2,7 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxforget import forget, layout
+from jaxforget.prepare import forget
+from jaxforget.sparse import layout
 
 
 def distinct(n=120, seed=0):

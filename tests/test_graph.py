@@ -6,7 +6,10 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import graph, layout, sparse
+from jaxforget import sparse
+from jaxforget.gradient import graph
+from jaxforget.sparse import kernels, layout
+from jaxforget.sparse.compact import compact
 
 factors = functools.partial(oracles.factors, dim=3)
 
@@ -71,15 +74,15 @@ def test_links_propagate_like_the_graph_they_come_from(labelled):
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_compacted_interactions_give_the_same_sums_on_every_kernel_body(labelled, share):
     kept = some(labelled, share=share) > 0
-    smaller, places = jax.jit(graph.compact)(labelled, kept)
+    smaller, places = jax.jit(compact)(labelled, kept)
     f, values = factors(labelled), jnp.asarray(np.random.default_rng(2).normal(size=60))
     moved = values.at[places].get(mode="fill", fill_value=0)
     for by, rows in (("user", f.items), ("item", f.users)):
         want = oracles.dense(labelled, np.asarray(values) * np.asarray(kept))
         want = (want if by == "user" else want.T) @ np.asarray(rows)
         np.testing.assert_allclose(sparse.spmm(smaller, moved, rows, by=by), want, atol=1e-12)
-        accelerator = sparse._spmm_segment(moved, rows, *sparse._indices(smaller), by=by,
-                                           shape=sparse._shape(smaller))  # fmt: skip
+        accelerator = kernels._spmm_segment(moved, rows, *kernels._indices(smaller), by=by,
+                                           shape=kernels._shape(smaller))  # fmt: skip
         np.testing.assert_allclose(accelerator, want, atol=1e-12)
     scores = sparse.sddmm(smaller, *f)[: int(kept.sum())]
     np.testing.assert_allclose(scores, sparse.sddmm(labelled, *f)[kept], atol=1e-13)

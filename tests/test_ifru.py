@@ -7,7 +7,10 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import descent, importance, influence, layout, methods, metrics, models
+from jaxforget import methods, metrics, models
+from jaxforget.gradient import descent, influence
+from jaxforget.gradient.influence import importance
+from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet, Model, Split
 
 D = 3

@@ -8,7 +8,11 @@ from test_descent import adam
 from test_ifru import D, factors, flat, hessian_of, model, request, unlearn
 from test_importance import scores_by_matrix
 
-from jaxforget import descent, graph, importance, influence, layout, methods, metrics
+from jaxforget import methods, metrics
+from jaxforget.gradient import graph, influence
+from jaxforget.gradient.influence import importance
+from jaxforget.sparse import layout
+from jaxforget.types import watch
 
 RELEASED = {"mode": "as_released", "solver_lr": 5.0}
 
@@ -94,9 +98,9 @@ def test_the_released_stop_returns_the_best_validation_iterate_and_needs_validat
     valid = layout.build(rng.integers(0, 12, 40), rng.integers(0, 10, 40), rng.integers(0, 2, 40).astype(float),
                          n_users=12, n_items=10)  # fmt: skip
     m, f, forget = model("mf"), factors(labelled), request(labelled)
-    with pytest.raises(ValueError, match=r"descent\.watch"):
+    with pytest.raises(ValueError, match=r"types\.watch"):
         unlearn(m, f, labelled, forget, patience=10, **RELEASED)
-    watched = descent.watch(labelled, valid)
+    watched = watch(labelled, valid)
     _, best, info = unlearn(m, f, watched, forget, patience=3, solver_steps=40, **RELEASED)
 
     run = [unlearn(m, f, watched, forget, solver_steps=n, **RELEASED)[1] for n in (1, 3)]

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import importance, layout
+from jaxforget.gradient.influence import importance
+from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import damping, descent, influence, layout, losses
+from jaxforget.gradient import descent, influence, losses
+from jaxforget.gradient.influence import damping
+from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet
 
 D = 3
@@ -94,7 +96,7 @@ def test_gradient_and_hvp_agree_with_finite_differences(labelled, name, n_layers
 
 @pytest.mark.parametrize("n_layers", [1, 3])
 def test_the_lightgcn_gradient_and_hvp_are_those_of_mf_between_two_propagations(labelled, n_layers):
-    from jaxforget import graph
+    from jaxforget.gradient import graph
 
     weights, edges = request(labelled).after, request(labelled, seed=9).after
     mf, gcn = (losses.build("bce", reg=0.0, n_layers=n) for n in (0, n_layers))

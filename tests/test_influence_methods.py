@@ -9,7 +9,8 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import influence, methods, models
+from jaxforget import methods, models
+from jaxforget.gradient import influence
 from jaxforget.methods import scif
 from jaxforget.types import ForgetSet
 

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from jaxforget import interop, layout
+from jaxforget.prepare import interop, split
+from jaxforget.sparse import layout
 
 
 def frame_of(**columns):
@@ -201,12 +202,12 @@ def test_the_legacy_order_is_that_of_numpys_global_generator(seed, n):
     index = np.arange(n)
     np.random.shuffle(index)
     np.random.set_state(state)
-    np.testing.assert_array_equal(interop.legacy_permutation(seed, n), index)
+    np.testing.assert_array_equal(split.legacy_permutation(seed, n), index)
 
 
 def test_the_legacy_order_leaves_the_global_generator_alone():
     np.random.seed(5)
     wanted = np.random.rand()
     np.random.seed(5)
-    interop.legacy_permutation(1, 10)
+    split.legacy_permutation(1, 10)
     assert np.random.rand() == wanted

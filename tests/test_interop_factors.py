@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from jaxforget import interop, layout
+from jaxforget.prepare import interop
+from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxforget import layout
+from jaxforget.sparse import layout
 
 
 def test_interactions_are_sorted_by_user_then_item_and_repeats_keep_their_order():

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import layout, metrics, ranking
-from jaxforget.ranking import Ranked
+from jaxforget import metrics
+from jaxforget.metrics import ranking
+from jaxforget.metrics.ranking import Ranked
+from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet, Split
 
 # Three users: relevant items at places 1 and 4; at place 3 only; none at all.

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import layout, partition
+from jaxforget.shards import partition
+from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
 BY = ("interaction", "user", "item")

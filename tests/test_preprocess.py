@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxforget import preprocess
+from jaxforget.prepare import preprocess
 
 
 def table(rows, *, times=None):

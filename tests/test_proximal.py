@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from test_certificate import CELLS, D, I, U, draw, factorise, optimum, truth
 
-from jaxforget import als, certificate, layout, proximal
+from jaxforget import als
+from jaxforget.als import certificate, proximal
 from jaxforget.models import ials
+from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from oracles import tally
 
-from jaxforget import attention, methods
+from jaxforget import methods
+from jaxforget.shards import attention
 from jaxforget.types import Factors, ForgetSet
 
 KEY = jax.random.key(5)

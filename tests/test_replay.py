@@ -7,7 +7,9 @@ import pytest
 from test_flow import stopped_early
 from test_ifru import flat, model, request, unlearn
 
-from jaxforget import graph, importance, methods, replay
+from jaxforget import methods
+from jaxforget.gradient.influence import importance, replay
+from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Factors
 
 
@@ -62,7 +64,7 @@ def test_ifru_replays_the_loss_before_and_the_loss_after_on_its_graph(labelled, 
     def gradient(weights):
         return lambda p: flat(jax.grad(m.loss)(like(jnp.asarray(p)), labelled, weights, weights))
 
-    counts = np.concatenate(graph.degrees(labelled, forget.after))
+    counts = np.concatenate(degrees(labelled, forget.after))
     scale = np.repeat(np.sqrt(np.maximum(counts, 1)), 3)
     bend = np.asarray(gauss_newton(m, f, labelled, forget.before))
     top = power(bend / np.sqrt(np.outer(scale, scale)), np.sqrt(scale) * flat(f))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from oracles import tally
 
-from jaxforget import methods, retrained
+from jaxforget import methods
+from jaxforget.metrics import ensembles
 from jaxforget.types import ForgetSet, Method
 
 
@@ -16,16 +17,16 @@ def drawn(seed, shift=0.0, shape=(200, 6)):
 
 def test_klom_is_the_divergence_of_two_histograms():
     left, right = jnp.array([[0.0], [0.1], [1.0], [1.0]]), jnp.array([[0.0], [1.0], [1.0], [1.0]])
-    e = retrained.SMALLEST
+    e = ensembles.SMALLEST
     p, q = (np.array([a + e, b + e]) / (1 + 2 * e) for a, b in ((0.5, 0.5), (0.25, 0.75)))
-    got = retrained.klom(left, right, n_bins=2)
+    got = ensembles.klom(left, right, n_bins=2)
     np.testing.assert_allclose(got, [np.sum(p * np.log(p / q))], rtol=1e-10)
-    assert retrained.klom(jnp.ones((3, 2)), jnp.ones((3, 2))).tolist() == [0, 0]
+    assert ensembles.klom(jnp.ones((3, 2)), jnp.ones((3, 2))).tolist() == [0, 0]
 
 
 def test_klom_of_a_shift_stands_out_of_its_floor():
-    floor = retrained.klom(drawn(0), drawn(1))
-    assert (retrained.klom(drawn(0), drawn(1, shift=2.0)) > 3 * floor.max()).all()
+    floor = ensembles.klom(drawn(0), drawn(1))
+    assert (ensembles.klom(drawn(0), drawn(1, shift=2.0)) > 3 * floor.max()).all()
 
 
 @pytest.mark.parametrize(
@@ -35,12 +36,12 @@ def test_membership_is_a_coin_for_equal_distributions_and_the_normal_auc_for_shi
     shift, low, high
 ):
     # the AUC of two unit normals at distance 1 is Phi(1 / sqrt 2) = 0.760
-    assert low <= float(retrained.membership(drawn(0), drawn(1, shift))) <= high
+    assert low <= float(ensembles.membership(drawn(0), drawn(1, shift))) <= high
 
 
 def test_too_few_models_are_refused():
     with pytest.raises(ValueError, match="at least 4"):
-        retrained.membership(drawn(0, shape=(3, 2)), drawn(1, shape=(3, 2)))
+        ensembles.membership(drawn(0, shape=(3, 2)), drawn(1, shape=(3, 2)))
 
 
 def test_an_ensemble_tells_retraining_from_doing_nothing(toy):
@@ -50,8 +51,8 @@ def test_an_ensemble_tells_retraining_from_doing_nothing(toy):
     forget = ForgetSet(ones, ones.at[:20].set(0))
     told = {}
     for name, method in (("nothing", nothing), ("retrain", methods.load("retrain")(model))):
-        run = jax.jit(lambda key, t, f, m=method: retrained.ensemble(key, m, t, f, n_models=40))
+        run = jax.jit(lambda key, t, f, m=method: ensembles.ensemble(key, m, t, f, n_models=40))
         never, left = run(jax.random.key(0), toy, forget)
         assert never.shape == left.shape == (40, 60)
-        told[name] = float(retrained.membership(never[:, :20], left[:, :20]))
+        told[name] = float(ensembles.membership(never[:, :20], left[:, :20]))
     assert told["nothing"] > 0.95 and abs(told["retrain"] - 0.5) < 0.06

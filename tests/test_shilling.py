@@ -7,7 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import layout, metrics, models, ranking, shilling
+from jaxforget import metrics, models
+from jaxforget.metrics import ranking
+from jaxforget.prepare import shilling
+from jaxforget.sparse import layout
 from jaxforget.types import Factors, Split
 
 N_USERS, N_ITEMS = 30, 20

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import layout, methods, models, partition
+from jaxforget import methods, models
+from jaxforget.shards import partition
+from jaxforget.sparse import layout
 from jaxforget.types import ForgetSet
 
 KEY = jax.random.key(5)

@@ -4,7 +4,8 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import layout, sparse
+from jaxforget import sparse
+from jaxforget.sparse import layout
 
 U, I, D = 12, 10, 3
 

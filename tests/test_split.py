@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxforget import layout, split
+from jaxforget.prepare import split
+from jaxforget.sparse import layout
 
 SHARES = (0.6, 0.2, 0.2)
 

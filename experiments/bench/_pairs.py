@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import provenance
-from jaxforget import layout
+from jaxforget.sparse import layout
 from jaxforget.types import Factors, Interactions
 
 

@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from experiments.bench import _pairs, influence
-from jaxforget import als, rows
+from jaxforget import als
+from jaxforget.als import rows
 
 REG, ALPHA = 0.1, 2.0
 

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
 
 def _load(asked):
-    from jaxforget import layout
+    from jaxforget.sparse import layout
 
     if asked.data == "made":
         train, _ = _pairs.workload(asked.interactions, 1, n_users=1500, n_items=1000)

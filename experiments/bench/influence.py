@@ -10,7 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import _pairs
-from jaxforget import descent, forget, graph, layout, losses, methods, models, sparse
+from jaxforget import methods, models, sparse
+from jaxforget.gradient import losses
+from jaxforget.prepare import forget
+from jaxforget.sparse import layout
+from jaxforget.sparse.compact import compact
+from jaxforget.sparse.degrees import exchange
+from jaxforget.types import watch
 
 # Book-Crossing by the published recipe, as the default size
 INTERACTIONS, USERS, ITEMS = 351_347, 15_758, 37_992
@@ -53,7 +59,7 @@ def kernels(params, vector, train, weights, *, full):
     """``PRODUCTS`` times the sparse products that a product cannot do without, and nothing else."""
     wide = (jnp.concatenate(pair, axis=1) for pair in zip(vector, params))
     scores = functools.partial(sparse.sddmm, train, *wide)
-    spread = functools.partial(graph.exchange, train, weights)
+    spread = functools.partial(exchange, train, weights)
 
     def run():
         for _ in range(PRODUCTS):
@@ -73,7 +79,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args(argv)
     train, valid, factors = labelled(asked.interactions, asked.dim)
-    train, request = forget.flipped(jax.random.key(1), descent.watch(train, valid), asked.ratio)
+    train, request = forget.flipped(jax.random.key(1), watch(train, valid), asked.ratio)
     shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32"
     print(_pairs.heading("Influence on MF", f"{asked.interactions:,} interactions, {shape}"))
 
@@ -124,7 +130,7 @@ def main(argv: list[str]) -> int:
 def _fewer(share, factors, vector, train, weights, *, runs):
     """Products where few interactions meet the updated rows, against those of all interactions."""
     met = jax.random.uniform(jax.random.key(0), weights.shape) < share
-    fewer, _ = jax.jit(graph.compact)(train, met)
+    fewer, _ = jax.jit(compact)(train, met)
     run = chain(functools.partial(ours, full=True))
     found = _pairs.compare(
         lambda: run(factors, vector, fewer, weights), lambda: run(factors, vector, train, weights),

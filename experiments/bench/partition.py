@@ -8,7 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.bench import _pairs, influence
-from jaxforget import descent, graph, methods, models, partition, shards
+from jaxforget import methods, models
+from jaxforget.gradient import descent, graph
+from jaxforget.shards import partition, training
+from jaxforget.sparse.compact import compact, shorten
 from jaxforget.types import ForgetSet
 
 SHARDS = 10
@@ -40,16 +43,16 @@ def arithmetic(model, settings, train, sizes) -> tuple[float, float]:
 
     def epochs(places, sizes):
         kept = jnp.arange(len(ones)) < places
-        cut, weights = shards.shorten(graph.compact(train, kept)[0], places), ones[:places]
+        cut, weights = shorten(compact(train, kept)[0], places), ones[:places]
         links = graph.links(cut, weights) if model.loss.n_layers else None
         steps = sum(-(-n // batch) for n in sizes)
         one = flops(step, params, rule.init(params), cut, links, weights)
         shuffle = flops(descent.shuffled, key, cut, weights)
         return settings["n_epochs"] * (steps * one + len(sizes) * shuffle)
 
-    cut = len(sizes) * flops(lambda t, w: graph.compact(t, w > 0), train, ones)
+    cut = len(sizes) * flops(lambda t, w: compact(t, w > 0), train, ones)
     n = len(train.users)
-    return epochs(n, [n]), epochs(shards.places(n, len(sizes)), sizes) + cut
+    return epochs(n, [n]), epochs(training.places(n, len(sizes)), sizes) + cut
 
 
 def compare(name, settings, train, runs) -> None:

@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxforget import plugins
+from jaxforget import _plugins
+from jaxforget.data._frame import encode
 
 GROUP = "jaxforget.datasets"
 
@@ -36,7 +37,7 @@ def names() -> list[str]:
       >>> "movielens" in names()
       True
     """
-    return plugins.names(__name__, GROUP)
+    return _plugins.names(__name__, GROUP)
 
 
 def read(name: str, root: str | Path | None, **settings: Any) -> Any:
@@ -59,7 +60,7 @@ def read(name: str, root: str | Path | None, **settings: Any) -> Any:
       44613
     """
     function = _function(name)
-    plugins.check_settings(function, settings, f"data set {name!r}", given=1)
+    _plugins.check_settings(function, settings, f"data set {name!r}", given=1)
     return function(root, **settings)
 
 
@@ -68,9 +69,7 @@ def load(name: str, root: str | Path | None, **settings: Any) -> Any:
 
     Takes and raises what ``read`` does.
     """
-    from jaxforget import layout
-
-    return layout.encode(read(name, root, **settings))[0]
+    return encode(read(name, root, **settings))[0]
 
 
 def sources() -> dict[str, Source]:
@@ -118,7 +117,7 @@ def under(root: str | Path | None, path: str) -> str:
 
 
 def _function(name):
-    return plugins.find(name, package=__name__, group=GROUP, function="read", noun="data set")
+    return _plugins.find(name, package=__name__, group=GROUP, function="read", noun="data set")
 
 
 def _holds(path, member):

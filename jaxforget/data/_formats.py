@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxforget.data._frame import require
 from jaxforget.data._lines import DAMAGE, Layout, first_fault, first_row, lines, opened
-from jaxforget.layout import require
 
 ROLES = ("user", "item", "value", "time")
 

@@ -7,8 +7,8 @@ which, and the wrong choice swaps users and items without an error: so it must b
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxforget import layout
 from jaxforget.data import Source, _formats, locate, under
+from jaxforget.data._frame import encode
 from jaxforget.types import Interactions
 
 COLUMNS = {
@@ -73,4 +73,4 @@ def read(
 
 def load(root: str | Path | None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return layout.encode(read(root, **settings))[0]
+    return encode(read(root, **settings))[0]

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxforget import layout
 from jaxforget.data import Source, _formats, locate
+from jaxforget.data._frame import encode
 from jaxforget.types import Interactions
 
 MEMBER = "BX-Book-Ratings.csv"
@@ -72,4 +72,4 @@ def read(
 
 def load(root: str | Path | None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return layout.encode(read(root, **settings))[0]
+    return encode(read(root, **settings))[0]

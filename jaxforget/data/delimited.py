@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from jaxforget import layout
 from jaxforget.data import Source, _formats, under
+from jaxforget.data._frame import encode
 from jaxforget.types import Interactions
 
 SOURCES: dict[str, Source] = {}  # the user's own files
@@ -55,4 +55,4 @@ def read(
 
 def load(root: str | Path | None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return layout.encode(read(root, **settings))[0]
+    return encode(read(root, **settings))[0]

@@ -6,8 +6,8 @@ Nothing of it may be shipped; it is fetched by whoever runs it, under GroupLens'
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxforget import layout
 from jaxforget.data import Source, _formats, locate
+from jaxforget.data._frame import encode
 from jaxforget.types import Interactions
 
 CITATION = (
@@ -116,4 +116,4 @@ def read(
 
 def load(root: str | Path | None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return layout.encode(read(root, **settings))[0]
+    return encode(read(root, **settings))[0]

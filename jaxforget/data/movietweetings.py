@@ -6,8 +6,8 @@ Its data card is ``movietweetings.md`` beside this file.
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxforget import layout
 from jaxforget.data import Source, _formats, locate
+from jaxforget.data._frame import encode
 from jaxforget.types import Interactions
 
 LICENCE = "MIT, Copyright (c) 2013 Simon Dooms"
@@ -65,4 +65,4 @@ def read(root: str | Path | None = None, *, core: Literal[10, "full"] = 10) -> A
 
 def load(root: str | Path | None = None, **settings: Any) -> Interactions:
     """``read`` as ``Interactions``."""
-    return layout.encode(read(root, **settings))[0]
+    return encode(read(root, **settings))[0]

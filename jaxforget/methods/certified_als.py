@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxforget import als, certificate, claims, proximal
-from jaxforget.certificate import Certificate
-from jaxforget.plugins import check_positive
+from jaxforget import als
+from jaxforget._plugins import check_positive
+from jaxforget.als import certificate, proximal
+from jaxforget.als.certificate import Certificate
+from jaxforget.metrics import claims
 from jaxforget.types import Factors, Method, Model
 
 PRECISION = "float64"  # of what it returns, whatever it is given

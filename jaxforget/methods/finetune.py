@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxforget import claims, descent, influence
+from jaxforget.gradient import descent, influence
+from jaxforget.metrics import claims
 from jaxforget.types import Method, Model
 
 

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxforget import claims, influence
+from jaxforget.gradient import influence
+from jaxforget.metrics import claims
 from jaxforget.types import Method, Model
 
 

@@ -6,8 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import claims, influence, linearised, released
-from jaxforget.linearised import System
+from jaxforget.gradient import influence
+from jaxforget.gradient.influence import curvature, released, steps
+from jaxforget.gradient.influence import damping as damp
+from jaxforget.gradient.influence import region as regions
+from jaxforget.gradient.influence.damping import System
+from jaxforget.metrics import claims
 from jaxforget.types import Method, Model
 
 EXACT = {
@@ -82,7 +86,7 @@ def build(
         roughly twice, from ``origin`` times the parameters, with the request and without, and adds
         the difference (``replay.run``); at most ``n_steps`` steps, no Hessian setting matters.
         ``"adam"`` minimises the quadratic by Adam of rate ``solver_lr / n``, as released; with
-        ``patience`` (released: 10) stopped on the validation AUC (``descent.watch``).
+        ``patience`` (released: 10) stopped on the validation AUC (``watch``).
 
     Raises:
       ValueError: a setting is out of range, or the model's loss cannot serve it.
@@ -100,7 +104,7 @@ def build(
                    origin=origin)  # fmt: skip
     kind = precondition if how.solver == "cg" else "none"
     system = System(how.hessian, damping, damping_power, n_steps, tol, kind)
-    linearised.check(system, model, "ifru")
+    damp.check(system, model, "ifru")
     _check(how)
     old_graph = how.served_graph == "old" and getattr(model.loss, "n_layers", 0) > 0
 
@@ -114,7 +118,7 @@ def build(
         region = _region(how, train, forget)
         new, info = _update(params, train, forget, edges, region, model, how, system)
         if how.clear:
-            new = linearised.clear(new, model.loss, params, train, forget, region)
+            new = regions.clear(new, model.loss, params, train, forget, region)
         return Served(new, edges) if old_graph else new, info
 
     def factors(state, train, weights):
@@ -172,37 +176,37 @@ def _check(how):
 def _region(how, train, forget):
     if how.hops is None:
         return None
-    return linearised.choose(train, forget, hops=how.hops, keep=how.keep, sizes=how.sizes,
+    return regions.choose(train, forget, hops=how.hops, keep=how.keep, sizes=how.sizes,
                              keep_asked=how.keep_asked)  # fmt: skip
 
 
 def _update(params, everything, forget, edges, region, model, how, system):
-    train, request = linearised.near(model.loss, everything, forget, region)
+    train, request = regions.near(model.loss, everything, forget, region)
     along = request.after if how.spillover else request.before
     pull, spilled = _pull(model.loss, params, train, request, how.spillover)
     weights = request.after if how.hessian_data == "retained" else request.before
     through = along if how.hessian_data == "retained" else request.before
     loss = model.loss if how.hessian_graph else model.loss._replace(n_layers=0)
-    down, up = linearised.maps(region)
+    down, up = regions.maps(region)
     shrunk = up(down(pull))
     info = {"pull_norm": influence.norm(shrunk), "spillover_norm": influence.norm(spilled)}
 
     if how.solver == "adam":
         step, found = released.by_adam(
-            linearised.curvature(released.plain(loss), params, train, weights, through, kind=system.hessian),
+            curvature.curvature(released.plain(loss), params, train, weights, through, kind=system.hessian),
             shrunk, region, lr=how.lr / jnp.sum(forget.before), n_steps=how.steps, patience=how.patience,
-            score=lambda x: linearised.judge(model, influence.add(params, x), everything, edges),
+            score=lambda x: steps.judge(model, influence.add(params, x), everything, edges),
         )  # fmt: skip
         return influence.add(params, step), info | found
 
-    damping, scale = linearised.settle(system, model.loss, params, everything, forget)
+    damping, scale = damp.settle(system, model.loss, params, everything, forget)
     if how.solver == "replay":
-        step, found = linearised.replayed(model.loss, params, everything, forget,
+        step, found = steps.replayed(model.loss, params, everything, forget,
                                           forget.after if how.spillover else forget.before, scale, region,
                                           origin=how.origin, n_steps=system.n_steps)  # fmt: skip
         return influence.add(params, step), info | found
     if how.solver == "flow":
-        step, found = linearised.follow(system, loss, params, (everything, forget.before), train,
+        step, found = steps.follow(system, loss, params, (everything, forget.before), train,
                                         weights, through, shrunk, damping, scale, region)  # fmt: skip
         return influence.add(params, step), info | found
     any_asked = jnp.any(forget.before != forget.after)
@@ -217,7 +221,7 @@ def _update(params, everything, forget, edges, region, model, how, system):
             pull = jax.tree.map(
                 lambda a, b, c: jnp.where(any_asked, a - b + c, 0), target, reached, ridge
             )
-        step, found = linearised.solve(system, loss, new, train, weights, through, pull, damping,
+        step, found = steps.solve(system, loss, new, train, weights, through, pull, damping,
                                        scale, region)  # fmt: skip
         new, damping = influence.add(new, step), found["damping"]
     return new, info | found

@@ -5,8 +5,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from jaxforget import claims, influence, linearised
-from jaxforget.linearised import System
+from jaxforget.gradient import influence
+from jaxforget.gradient.influence import damping as damp
+from jaxforget.gradient.influence import steps
+from jaxforget.gradient.influence.damping import System
+from jaxforget.metrics import claims
 from jaxforget.types import Method, Model
 
 
@@ -46,15 +49,15 @@ def build(
     if order == 1 and not (lr or 0) > 0:
         raise ValueError(f"newton: order 1 needs lr > 0; got {lr}")
     if order == 2:
-        linearised.check(system, model, "newton")
+        damp.check(system, model, "newton")
 
     def unlearn(key, params, train, forget):
         del key
         g = _pull(model, params, train, forget, pull)
         if order == 1:
             return influence.axpy(lr, g, params), {"pull_norm": influence.norm(g)}
-        damping, scale = linearised.settle(system, model.loss, params, train, forget)
-        step, info = linearised.solve(system, model.loss, params, train, forget.after, forget.after,
+        damping, scale = damp.settle(system, model.loss, params, train, forget)
+        step, info = steps.solve(system, model.loss, params, train, forget.after, forget.after,
                                       g, damping, scale, None)  # fmt: skip
         return influence.add(params, step), {"pull_norm": influence.norm(g)} | info
 

@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxforget import claims, influence, losses
+from jaxforget.gradient import influence
+from jaxforget.metrics import claims
+from jaxforget.sparse.draws import pair_bits
 from jaxforget.types import Method, Model
 
 
@@ -33,7 +35,7 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
 
     def unlearn(key, params, train, forget):
         asked = jnp.any(forget.before != forget.after)
-        groups = losses.pair_bits(key, train) % jnp.uint32(n_groups)
+        groups = pair_bits(key, train) % jnp.uint32(n_groups)
 
         def of_group(k):
             weights = jnp.where(groups == k, forget.after, 0)

@@ -4,9 +4,11 @@ from typing import Literal
 
 import jax
 
-from jaxforget import attention, claims, shards
-from jaxforget import partition as deal
-from jaxforget.plugins import check_positive
+from jaxforget import shards
+from jaxforget._plugins import check_positive
+from jaxforget.metrics import claims
+from jaxforget.shards import attention
+from jaxforget.shards import partition as deal
 from jaxforget.types import Method, Model
 
 

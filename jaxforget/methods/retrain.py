@@ -1,6 +1,6 @@
 """Train again, from nothing, without the forgotten interactions: the reference."""
 
-from jaxforget import claims
+from jaxforget.metrics import claims
 from jaxforget.types import Method, Model
 
 

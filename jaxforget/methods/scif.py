@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import claims, graph, influence, linearised
-from jaxforget.linearised import System
+from jaxforget.gradient import influence
+from jaxforget.gradient.influence import damping as damp
+from jaxforget.gradient.influence import region as regions
+from jaxforget.gradient.influence import steps
+from jaxforget.gradient.influence.damping import System
+from jaxforget.metrics import claims
+from jaxforget.sparse.degrees import degrees
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
@@ -51,13 +56,13 @@ def build(
             f'scif: sign must be one of {", ".join(signs)}, nodes "both" or "users"; got {sign!r}, {nodes!r}'
         )
     system = System(hessian, damping, damping_power, n_steps, tol, precondition)
-    linearised.check(system, model, "scif")
+    damp.check(system, model, "scif")
     influence.need_margins(model.loss, "scif: relabelled losses")
     loss = model.loss if propagated else model.loss._replace(n_layers=0)
 
     def unlearn(key, params, train, forget):
         del key
-        region = linearised.choose(train, forget, hops=0, keep=1.0, sizes=None, keep_asked=True)
+        region = regions.choose(train, forget, hops=0, keep=1.0, sizes=None, keep_asked=True)
         if nodes == "users":
             region = region._replace(items=jnp.zeros_like(region.items))
         labels = dataclasses.replace(train, values=mean_labels(train, forget))
@@ -69,8 +74,8 @@ def build(
             return old - new + signs[sign] * loss(p, train, forget.before, forget.before)
 
         pull = region.down(jax.grad(pulled)(params))
-        damping, scale = linearised.settle(system, loss, params, train, forget)
-        step, info = linearised.solve(system, loss, params, train, forget.before, forget.before,
+        damping, scale = damp.settle(system, loss, params, train, forget)
+        step, info = steps.solve(system, loss, params, train, forget.before, forget.before,
                                       pull, damping, scale, region)  # fmt: skip
         return influence.add(params, step), {"pull_norm": influence.norm(pull)} | info
 
@@ -79,8 +84,8 @@ def build(
 
 def mean_labels(train: Interactions, forget: ForgetSet) -> Array:
     """``[N]`` mean retained label of the user, else of the item, else of all, else 1/2."""
-    counts = graph.degrees(train, forget.after)
-    sums = graph.degrees(train, forget.after * train.values)
+    counts = degrees(train, forget.after)
+    sums = degrees(train, forget.after * train.values)
     total = jnp.sum(forget.after)
     overall = jnp.where(
         total > 0, jnp.sum(forget.after * train.values) / jnp.where(total > 0, total, 1), 0.5

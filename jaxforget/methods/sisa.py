@@ -2,8 +2,10 @@
 
 from typing import Literal
 
-from jaxforget import attention, claims, partition, shards
-from jaxforget.plugins import check_positive
+from jaxforget import shards
+from jaxforget._plugins import check_positive
+from jaxforget.metrics import claims
+from jaxforget.shards import attention, partition
 from jaxforget.types import Method, Model
 
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import jax.numpy as jnp
 
-from jaxforget import claims
+from jaxforget.metrics import claims
 from jaxforget.types import Method, Model
 
 TRACED = ("max_sweeps", "tol")  # may be arguments of a compiled program

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxforget import plugins
+from jaxforget import _plugins
 
 
 def load(name: str) -> Callable:
@@ -11,6 +11,6 @@ def load(name: str) -> Callable:
     Raises:
       ValueError: no recommender has that name; a near miss is suggested.
     """
-    return plugins.find(
+    return _plugins.find(
         name, package=__name__, group="jaxforget.models", function="build", noun="model"
     )

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import jax
 
-from jaxforget import als, proximal
+from jaxforget import als
+from jaxforget.als import proximal
 from jaxforget.types import Factors, Model
 
 OVERSAMPLE = 16  # directions that proximal steps carry beyond the factors

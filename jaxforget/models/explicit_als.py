@@ -1,8 +1,8 @@
 """Explicit alternating least squares: only the observed values are fitted."""
 
 from jaxforget import als
+from jaxforget._plugins import check_positive
 from jaxforget.models import _als
-from jaxforget.plugins import check_positive
 from jaxforget.types import Model
 
 TRACED = ("reg", "max_sweeps", "tol", "init_scale")  # may be arguments of a compiled program

@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Literal
 
-from jaxforget import als, confidence
+from jaxforget import als
+from jaxforget._plugins import check_positive
+from jaxforget.als import confidence
 from jaxforget.models import _als
-from jaxforget.plugins import check_positive
 from jaxforget.types import Model
 
 TRACED = (

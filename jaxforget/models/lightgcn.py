@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from jaxforget import descent, losses
+from jaxforget.gradient import losses, model
 from jaxforget.types import Model
 
 
@@ -24,7 +24,7 @@ def build(
 
     The graph holds the positive interactions (``values > 0``) that are remembered; cross-entropy
     also takes the negative ones. Early stopping as in ``mf``: none by default; with ``patience``
-    the training interactions bring validation data along (``descent.watch``).
+    the training interactions bring validation data along (``watch``).
 
     Args:
       dim: factor dimension.
@@ -42,7 +42,7 @@ def build(
 
     Source: He et al., SIGIR 2020; settings of IFRU, arXiv 2307.02147; patience 10 is its "counter > 10".
     """
-    return descent.model(
+    return model.build(
         losses.build(loss, reg=reg, n_layers=n_layers), dim=dim, init_scale=init_scale, lr=lr, tol=tol,
         optimiser=optimiser, batch_size=batch_size, n_epochs=n_epochs, patience=patience,
     )  # fmt: skip

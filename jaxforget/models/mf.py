@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from jaxforget import descent, losses
+from jaxforget.gradient import losses, model
 from jaxforget.types import Model
 
 
@@ -23,7 +23,7 @@ def build(
 
     By default nothing is held out and no validation data are looked at: training takes
     ``n_epochs`` epochs. The published recipe stops early on the validation AUC: with ``patience``
-    the training interactions must bring theirs along (``descent.watch``), as an argument like all
+    the training interactions must bring theirs along (``watch``), as an argument like all
     other data, so that the model is still a pure function of its arguments and a method that
     re-fits meets the same rule.
 
@@ -42,7 +42,7 @@ def build(
 
     Source: settings of IFRU, arXiv 2307.02147; patience 10 is its "counter > 10".
     """
-    return descent.model(
+    return model.build(
         losses.build(loss, reg=reg, n_layers=0), dim=dim, init_scale=init_scale, lr=lr, tol=tol,
         optimiser=optimiser, batch_size=batch_size, n_epochs=n_epochs, patience=patience,
     )  # fmt: skip

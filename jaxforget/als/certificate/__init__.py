@@ -1,0 +1,16 @@
+"""How far implicit-ALS factors are, at most, from the one optimum of the retained data."""
+
+from jaxforget.als.certificate import bound, dual, guarantees, lanczos, receipt
+from jaxforget.als.certificate.bound import Certificate, certify, duality_gap, people
+
+__all__ = [
+    "Certificate",
+    "bound",
+    "certify",
+    "dual",
+    "duality_gap",
+    "guarantees",
+    "lanczos",
+    "people",
+    "receipt",
+]

@@ -1,0 +1,33 @@
+"""How much an observed pair counts: statistics of the remembered interactions."""
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget.sparse.degrees import degrees
+from jaxforget.types import Interactions
+
+
+def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
+    """Weights values by Okapi BM25, items as documents and users as terms.
+
+    ``v (k1 + 1) / (k1 (1 - b + b length_i / mean length) + v) * (log I - log(1 + count_u))``;
+    ``length_i`` sums an item's values, ``count_u`` counts a user's interactions. Both are taken
+    over the weighted interactions, so forgetting a row changes the weights of others.
+
+    Args:
+      train: interactions with values >= 0.
+      weights: ``[N]`` 1 = counted, 0 = forgotten or padding.
+      b, k1: length normalisation in [0, 1], saturation > 0.
+
+    Returns:
+      ``[N]`` weighted values, for every interaction whether counted or not.
+
+    Source: ``bm25_weight`` of the library ``implicit``, on the item x user matrix.
+    """
+    _, lengths = degrees(train, weights * train.values)
+    counts, _ = degrees(train, weights)
+    mean = jnp.mean(lengths)
+    relative = lengths / jnp.where(mean > 0, mean, 1)
+    rarity = jnp.log(float(train.n_items)) - jnp.log1p(counts)
+    damped = k1 * (1 - b + b * relative)[train.items] + train.values
+    return train.values * (k1 + 1) / damped * rarity[train.users]

@@ -1,0 +1,123 @@
+"""The objectives of alternating least squares: terms, value, and how far from stationary.
+
+Implicit feedback (Hu, Koren, Volinsky, ICDM 2008) in the convention of the library ``implicit``:
+confidence ``c = alpha * value`` on observed pairs and 1 on every other, preference 1 and 0.
+A weight of 0 resets both, so that the pair is exactly one that was never observed.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget.sparse.degrees import degrees
+from jaxforget.sparse.kernels import sddmm, spmm
+from jaxforget.types import Factors, Interactions, Terms
+
+
+def implicit(
+    train: Interactions,
+    weights: Array,
+    *,
+    reg: float,
+    alpha: float = 1.0,
+    nu: float = 0.0,
+    unobserved: float = 0.0,
+) -> Terms:
+    """States the implicit-feedback objective ``sum_all c (p - x.y)^2 + sum ridge |row|^2``.
+
+    ``ridge_u = reg * (count_u + unobserved * I)^nu`` with counts of the weighted interactions
+    (Rendle et al., RecSys 2022); ``nu = 0`` is the plain ``reg``.
+
+    Args:
+      train: interactions; ``alpha * values`` is the confidence of each.
+      weights: ``[N]`` 1 = remembered, 0 = forgotten or padding.
+      reg: > 0. It also keeps an emptied row solvable.
+    """
+    confidence = alpha * train.values
+    ridges = _ridges(train, weights, reg, nu, unobserved)
+    return Terms(
+        weights * (confidence - 1),
+        weights * confidence,
+        jnp.sum(weights * confidence),
+        jnp.ones((), confidence.dtype),
+        *ridges,
+    )
+
+
+def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0) -> Terms:
+    """States the explicit-feedback objective ``sum_n w (value - x.y)^2 + sum ridge |row|^2``.
+
+    ``ridge_u = reg * count_u^nu``; ``nu = 1`` is ALS-WR (Zhou et al., AAIM 2008).
+    """
+    ridges = _ridges(train, weights, reg, nu, 0.0)
+    target = weights * train.values
+    return Terms(
+        weights,
+        target,
+        jnp.sum(target * train.values),
+        jnp.zeros((), target.dtype),
+        *ridges,
+    )
+
+
+def _ridges(train, weights, reg, nu, unobserved):
+    sizes = (train.n_users, train.n_items)
+    if nu == 0:  # no count enters: deletion then changes nobody else's ridge
+        return tuple(jnp.full(n, reg, weights.dtype) for n in sizes)
+    counts = (
+        seen + unobserved * others for seen, others in zip(degrees(train, weights), sizes[::-1])
+    )
+    return tuple(jnp.where(n > 0, reg * n**nu, reg) for n in counts)
+
+
+def objective(
+    factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
+) -> Array:
+    """Evaluates the implicit objective over all pairs without visiting the unobserved ones."""
+    return cost(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
+
+
+def residual(
+    factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
+) -> Array:
+    """Measures how far the factors are from stationary on the weighted data; see ``optimality``."""
+    return optimality(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
+
+
+@jax.jit
+def cost(factors: Factors, train: Interactions, terms: Terms) -> Array:
+    """Evaluates the objective of ``terms``: a scalar, twice differentiable."""
+    users, items = factors
+    scores = sddmm(train, users, items)
+    observed = jnp.sum((terms.curvature * scores - 2 * terms.target) * scores) + terms.constant
+    everywhere = terms.unobserved * jnp.sum(gram(users) * gram(items))
+    norms = (terms.ridge_users[:, None] * users**2).sum() + (
+        terms.ridge_items[:, None] * items**2
+    ).sum()
+    return observed + everywhere + norms
+
+
+@jax.jit
+def optimality(factors: Factors, train: Interactions, terms: Terms) -> Array:
+    """Measures ``sqrt(sum |A x - b|^2) / sqrt(sum |b|^2)`` over all rows of both sides.
+
+    Half the norm of the objective's gradient, relative; 0 exactly at a stationary point.
+    Where every target is 0 the numerator alone is returned.
+    """
+    users, items = factors
+    pulls = terms.curvature * sddmm(train, users, items) - terms.target
+
+    def side(rows, fixed, ridge, by):
+        everywhere = jnp.matmul(rows, terms.unobserved * gram(fixed), precision="highest")
+        gap = everywhere + spmm(train, pulls, fixed, by=by) + ridge[:, None] * rows
+        return jnp.sum(gap**2), jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2)
+
+    gap_users, size_users = side(users, items, terms.ridge_users, "user")
+    gap_items, size_items = side(items, users, terms.ridge_items, "item")
+    size = size_users + size_items
+    return jnp.sqrt((gap_users + gap_items) / jnp.where(size > 0, size, 1))
+
+
+def gram(rows: Array) -> Array:
+    """``rows' rows``: ``[D, D]``, at full precision."""
+    return jnp.matmul(rows.T, rows, precision="highest")

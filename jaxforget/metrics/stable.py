@@ -1,0 +1,47 @@
+"""Recommendations that a certified model provably shares with the retrained one."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget.metrics import ranking
+from jaxforget.types import Factors, Interactions
+
+USERS_AT_ONCE = 64
+
+
+@functools.partial(jax.jit, static_argnames="k")
+def stable_items(factors: Factors, train: Interactions, weights: Array, pair_bound: Array, *,
+                 k: int) -> tuple[Array, Array]:  # fmt: skip
+    """Marks the recommendations that the retrained model provably makes too.
+
+    Two unseen items of one user cannot swap if their scores differ by more than
+    ``sqrt(2) * pair_bound``: so an item that leads the (k + 1)-th by that much stays in the top k.
+
+    Args:
+      factors: the certified model.
+      train: interactions; remembered ones are not recommended.
+      weights: ``[N]`` 1 = remembered.
+      pair_bound: of the model's ``Certificate``, or ``[U]`` from ``certificate.people``.
+      k: length of the list, < I.
+
+    Returns:
+      ``(items [U, k] int32, stable [U, k] bool)``.
+    """
+    bound = jnp.broadcast_to(jnp.sqrt(2.0) * pair_bound, (train.n_users,))
+
+    def rank(users):
+        scores = factors.users[users] @ factors.items.T
+        seen = ranking.hide([(train, weights)], users, train.n_items)
+        scores = jnp.where(seen, -jnp.inf, scores)
+        values, items = lax.top_k(scores, k + 1)
+        lead = values[:, :k] - values[:, k:]
+        return items[:, :k], (lead > bound[users][:, None]) & jnp.isfinite(values[:, :k])
+
+    chunks = -(-train.n_users // USERS_AT_ONCE)
+    users = jnp.arange(chunks * USERS_AT_ONCE, dtype=jnp.int32)
+    users = jnp.minimum(users, train.n_users)  # padding is nobody
+    items, stable = lax.map(rank, users.reshape(chunks, -1))
+    return items.reshape(-1, k)[: train.n_users], stable.reshape(-1, k)[: train.n_users]

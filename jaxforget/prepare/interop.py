@@ -1,0 +1,190 @@
+"""To and from what others use: pandas, SciPy, RecBole, ``implicit``. Host side, NumPy in and out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxforget.data import _formats
+from jaxforget.data._frame import encode, require
+from jaxforget.sparse import layout
+from jaxforget.types import Factors, Interactions
+
+encode = encode
+
+from_recbole = _formats.read_recbole
+
+to_recbole = _formats.write_recbole
+
+
+def from_frame(
+    frame: Any, *, n_users: int | None = None, n_items: int | None = None
+) -> Interactions:
+    """Takes a frame whose ids are numbers from 0 already, as they stand (else ``encode``).
+
+    Takes ``n_users`` and ``n_items``, and raises ValueError, as ``layout.build`` does.
+    """
+    require(frame)
+    columns = (frame[name].to_numpy() for name in ("user", "item", "value"))
+    return layout.build(*columns, n_users=n_users, n_items=n_items)
+
+
+def to_frame(
+    train: Interactions,
+    *,
+    users: np.ndarray | None = None,
+    items: np.ndarray | None = None,
+    weights: Any = None,
+) -> Any:
+    """The interactions as a frame with the columns ``user``, ``item``, ``value``.
+
+    Args:
+      train: the interactions.
+      users: ``[U]`` original ids to write instead of the numbers.
+      items: ``[I]`` likewise.
+      weights: ``[N]``; rows of weight 0 are left out, as if never loaded.
+
+    Returns:
+      A frame, sorted by (user, item).
+    """
+    import pandas as pd
+
+    kept = _kept(train, weights)
+    ids = [np.asarray(train.users)[kept], np.asarray(train.items)[kept]]
+    labelled = [
+        number if labels is None else np.asarray(labels)[number]
+        for number, labels in zip(ids, (users, items), strict=True)
+    ]
+    values = np.asarray(train.values)[kept]
+    return pd.DataFrame({"user": labelled[0], "item": labelled[1], "value": values})
+
+
+def from_scipy(matrix: Any) -> Interactions:
+    """Takes the stored cells of a SciPy sparse matrix ``[U, I]``, stored zeros included."""
+    cells = matrix.tocoo()
+    n_users, n_items = cells.shape
+    return layout.build(cells.row, cells.col, cells.data, n_users=n_users, n_items=n_items)
+
+
+def to_scipy(train: Interactions, weights: Any = None) -> Any:
+    """The interactions as a ``[U, I]`` ``csr_matrix``, the form that ``implicit`` takes.
+
+    Cells of weight 0 are left out, as if never loaded. A repeated pair becomes a repeated cell,
+    which SciPy adds up.
+    """
+    import scipy.sparse
+
+    kept = _kept(train, weights)
+    per_user = np.bincount(np.asarray(train.users)[kept], minlength=train.n_users)
+    indptr = np.append(0, np.cumsum(per_user)).astype(np.int32)
+    cells = (np.asarray(train.values)[kept], np.asarray(train.items)[kept], indptr)
+    return scipy.sparse.csr_matrix(cells, shape=(train.n_users, train.n_items))
+
+
+def implicit_arrays(factors: Factors) -> dict[str, np.ndarray]:
+    """Factors under the names, and in the float32, of the models of ``implicit``.
+
+    Example:
+      >>> sorted(implicit_arrays(Factors(np.ones((2, 3)), np.ones((4, 3)))))
+      ['item_factors', 'user_factors']
+    """
+    return {
+        "user_factors": np.ascontiguousarray(factors.users, dtype=np.float32),
+        "item_factors": np.ascontiguousarray(factors.items, dtype=np.float32),
+    }
+
+
+def from_implicit(model: Any) -> Factors:
+    """Takes the factors of a fitted ``implicit`` model, or of the ``.npz`` it saved.
+
+    Args:
+      model: an object with ``user_factors`` and ``item_factors`` (of the CPU or the GPU kind), or
+        the path of a saved one.
+
+    Returns:
+      Factors as NumPy arrays.
+
+    Raises:
+      ValueError: there are no such arrays, or their widths differ.
+    """
+    if isinstance(model, (str, Path)):
+        return load_factors(model)
+    arrays = {name: getattr(model, name, None) for name in ("user_factors", "item_factors")}
+    return _factors(arrays, type(model).__name__)
+
+
+def save_factors(path: str | Path, factors: Factors) -> None:
+    """Writes factors as an ``.npz`` that ``implicit``'s ``AlternatingLeastSquares.load`` reads."""
+    with open(path, "wb") as file:  # given a name, NumPy might add a suffix to it
+        np.savez(file, **implicit_arrays(factors))
+
+
+def load_factors(path: str | Path) -> Factors:
+    """Reads an ``.npz`` of ``save_factors`` or of ``implicit``; runs no code from the file.
+
+    Raises:
+      ValueError: not such a file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return _factors({name: arrays[name] for name in arrays if "factors" in name}, path)
+    except (OSError, EOFError, ValueError) as fault:
+        if isinstance(fault, FileNotFoundError) or str(fault).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: not an .npz of factors: {fault}") from fault
+
+
+def read_pairs(
+    path: str | Path, user_labels: np.ndarray, item_labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a deletion request: a CSV with the header ``user,item`` and the original ids.
+
+    Args:
+      path: the CSV; ``.gz`` and ``archive.zip!member`` work.
+      user_labels: ``[U]`` original user ids, as ``encode`` returned them.
+      item_labels: ``[I]`` original item ids.
+
+    Returns:
+      Two int32 vectors, for ``forget.pairs``.
+
+    Raises:
+      ValueError: a bad line, or ids that are not in the data, the first few of them by name.
+
+    Example: ``users, items = read_pairs("request.csv", user_labels, item_labels)``
+    """
+    labels = {"user": np.asarray(user_labels), "item": np.asarray(item_labels)}
+    text = [side for side, ids in labels.items() if not np.issubdtype(ids.dtype, np.integer)]
+    frame = _formats.read_delimited(path, {"user": "user", "item": "item"}, text=text)
+    places = [_places(frame[side], labels[side]) for side in ("user", "item")]
+    absent = np.flatnonzero((places[0] < 0) | (places[1] < 0))
+    if len(absent):
+        first = [(frame["user"][row], frame["item"][row]) for row in absent[:3].tolist()]
+        listed = ", ".join(f"({user}, {item})" for user, item in first)
+        raise ValueError(
+            f"{path}: {len(absent)} pairs are not in the data, among them {listed}: remove them, "
+            "or check that the ids are those of the data file"
+        )
+    return places[0], places[1]
+
+
+def _places(ids, labels):
+    import pandas as pd
+
+    ids = ids.astype(object if labels.dtype.kind in "OUT" else labels.dtype)
+    return pd.Index(labels.astype(ids.dtype)).get_indexer(pd.Index(ids)).astype(np.int32)
+
+
+def _kept(train, weights):
+    return slice(None) if weights is None else np.asarray(weights) != 0
+
+
+def _factors(arrays: Mapping[str, Any], origin: Any) -> Factors:
+    found = [arrays.get(name) for name in ("user_factors", "item_factors")]
+    users, items = (getattr(array, "to_numpy", lambda a=array: a)() for array in found)
+    if np.ndim(users) != 2 or np.ndim(items) != 2 or np.shape(users)[1] != np.shape(items)[1]:
+        raise ValueError(
+            f"{origin}: user_factors and item_factors must be [U, D] and [I, D]; got shapes "
+            f"{np.shape(users)} and {np.shape(items)}"
+        )
+    return Factors(np.asarray(users), np.asarray(items))

@@ -1,0 +1,166 @@
+"""Host: named pure steps from raw table to raw table, applied in the order they are listed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxforget._plugins import check_settings, suggest
+from jaxforget.data._formats import require
+
+
+def apply(frame: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
+    """Applies steps given by name, as a config writes them.
+
+    Args:
+      frame: a raw table.
+      steps: mappings with the name of a step under ``"use"`` and its settings beside it.
+
+    Returns:
+      A new raw table; the given one is unchanged.
+
+    Raises:
+      ValueError: an unknown step or setting (with the nearest known one), or one a step refuses.
+
+    Example:
+      >>> import pandas as pd
+      >>> frame = pd.DataFrame({"user": [1, 1], "item": [1, 2], "value": [2.0, 5.0]})
+      >>> apply(frame, [{"use": "binarise", "threshold": 4}]).item.tolist()
+      [2]
+    """
+    for number, step in enumerate(steps, start=1):
+        name = step.get("use", "")
+        settings = {key: value for key, value in step.items() if key != "use"}
+        if name not in STEPS:
+            raise ValueError(f"step {number}: no step {name!r}{suggest(name, STEPS)}")
+        check_settings(STEPS[name], settings, f"step {name!r}", given=1)
+        frame = STEPS[name](frame, **settings)
+    return frame
+
+
+def k_core(frame: Any, *, k: int, by: Literal["both", "user", "item"] = "both") -> Any:
+    """Keeps the users and items with at least ``k`` rows among the kept rows.
+
+    With ``by="both"`` the removal is repeated until nothing more falls out; the result does not
+    depend on the order. Rows are counted, so a repeated pair counts as often as it occurs.
+
+    Args:
+      frame: a raw table.
+      k: rows needed, 1 or more.
+      by: which side must have them.
+
+    Returns:
+      The rows that stay, in their order.
+
+    Raises:
+      ValueError: ``k`` is not a positive integer, or another ``by``.
+    """
+    require(frame)
+    if not isinstance(k, int) or k < 1:
+        raise ValueError(f"k must be an integer, 1 or more; got {k!r}")
+    _choice("by", by, ("both", "user", "item"))
+    import pandas as pd
+
+    sides = [pd.factorize(frame[side])[0] for side in ("user", "item") if by in ("both", side)]
+    kept = np.arange(len(frame))
+    before = -1
+    while len(kept) != before:
+        before = len(kept)
+        for codes in sides:
+            present = codes[kept]
+            kept = kept[np.bincount(present, minlength=1)[present] >= k]
+    return frame.iloc[kept].reset_index(drop=True)
+
+
+def binarise(
+    frame: Any,
+    *,
+    threshold: float,
+    strict: bool = False,
+    negatives: Literal["drop", "keep"] = "drop",
+) -> Any:
+    """Turns values into labels: 1 where value >= threshold, else 0.
+
+    Args:
+      frame: a raw table.
+      threshold: a finite number, in the units of the values.
+      strict: asks for value > threshold instead.
+      negatives: ``"drop"`` removes the rows of label 0, ``"keep"`` keeps them.
+
+    Returns:
+      The table with values 0 and 1 only.
+
+    Raises:
+      ValueError: the threshold is not finite, or another ``negatives``.
+    """
+    require(frame)
+    _choice("negatives", negatives, ("drop", "keep"))
+    if not (isinstance(threshold, (int, float)) and np.isfinite(threshold)):
+        raise ValueError(f"threshold must be a finite number; got {threshold!r}")
+    positive = frame["value"] > threshold if strict else frame["value"] >= threshold
+    labelled = frame.assign(value=positive.astype(np.float32))
+    return labelled[positive].reset_index(drop=True) if negatives == "drop" else labelled
+
+
+def duplicates(frame: Any, *, how: Literal["error", "first", "last", "sum", "mean", "keep"]) -> Any:
+    """Decides about (user, item) pairs that occur more than once.
+
+    Args:
+      frame: a raw table.
+      how: ``"error"`` refuses them, ``"keep"`` leaves them, ``"first"`` and ``"last"`` keep that row
+        of a pair; ``"sum"`` and ``"mean"`` merge the values into the place of the first row, with
+        the latest time.
+
+    Returns:
+      The table, the kept rows in their order.
+
+    Raises:
+      ValueError: ``how="error"`` and a pair is repeated (it is named), or another ``how``.
+    """
+    require(frame)
+    _choice("how", how, ("error", "first", "last", "sum", "mean", "keep"))
+    pair = ["user", "item"]
+    if how == "keep":
+        return frame
+    repeated = frame.duplicated(pair, keep="last" if how == "last" else "first")
+    if how == "error" and repeated.any():
+        user, item = frame.loc[repeated.idxmax(), pair]
+        raise ValueError(
+            f"{int(repeated.sum())} rows repeat an earlier (user, item) pair, the first of them "
+            f'({user}, {item}): choose duplicates how="first", "last", "sum", "mean" or "keep"'
+        )
+    kept = frame[~repeated].copy()
+    if how in ("sum", "mean"):
+        groups = frame.groupby(pair, sort=False)  # in order of first appearance, like ``kept``
+        kept["value"] = groups["value"].agg(how).to_numpy().astype(np.float32)
+        if "time" in frame:
+            kept["time"] = groups["time"].max().to_numpy()
+    return kept.reset_index(drop=True)
+
+
+def zeros(frame: Any, *, how: Literal["drop", "keep"] = "drop") -> Any:
+    """Removes the rows of value 0, or leaves them: in the kernels value 0 means "not there"."""
+    require(frame)
+    _choice("how", how, ("drop", "keep"))
+    return frame if how == "keep" else frame[frame["value"] != 0].reset_index(drop=True)
+
+
+def log1p(frame: Any) -> Any:
+    """Replaces every value by ln(1 + value): tames counts and hours.
+
+    Raises:
+      ValueError: a value is -1 or less.
+    """
+    require(frame)
+    low = frame["value"].min()
+    if low <= -1:
+        raise ValueError(f"log1p needs values above -1; the smallest is {low}")
+    return frame.assign(value=np.log1p(frame["value"]).astype(np.float32))
+
+
+def _choice(name, got, allowed):
+    if got not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {got!r}")
+
+
+STEPS = {step.__name__: step for step in (k_core, binarise, duplicates, zeros, log1p)}

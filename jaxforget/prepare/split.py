@@ -1,0 +1,206 @@
+"""Host: seeded splits into training, validation and test interactions."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from jaxforget.data._frame import number
+from jaxforget.sparse import layout
+from jaxforget.types import Interactions, Split
+
+
+def legacy_permutation(seed: int, n: int) -> np.ndarray:
+    """The order that ``np.random.seed(seed); np.random.shuffle(np.arange(n))`` gives.
+
+    Published split recipes use NumPy's old generator, whose stream is frozen; so every machine
+    gets the published split.
+
+    Example:
+      >>> legacy_permutation(0, 5).tolist()
+      [2, 0, 1, 3, 4]
+    """
+    order = np.arange(n)
+    np.random.RandomState(seed).shuffle(order)
+    return order
+
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+class Prepared(NamedTuple):
+    """A split with the way back to the original ids."""
+
+    split: Split
+    users: np.ndarray  # [U] original user ids
+    items: np.ndarray  # [I] original item ids
+    position: np.ndarray  # [N] int64, row of each training interaction in the shuffled order
+
+
+def assign(
+    users: Any,
+    *,
+    seed: int,
+    shares: Sequence[float],
+    by: Literal["interaction", "user", "time"] = "interaction",
+    times: Any = None,
+) -> np.ndarray:
+    """Says for every row whether it is training (0), validation (1) or test (2).
+
+    With ``m`` rows, the first ``floor(s_0 m)`` in an order are training, those up to
+    ``floor((s_0 + s_1) m)`` validation, the rest test. ``by="interaction"``: the order is
+    ``legacy_permutation(seed, N)``, as in published recipes. ``by="user"``: the same order, cut
+    within each user, who keeps at least one training row. ``by="time"``: oldest first over all
+    rows, equal times in file order; the seed plays no part.
+
+    Args:
+      users: ``[N]`` user of each row, of any kind.
+      seed: in ``[0, 2**32)``.
+      shares: of training, validation and test; they sum to 1.
+      by: what is cut.
+      times: ``[N]``, needed by ``by="time"``.
+
+    Returns:
+      ``[N]`` int8.
+
+    Raises:
+      ValueError: shares that do not sum to 1, no times, or an empty training part.
+
+    Example:
+      >>> assign([0, 0, 1, 1, 1], seed=0, shares=(0.6, 0.2, 0.2)).tolist()
+      [0, 0, 0, 1, 2]
+    """
+    return _assign(np.asarray(users), seed, shares, by, times)[0]
+
+
+def split(
+    interactions: Interactions,
+    *,
+    seed: int,
+    shares: Sequence[float],
+    by: Literal["interaction", "user", "time"] = "interaction",
+    times: Any = None,
+) -> Split:
+    """Splits interactions; all three parts keep the ids, so users and items may be cold.
+
+    Args:
+      interactions: what ``data.load`` returns.
+      seed: as in ``assign``, like ``shares``, ``by`` and ``times`` (in the order of interactions).
+      shares: of training, validation and test.
+      by: what is cut.
+      times: ``[N]``, needed by ``by="time"``.
+
+    Returns:
+      The three parts.
+
+    Raises:
+      ValueError: as ``assign``.
+    """
+    users, items = np.asarray(interactions.users), np.asarray(interactions.items)
+    values = np.asarray(interactions.values)
+    part = assign(users, seed=seed, shares=shares, by=by, times=times)
+    sizes = {"n_users": interactions.n_users, "n_items": interactions.n_items}
+    return Split(
+        *(
+            layout.build(users[part == p], items[part == p], values[part == p], **sizes)
+            for p in (TRAIN, VALID, TEST)
+        )
+    )
+
+
+def split_frame(
+    frame: Any,
+    *,
+    seed: int,
+    shares: Sequence[float],
+    by: Literal["interaction", "user", "time"] = "interaction",
+    cold: Literal["drop", "keep"] = "drop",
+) -> Prepared:
+    """Splits a raw table and numbers its ids.
+
+    Args:
+      frame: a raw table.
+      seed: as in ``assign``, like ``shares`` and ``by``.
+      shares: of training, validation and test.
+      by: what is cut.
+      cold: ``"drop"`` numbers only what occurs in training, by first appearance in the shuffled
+        order, and drops validation and test rows that name anything else, as published recipes do;
+        ``"keep"`` numbers everything, by first appearance in the file, and drops nothing.
+
+    Returns:
+      The split, the original ids, and the place of each training row in the shuffled order.
+
+    Raises:
+      ValueError: as ``assign``, or another ``cold``.
+    """
+    if cold not in ("drop", "keep"):
+        raise ValueError(f'cold must be "drop" or "keep"; got {cold!r}')
+    times = frame["time"].to_numpy() if "time" in frame else None
+    part, order = _assign(frame["user"], seed, shares, by, times)
+    rows = [order[part[order] == p] for p in (TRAIN, VALID, TEST)]  # each in the shuffled order
+    coded = [_number(frame[side], rows[TRAIN], cold) for side in ("user", "item")]
+    (users, user_labels), (items, item_labels) = coded
+    values = frame["value"].to_numpy()
+    known = (users >= 0) & (items >= 0)
+    parts = []
+    for kept in (chosen[known[chosen]] for chosen in rows):
+        sizes = {"n_users": len(user_labels), "n_items": len(item_labels)}
+        parts.append(layout.build(users[kept], items[kept], values[kept], **sizes))
+    train = rows[TRAIN]
+    position = np.lexsort((items[train], users[train]))  # as ``layout.build`` sorts: stable
+    return Prepared(Split(*parts), user_labels, item_labels, position)
+
+
+def _assign(users, seed, shares, by, times):
+    """The part of each row, and the order it was cut from."""
+    import pandas as pd
+
+    n, cuts = len(users), _cuts(shares)
+    if by == "time":
+        if times is None:
+            raise ValueError('by="time" needs the times of the rows, and these data have none')
+        order = np.argsort(np.asarray(times), kind="stable")
+    elif by in ("interaction", "user"):
+        order = legacy_permutation(seed, n)
+    else:
+        raise ValueError(f"by must be one of interaction, user, time; got {by!r}")
+    groups = pd.factorize(users)[0][order] if by == "user" else np.zeros(n, np.int64)
+    sizes = np.bincount(groups, minlength=1)
+    n_train, n_seen = (np.array([share * int(size) // 1 for size in sizes]) for share in cuts)
+    if by == "user":
+        n_train = np.maximum(n_train, 1)
+        n_seen = np.maximum(n_seen, n_train)
+    grouped = np.argsort(groups, kind="stable")
+    rank = np.empty(n, np.int64)
+    rank[grouped] = np.arange(n) - (np.cumsum(sizes) - sizes)[groups[grouped]]
+    part = np.empty(n, np.int8)
+    part[order] = (rank >= n_train[groups]).astype(np.int8) + (rank >= n_seen[groups])
+    if not (part == TRAIN).any():
+        raise ValueError(f"the training part is empty: {n} rows, shares {tuple(shares)}")
+    return part, order
+
+
+def _cuts(shares):
+    """The two cumulated shares as the fractions that were meant: 0.7 + 0.1 cuts where 0.8 does."""
+    shares = [float(share) for share in shares]
+    if len(shares) != 3 or not all(0 <= s <= 1 for s in shares) or abs(sum(shares) - 1) > 1e-9:
+        raise ValueError(
+            "shares must be three numbers of at least 0 that sum to 1 (training, validation, "
+            f"test); got {shares}"
+        )
+    first, second = (Fraction(share).limit_denominator(10**9) for share in shares[:2])
+    return first, first + second
+
+
+def _number(column, train, cold):
+    """Codes of all rows (-1: not in training) and the labels they stand for."""
+    import pandas as pd
+
+    codes, labels = number(column)
+    if cold == "keep":
+        return codes, labels
+    warm = pd.factorize(codes[train])[1]  # the codes met in training, by first appearance
+    renumbered = np.full(len(labels), -1)
+    renumbered[warm] = np.arange(len(warm))
+    return renumbered[codes], labels[warm]

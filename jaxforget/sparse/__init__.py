@@ -1,0 +1,16 @@
+"""The interactions as a sparse matrix: its layout, the two kernels, and what is built on them."""
+
+from jaxforget.sparse import compact, degrees, dense, draws, kernels, layout, search
+from jaxforget.sparse.kernels import sddmm, spmm
+
+__all__ = [
+    "compact",
+    "degrees",
+    "dense",
+    "draws",
+    "kernels",
+    "layout",
+    "sddmm",
+    "search",
+    "spmm",
+]

@@ -1,0 +1,34 @@
+"""Finding (user, item) pairs among the sorted interactions."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget.types import Interactions
+
+
+def position(train: Interactions, users: Array, items: Array, *, after: bool) -> Array:
+    """Where pairs stand, or would stand, in the sorted interactions: a binary search per pair.
+
+    Args:
+      users: ``[P]`` int32; a user outside ``[0, n_users)`` has no interactions.
+      items: ``[P]`` int32.
+      after: the first place behind the pair's interactions instead of the place of the first.
+
+    Returns:
+      ``[P]`` int32; the pair occurs as often as the two answers differ.
+    """
+    inside = (users >= 0) & (users < train.n_users)
+    row = jnp.where(inside, users, 0)
+    indptr = train.by_user.indptr
+    entries = jnp.append(train.items, jnp.full(1, -1, jnp.int32))  # never empty
+
+    def halve(_, bounds):
+        low, high = bounds
+        middle = (low + high) // 2
+        right = entries[middle] <= items if after else entries[middle] < items
+        right, left = (low < high) & right, (low < high) & ~right
+        return jnp.where(right, middle + 1, low), jnp.where(left, middle, high)
+
+    bounds = (indptr[row], jnp.where(inside, indptr[row + 1], indptr[row]))
+    return jax.lax.fori_loop(0, entries.shape[0].bit_length(), halve, bounds)[0]
