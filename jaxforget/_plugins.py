@@ -9,8 +9,6 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-import jax
-
 
 def names(package: str, group: str) -> list[str]:
     """The plug-ins of a folder of this package and of installed packages."""
@@ -75,13 +73,3 @@ def check_settings(function: Callable, settings: dict[str, Any], what: str, *, g
         required = parameter.name in known and parameter.default is parameter.empty
         if required and parameter.name not in settings:
             raise ValueError(f"{what} needs the setting {parameter.name!r}: it has no default")
-
-
-def check_positive(name: str, **settings: float) -> None:
-    """Raises a ``ValueError`` naming the first setting that is not positive.
-
-    A traced setting is let through: its value is known to the caller alone.
-    """
-    for setting, value in settings.items():
-        if not isinstance(value, jax.core.Tracer) and not value > 0:
-            raise ValueError(f"{name}: {setting} must be positive; got {value}")

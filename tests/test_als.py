@@ -10,7 +10,7 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import als
+from jaxforget import als, sparse
 from jaxforget.als import confidence, rows
 from jaxforget.sparse import dense, layout
 from jaxforget.types import Factors
@@ -84,7 +84,7 @@ def test_all_rows_equal_the_dense_solves_whatever_the_chunks(toy, budget, monkey
 def test_the_accelerator_body_equals_the_cpu_body(toy, by):
     f, terms = factors(toy), als.implicit(toy, some(toy), reg=REG, alpha=ALPHA)
     side, fixed = (toy.by_user, f.items) if by == "user" else (toy.by_item, f.users)
-    targets = als.spmm(toy, terms.target, fixed, by=by)
+    targets = sparse.spmm(toy, terms.target, fixed, by=by)
     weights = (terms.curvature[side.order], terms.target[side.order])
     ridge = terms.ridge_users if by == "user" else terms.ridge_items
     rest = (targets, ridge, fixed.T @ fixed, side, fixed)

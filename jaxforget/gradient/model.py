@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxforget import _plugins
+from jaxforget import _checks
 from jaxforget.gradient import graph
 from jaxforget.gradient.descent import full, minibatch
 from jaxforget.metrics.labels import label_auc
@@ -24,7 +24,7 @@ def build(loss: Any, *, dim: int, init_scale: float, optimiser: str, lr: float |
         raise ValueError(f'optimiser must be "minibatch", "lbfgs" or "adam"; got {optimiser!r}')
     if optimiser != "lbfgs" and not (lr or 0) > 0:
         raise ValueError(f"{optimiser} needs lr > 0; got {lr}: its right value depends on the data")
-    _plugins.check_positive(optimiser, dim=dim, init_scale=init_scale, batch_size=batch_size)
+    _checks.positive(optimiser, dim=dim, init_scale=init_scale, batch_size=batch_size)
     if patience is not None and optimiser != "minibatch":
         raise ValueError(
             f"patience is for minibatch training; {optimiser} stops on tol: set it to None"

@@ -7,8 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxforget import als
-from jaxforget._plugins import check_positive
+from jaxforget import _checks, als
 from jaxforget.als import certificate, proximal
 from jaxforget.als.certificate import Certificate
 from jaxforget.metrics import claims
@@ -49,7 +48,7 @@ def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16
     Raises:
       ValueError: the model has no such objective, or a setting is out of range.
     """
-    check_positive("certified_als", tol=tol, max_steps=max_steps, retries=retries)
+    _checks.positive("certified_als", tol=tol, max_steps=max_steps, retries=retries)
     if not model.implicit:
         raise ValueError("certified_als needs the objective of implicit ALS; use the model ials")
 

@@ -4,8 +4,7 @@ from typing import Literal
 
 import jax
 
-from jaxforget import shards
-from jaxforget._plugins import check_positive
+from jaxforget import _checks, shards
 from jaxforget.metrics import claims
 from jaxforget.shards import attention
 from jaxforget.shards import partition as deal
@@ -45,7 +44,7 @@ def build(
 
     Source: Chen et al., Recommendation Unlearning, WWW 2022; as the baseline of arXiv 2307.02147.
     """
-    check_positive("receraser", n_shards=n_shards, n_rounds=n_rounds)
+    _checks.positive("receraser", n_shards=n_shards, n_rounds=n_rounds)
     known = {"by": (by, deal.SIDES), "centroids": (centroids, ("vector", "scalar")),
              "partition": (partition, ("kept", "recomputed", "random")),
              "aggregator": (aggregator, ("recomputed", "kept"))}  # fmt: skip

@@ -2,8 +2,7 @@
 
 from typing import Literal
 
-from jaxforget import shards
-from jaxforget._plugins import check_positive
+from jaxforget import _checks, shards
 from jaxforget.metrics import claims
 from jaxforget.shards import attention, partition
 from jaxforget.types import Method, Model
@@ -44,7 +43,7 @@ def build(
 
     Source: Bourtoule et al., Machine Unlearning, IEEE S&P 2021.
     """
-    check_positive("sisa", n_shards=n_shards, n_slices=n_slices)
+    _checks.positive("sisa", n_shards=n_shards, n_slices=n_slices)
     if by not in partition.SIDES:
         raise ValueError(f"sisa: by must be one of {partition.SIDES}; got {by!r}")
     if aggregation not in ("mean", "attention") or aggregator not in ("recomputed", "kept"):

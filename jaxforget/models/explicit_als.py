@@ -1,7 +1,6 @@
 """Explicit alternating least squares: only the observed values are fitted."""
 
-from jaxforget import als
-from jaxforget._plugins import check_positive
+from jaxforget import _checks, als
 from jaxforget.models import _als
 from jaxforget.types import Model
 
@@ -34,7 +33,7 @@ def build(
 
     Source: Zhou et al., AAIM 2008 (ALS-WR, ``nu = 1``).
     """
-    check_positive("explicit_als", dim=dim, reg=reg, init_scale=init_scale)
+    _checks.positive("explicit_als", dim=dim, reg=reg, init_scale=init_scale)
 
     def terms(train, weights, *, statistics=None):
         del statistics  # no weight is computed from the data

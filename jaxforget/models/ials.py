@@ -3,8 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from jaxforget import als
-from jaxforget._plugins import check_positive
+from jaxforget import _checks, als
 from jaxforget.als import confidence
 from jaxforget.models import _als
 from jaxforget.types import Model
@@ -58,7 +57,7 @@ def build(
 
     Source: Hu, Koren, Volinsky, ICDM 2008; settings of Unlearn-ALS, arXiv 2302.06676.
     """
-    check_positive("ials", dim=dim, reg=reg, alpha=alpha, init_scale=init_scale)
+    _checks.positive("ials", dim=dim, reg=reg, alpha=alpha, init_scale=init_scale)
 
     def terms(train, weights, *, statistics=None):
         if weighting == "bm25":

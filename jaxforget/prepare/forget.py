@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxforget._jax import is_traced
 from jaxforget.sparse.search import position
 from jaxforget.types import ForgetSet, Interactions
 
@@ -105,7 +106,7 @@ def flipped(
     Raises:
       ValueError: as ``random``, or a value other than 0 and 1.
     """
-    if _known(train.values) and not np.isin(train.values, (0, 1)).all():
+    if not is_traced(train.values) and not np.isin(train.values, (0, 1)).all():
         raise ValueError(
             "flipped needs labels 0 and 1; got other values: binarise the data first, with "
             'negatives="keep" if the zeros matter'
@@ -143,7 +144,7 @@ def pairs(
     if users.shape != items.shape:
         raise ValueError(f"users and items must pair up; got {users.shape} and {items.shape}")
     first, last = (position(train, users, items, after=after) for after in (False, True))
-    if _known(first, last) and (absent := np.flatnonzero(np.asarray(first == last))).size:
+    if not is_traced(first, last) and (absent := np.flatnonzero(np.asarray(first == last))).size:
         named = ", ".join(f"({int(users[row])}, {int(items[row])})" for row in absent[:3])
         raise ValueError(
             f"{absent.size} of {users.size} pairs are not among the training interactions, the "
@@ -167,7 +168,7 @@ def _whole(key, train, side, direction, ratio, count, before):
         reached = jnp.cumsum(mine, dtype=jnp.int32) - mine  # by those in front of this row
         taken = (mine > 0) & (reached < _share(ratio, n))
     else:
-        n_units = int((held > 0).sum()) if _known(held) else None
+        n_units = int((held > 0).sum()) if not is_traced(held) else None
         wanted = _count(ratio, count, n_units, side)
         taken = (mine > 0) & (jnp.cumsum(mine > 0, dtype=jnp.int32) <= wanted)
     return train, _request(before, _scatter(order, taken)[ids])
@@ -182,14 +183,14 @@ def _before(train, before):
     if before.shape != (n,):
         raise ValueError(f"before must be [{n}], one weight per interaction; got {before.shape}")
     alive = jnp.sum(before > 0, dtype=jnp.int32)
-    return before, int(alive) if _known(alive) else alive
+    return before, int(alive) if not is_traced(alive) else alive
 
 
 def _share(ratio, n):
     """``n - floor(n (1 - ratio))``: exact for Python numbers, else up to rounding."""
     if ratio is None:
         raise ValueError("give a ratio or a count; got neither")
-    if _known(ratio) and not 0 < ratio <= 1:
+    if not is_traced(ratio) and not 0 < ratio <= 1:
         raise ValueError(f"ratio must lie in (0, 1]; got {ratio}")
     if isinstance(ratio, (int, float)) and isinstance(n, int):
         return n - n * (1 - Fraction(float(ratio)).limit_denominator(10**9)) // 1
@@ -203,7 +204,7 @@ def _count(ratio, count, n, unit):
     """The count, checked where it is known."""
     if ratio is not None:
         raise ValueError(f"give a ratio or a count, not both; got {ratio} and {count}")
-    if _known(count):
+    if not is_traced(count):
         if not np.issubdtype(np.asarray(count).dtype, np.integer) or count < 0:
             raise ValueError(f"count must be an integer, 0 or more; got {count!r}")
         if isinstance(n, int) and count > n:
@@ -228,7 +229,3 @@ def _scatter(order, taken):
 
 def _request(before, forgotten):
     return ForgetSet(before, jnp.where(forgotten, jnp.zeros_like(before), before))
-
-
-def _known(*values):
-    return not any(isinstance(value, jax.core.Tracer) for value in values)

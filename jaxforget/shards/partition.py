@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget._plugins import check_positive
+from jaxforget import _checks
 from jaxforget.sparse.draws import pair_bits
 from jaxforget.sparse.kernels import take
 from jaxforget.types import Factors, Interactions
@@ -96,7 +96,7 @@ def balanced(key: Array, train: Interactions, weights: Array, factors: Factors, 
     Source: Chen et al., Recommendation Unlearning (RecEraser), WWW 2022.
     """
     _check(n_shards, by)
-    check_positive("balanced", n_rounds=n_rounds)
+    _checks.positive("balanced", n_rounds=n_rounds)
     if not capacity >= 1 or centroids not in ("vector", "scalar"):
         raise ValueError(
             'balanced needs capacity >= 1 and centroids "vector" or "scalar"; '

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
+
+from jaxforget._jax import custom_vmap
 
 
 def singly(function: Callable) -> Callable:

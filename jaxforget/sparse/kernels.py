@@ -10,9 +10,8 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.extend.core import Primitive
-from jax.interpreters import ad, batching, mlir
 
+from jaxforget._jax import Primitive, ad, batching, csr_product, mlir
 from jaxforget.types import Interactions
 
 # One block of gathered rows of the CPU gather-dot: small enough for the last-level cache together with
@@ -106,16 +105,15 @@ def _indices(train):
 
 
 def _spmm_csr(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
-    from jax.experimental.sparse import BCSR  # 0.6 s to import; needed only where it runs
-
     width = dense.shape[1]
     if 0 < width < NARROW:
         dense = jnp.pad(dense, ((0, 0), (0, NARROW - width)))
     if by == "user":
-        matrix = BCSR((values, items, user_ptr), shape=shape)
+        out = csr_product(values, items, user_ptr, dense, shape=shape)
     else:
-        matrix = BCSR((take(values, order), item_users, item_ptr), shape=shape[::-1])
-    return (matrix @ dense)[:, :width]
+        values = take(values, order)
+        out = csr_product(values, item_users, item_ptr, dense, shape=shape[::-1])
+    return out[:, :width]
 
 
 def _spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
