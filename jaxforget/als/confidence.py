@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Interactions
 
@@ -27,7 +28,7 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     _, lengths = degrees(train, weights * train.values)
     counts, _ = degrees(train, weights)
     mean = jnp.mean(lengths)
-    relative = lengths / jnp.where(mean > 0, mean, 1)
+    relative = ratio(lengths, mean)
     rarity = jnp.log(float(train.n_items)) - jnp.log1p(counts)
     damped = k1 * (1 - b + b * relative)[train.items] + train.values
     return train.values * (k1 + 1) / damped * rarity[train.users]

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
@@ -108,16 +109,16 @@ def optimality(factors: Factors, train: Interactions, terms: Terms) -> Array:
     pulls = terms.curvature * sddmm(train, users, items) - terms.target
 
     def side(rows, fixed, ridge, by):
-        everywhere = jnp.matmul(rows, terms.unobserved * gram(fixed), precision="highest")
+        everywhere = times(rows, terms.unobserved * gram(fixed))
         gap = everywhere + spmm(train, pulls, fixed, by=by) + ridge[:, None] * rows
         return jnp.sum(gap**2), jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2)
 
     gap_users, size_users = side(users, items, terms.ridge_users, "user")
     gap_items, size_items = side(items, users, terms.ridge_items, "item")
     size = size_users + size_items
-    return jnp.sqrt((gap_users + gap_items) / jnp.where(size > 0, size, 1))
+    return jnp.sqrt(ratio(gap_users + gap_items, size))
 
 
 def gram(rows: Array) -> Array:
     """``rows' rows``: ``[D, D]``, at full precision."""
-    return jnp.matmul(rows.T, rows, precision="highest")
+    return times(rows.T, rows)

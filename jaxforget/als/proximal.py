@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
 
@@ -61,11 +62,11 @@ def spectral(key: Array, factors: Factors, terms: Terms, *, width: int) -> Spect
     width = min(width, len(rows), len(cols))
     left, upper = jnp.linalg.qr(rows * factors.users)
     right, other = jnp.linalg.qr(cols * factors.items)
-    turn, sizes, back = jnp.linalg.svd(_times(upper, other.T), full_matrices=False)
+    turn, sizes, back = jnp.linalg.svd(times(upper, other.T), full_matrices=False)
     kept = min(width, len(sizes))
     keys = jax.random.split(key)
-    left = _complete(keys[0], _times(left, turn)[:, :kept], width)
-    right = _complete(keys[1], _times(right, back.T)[:, :kept], width)
+    left = _complete(keys[0], times(left, turn)[:, :kept], width)
+    right = _complete(keys[1], times(right, back.T)[:, :kept], width)
     return Spectral(left, jnp.pad(sizes[:kept], (0, width - kept)), right)
 
 
@@ -104,11 +105,11 @@ def descend(state: State, train: Interactions, terms: Terms, *, dim: int, max_st
 def step(state: State, train: Interactions, terms: Terms, *, dim: int) -> State:
     """Takes one proximal step with one filtered subspace iteration; momentum that overshoots restarts."""
     low, high = conditioning(terms)
-    ratio = jnp.sqrt(low / high)
+    root = jnp.sqrt(low / high)
     shrink = functools.partial(_shrink, train, terms, dim, state.now.right, state.floor)
 
     def plain(state):
-        return *shrink(state.now, state.scores, (low + high) / 2), jnp.zeros_like(ratio)
+        return *shrink(state.now, state.scores, (low + high) / 2), jnp.zeros_like(root)
 
     def accelerated(state):
         ahead = 1 + state.momentum
@@ -121,12 +122,12 @@ def step(state: State, train: Interactions, terms: Terms, *, dim: int) -> State:
         new, cut, floor = shrink(point, scores, high)
         gained = _inner(point, new) - _inner(point, state.now) + _inner(new, state.now)
         overshoots = gained > _inner(new, new)
-        return new, cut, floor, jnp.where(overshoots, 0, (1 - ratio) / (1 + ratio))
+        return new, cut, floor, jnp.where(overshoots, 0, (1 - root) / (1 + root))
 
     mild = high <= PLAIN_UP_TO * low
     new, cut, floor, momentum = lax.cond(mild, plain, accelerated, state)
     size = jnp.linalg.norm(new.sizes)
-    change = _distance(new, state.now) / jnp.where(size > 0, size, 1)
+    change = ratio(_distance(new, state.now), size)
     return State(new, state.now, _scores(new, train, terms), state.scores, momentum, change, cut,
                  floor, state.steps + 1)  # fmt: skip
 
@@ -139,31 +140,31 @@ def _shrink(train, terms, dim, block, floor, point, scores, height):
     even = (jnp.ptp(rows) == 0) & (jnp.ptp(cols) == 0)
 
     def apply(block, here, there, scale_here, scale_there, by):
-        inside = _times(here, point.sizes[:, None] * _times(there.T, block))
+        inside = times(here, point.sizes[:, None] * times(there.T, block))
 
         def uneven():
-            pairs = _times(there.T, block / scale_there**2)
-            return _times(here, point.sizes[:, None] * pairs) / scale_here**2
+            pairs = times(there.T, block / scale_there**2)
+            return times(here, point.sizes[:, None] * pairs) / scale_here**2
 
         ridge = (scale_here[0] * scale_there[0]) ** 2
         all_pairs = lax.cond(even, lambda: inside / ridge[None], uneven)
         return spmm(train, pulls, block, by=by) + inside - all_pairs / height
 
-    def times(block):
+    def forward(block):
         return apply(block, point.left, point.right, rows, cols, "user")
 
     def transposed(block):
         return apply(block, point.right, point.left, cols, rows, "item")
 
-    image = times(block)
-    image = 4 * times(transposed(image)) - 3 * floor**2 * image  # T_3(A / floor), up to scale
+    image = forward(block)
+    image = 4 * forward(transposed(image)) - 3 * floor**2 * image  # T_3(A / floor), up to scale
     left = jnp.linalg.qr(image)[0]
     right, upper = jnp.linalg.qr(transposed(left))
     turn, values, back = jnp.linalg.svd(upper.T)
     served = jnp.arange(len(values)) < dim
     sizes = jnp.where(served, jnp.maximum(values - 1 / height, 0), 0)
     cut = height * jnp.max(jnp.where(served, 0, values), initial=0)
-    return Spectral(_times(left, turn), sizes, _times(right, back.T)), cut, values[-1]
+    return Spectral(times(left, turn), sizes, times(right, back.T)), cut, values[-1]
 
 
 def conditioning(terms: Terms) -> tuple[Array, Array]:
@@ -188,23 +189,19 @@ def _complete(key, basis, width):
     """Appends random orthonormal columns."""
     more = jax.random.normal(key, (len(basis), width - basis.shape[1]), basis.dtype)
     for _ in range(2):
-        more = jnp.linalg.qr(more - _times(basis, _times(basis.T, more)))[0]
+        more = jnp.linalg.qr(more - times(basis, times(basis.T, more)))[0]
     return jnp.concatenate([basis, more], axis=1)
 
 
 def _inner(a, b):
     """``<A, B>`` over all pairs, in the scaled coordinates."""
-    crossed = _times(a.left.T, b.left) * _times(a.right.T, b.right)
+    crossed = times(a.left.T, b.left) * times(a.right.T, b.right)
     return a.sizes @ crossed @ b.sizes
 
 
 def _distance(a, b):
     """``|A - B|_F`` in the scaled coordinates, accurate down to rounding."""
-    shared = _times(b.right.T, a.right)
-    along = a.left * a.sizes[None] - _times(b.left * b.sizes[None], shared)
-    across = (b.right - _times(a.right, shared.T)) * b.sizes[None]
+    shared = times(b.right.T, a.right)
+    along = a.left * a.sizes[None] - times(b.left * b.sizes[None], shared)
+    across = (b.right - times(a.right, shared.T)) * b.sizes[None]
     return jnp.sqrt(jnp.sum(along**2) + jnp.sum(across**2))
-
-
-def _times(a, b):
-    return jnp.matmul(a, b, precision="highest")

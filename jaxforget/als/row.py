@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget.sparse import dense
+from jaxforget.sparse.arithmetic import times
 
 
 def solve_row(
@@ -67,7 +68,7 @@ def downdate_row(
       >>> inverse.tolist(), x.tolist()  # 1 / (4 - 2) and (4 - 1) / 2
       ([[0.5]], [1.5])
     """
-    reach = jnp.matmul(inverse, met.T, precision="highest")  # W [D, R]
+    reach = times(inverse, met.T)  # W [D, R]
     core = jnp.eye(len(met), dtype=x.dtype) - curvature[:, None] * jnp.matmul(met, reach)
     change = jnp.linalg.solve(
         core, jnp.column_stack([curvature[:, None] * reach.T, curvature * (met @ x) - target])

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Interactions
 
@@ -18,7 +19,7 @@ def conjugate_gradients(lhs: Array, rhs: Array, ridge: Array, gram: Array, train
     left = (lambda x: (x, fixed)) if by == "user" else (lambda x: (fixed, x))
 
     def dense(x):
-        return jnp.matmul(x, gram, precision="highest") + ridge[:, None] * x
+        return times(x, gram) + ridge[:, None] * x
 
     def seen(x):
         return lhs * sddmm(train, *left(x))
@@ -27,7 +28,7 @@ def conjugate_gradients(lhs: Array, rhs: Array, ridge: Array, gram: Array, train
         return spmm(train, values, jnp.ones((len(fixed), 1), fixed.dtype), by=by)[:, 0]
 
     def length(rr, curvature):
-        return jnp.where(curvature > 0, rr / jnp.where(curvature > 0, curvature, 1), 0)[:, None]
+        return ratio(rr, curvature, otherwise=0)[:, None]
 
     def step(_, carry):
         x, r, p, rr = carry

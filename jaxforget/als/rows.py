@@ -9,6 +9,7 @@ from jax import Array, lax
 
 from jaxforget.als import woodbury
 from jaxforget.sparse import dense, layout
+from jaxforget.sparse.arithmetic import times
 from jaxforget.sparse.kernels import spmm, take
 from jaxforget.types import Interactions, Side
 
@@ -93,7 +94,7 @@ def _on_cpu(lhs, rhs, targets, ridge, gram, side: Side, fixed, n_short):
 def _together(lhs, rhs, ridge, gram, side, fixed, kinds, out):
     """Writes the rows of some classes by ``woodbury``."""
     shared = woodbury.decompose(gram, ridge)
-    turned = jnp.matmul(fixed, shared.basis, precision="highest")
+    turned = times(fixed, shared.basis)
     plan = _Plan(side, kinds, CPU.slots)
 
     def chunk(k, out):
@@ -106,7 +107,7 @@ def _together(lhs, rhs, ridge, gram, side, fixed, kinds, out):
             return jnp.pad(found, ((0, len(rows) - shape[0]), (0, 0)))
 
         found = scale * lax.switch(kind, [functools.partial(solve, s) for s in plan.shapes])
-        found = jnp.matmul(found, shared.basis.T, precision="highest")
+        found = times(found, shared.basis.T)
         return out.at[rows].set(found, mode="drop")
 
     return lax.fori_loop(0, plan.n_chunks, chunk, out)
