@@ -9,8 +9,8 @@ from jax import Array, lax
 
 from jaxforget.als import woodbury
 from jaxforget.sparse import dense, layout
-from jaxforget.sparse.arithmetic import times
-from jaxforget.sparse.kernels import spmm, take
+from jaxforget.sparse.arithmetic import gather, times
+from jaxforget.sparse.kernels import spmm
 from jaxforget.types import Interactions, Side
 
 
@@ -55,11 +55,11 @@ def cholesky(
     def on_cpu(lhs, rhs, ridge, gram, fixed):
         any_long = side.starts[n_short] < len(ridge)
         targets = lax.cond(any_long, sums, lambda *_: _zeros(ridge, gram), rhs, fixed)
-        ordered = (lhs, rhs) if by == "user" else (take(x, side.order) for x in (lhs, rhs))
+        ordered = (lhs, rhs) if by == "user" else (gather(x, side.order) for x in (lhs, rhs))
         return _on_cpu(*ordered, targets, ridge, gram, side, fixed, n_short)
 
     def on_accelerator(lhs, rhs, ridge, gram, fixed):
-        ordered = lhs if by == "user" else take(lhs, side.order)
+        ordered = lhs if by == "user" else gather(lhs, side.order)
         return _on_accelerator(ordered, sums(rhs, fixed), ridge, gram, side, fixed)
 
     return lax.platform_dependent(
@@ -198,8 +198,8 @@ def _gather(side, fixed, row, offset, weights):
     slot = first + offset
     inside = slot < end  # never where row is past the end: both bounds are N
     slot = jnp.where(inside, slot, 0)
-    met = take(fixed, take(side.indices, slot))
-    return met, [jnp.where(inside, take(x, slot), 0) for x in weights]
+    met = gather(fixed, gather(side.indices, slot))
+    return met, [jnp.where(inside, gather(x, slot), 0) for x in weights]
 
 
 def _clip(array, index):
