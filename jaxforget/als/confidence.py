@@ -1,4 +1,4 @@
-"""How much an observed pair counts: statistics of the remembered interactions."""
+"""Weights of observed pairs that depend on statistics of the remembered interactions."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -18,7 +18,8 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     Args:
       train: interactions with values >= 0.
       weights: ``[N]`` 1 = counted, 0 = forgotten or padding.
-      b, k1: length normalisation in [0, 1], saturation > 0.
+      b: how far values are normalised by ``length_i``, in [0, 1].
+      k1: the value at which the weight of a pair saturates, > 0.
 
     Returns:
       ``[N]`` weighted values, for every interaction whether counted or not.
