@@ -144,7 +144,7 @@ def test_a_setting_out_of_range_is_named(more, words):
 @pytest.mark.parametrize("cells", [1, 40, 1 << 21])
 def test_exposure_equals_hand_arithmetic(cells, monkeypatch):
     """Item 2 is the target; users 0..3 see it at ranks 0, 1, 2 and hidden; user 4 is not asked."""
-    monkeypatch.setattr(ranking, "CELLS", cells)
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", cells)
     scores = [[1, 2, 9, 0], [3, 0, 2, 1], [3, 2, 2, 0], [0, 0, 9, 0], [0, 0, 9, 0]]
     factors = Factors(jnp.asarray(scores, float), jnp.eye(4))
     seen = layout.build([0, 3], [1, 2], [1.0, 1.0], n_users=5, n_items=4)
