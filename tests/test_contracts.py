@@ -94,7 +94,8 @@ def test_the_same_key_gives_the_same_model_and_another_key_another(name, narrow)
     assert any(not np.array_equal(a, b) for a, b in zip(leaves(one), leaves(other)))
 
 
-# pre-training, shards and attention in one program take long to compile: one model every time, all in test-all
+# pre-training, shards and attention in one program take long to compile: one model every time,
+# all of them in test-all
 HEAVY = {("receraser", m) for m in MODELS if m != "mf"}
 PAIRS = [
     pytest.param(m, n, id=f"{m}-{n}", marks=[pytest.mark.slow] if (n, m) in HEAVY else [])

@@ -109,9 +109,13 @@ def _solve(key, train, terms, directions, rank, *, tol, max_steps, retries, prov
         state = proximal.descend(state, train, terms, dim=rank, max_steps=max_steps, tol=target)
         served = proximal.serve(state.now, terms, dim=rank)
         proved = certificate.certify(
-            served, train, terms, key=jax.random.fold_in(key, rounds),
-            directions=state.now.right, **proving,
-        )  # fmt: skip
+            served,
+            train,
+            terms,
+            key=jax.random.fold_in(key, rounds),
+            directions=state.now.right,
+            **proving,
+        )
         better = jnp.clip(tol / proved.relative_bound, 0.05, 1) * RETRY
         return state, proved, jnp.minimum(target, state.change) * better, rounds + 1
 

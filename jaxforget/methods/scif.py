@@ -12,6 +12,7 @@ from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.gradient.influence.curvature import margins_of
 from jaxforget.gradient.vectors import add, norm
 from jaxforget.metrics import claims
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model
 
@@ -101,10 +102,8 @@ def mean_labels(train: Interactions, forget: ForgetSet) -> Array:
     counts = degrees(train, forget.after)
     sums = degrees(train, forget.after * train.values)
     total = jnp.sum(forget.after)
-    overall = jnp.where(
-        total > 0, jnp.sum(forget.after * train.values) / jnp.where(total > 0, total, 1), 0.5
-    )
-    by_user, by_item = (s / jnp.where(n > 0, n, 1) for s, n in zip(sums, counts))
+    overall = ratio(jnp.sum(forget.after * train.values), total, otherwise=0.5)
+    by_user, by_item = (ratio(s, n) for s, n in zip(sums, counts))
     of_item = jnp.where(counts[1] > 0, by_item, overall)[train.items]
     return jnp.where(counts[0][train.users] > 0, by_user[train.users], of_item)
 

@@ -74,9 +74,7 @@ def EXACTNESS(*, aggregation: str, aggregator: str | None, **settings: Any) -> c
     derived["aggregator"] = aggregator or "recomputed"
     if aggregator != "kept":
         return claims.exact(**derived)
-    return claims.exact_given(
-        "the aggregator", {"aggregator": "recomputed"}, within=0.0, **derived
-    )
+    return claims.exact_given("the aggregator", {"aggregator": "recomputed"}, within=0.0, **derived)
 
 
 TOY = {"n_shards": 2}
