@@ -45,7 +45,7 @@ def build(
     Source: Chen et al., Recommendation Unlearning, WWW 2022; as the baseline of arXiv 2307.02147.
     """
     _checks.positive("receraser", n_shards=n_shards, n_rounds=n_rounds)
-    known = {"by": (by, deal.SIDES), "centroids": (centroids, ("vector", "scalar")),
+    known = {"by": (by, deal.UNITS), "centroids": (centroids, ("vector", "scalar")),
              "partition": (partition, ("kept", "recomputed", "random")),
              "aggregator": (aggregator, ("recomputed", "kept"))}  # fmt: skip
     for name, (got, choices) in known.items():
@@ -63,12 +63,14 @@ def build(
         return deal.balanced(start, train, weights, alike, by=by, n_shards=n_shards,
                                   capacity=capacity, n_rounds=n_rounds, centroids=centroids)  # fmt: skip
 
-    combine = attention.training("receraser", lr=attention_lr, n_steps=attention_steps)
+    fit = attention.trainer("receraser", lr=attention_lr, n_steps=attention_steps)
     return shards.method(
         model,
-        shards.Plan(n_shards, divide, redivide=partition == "recomputed", combine=combine,
-                    recombine=aggregator == "recomputed"),
-    )  # fmt: skip
+        n_shards=n_shards,
+        divide=divide,
+        redivide=partition == "recomputed",
+        aggregation=shards.Aggregation(fit, renew=aggregator == "recomputed"),
+    )
 
 
 def EXACTNESS(*, partition, aggregator, **settings):

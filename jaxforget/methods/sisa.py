@@ -44,8 +44,8 @@ def build(
     Source: Bourtoule et al., Machine Unlearning, IEEE S&P 2021.
     """
     _checks.positive("sisa", n_shards=n_shards, n_slices=n_slices)
-    if by not in partition.SIDES:
-        raise ValueError(f"sisa: by must be one of {partition.SIDES}; got {by!r}")
+    if by not in partition.UNITS:
+        raise ValueError(f"sisa: by must be one of {partition.UNITS}; got {by!r}")
     if aggregation not in ("mean", "attention") or aggregator not in ("recomputed", "kept"):
         raise ValueError(
             'sisa: aggregation must be "mean" or "attention", aggregator "recomputed" or "kept"; '
@@ -53,16 +53,16 @@ def build(
         )
     combine = None
     if aggregation == "attention":
-        combine = attention.training("sisa", lr=attention_lr, n_steps=attention_steps)
+        fit = attention.trainer("sisa", lr=attention_lr, n_steps=attention_steps)
+        combine = shards.Aggregation(fit, renew=aggregator == "recomputed")
 
     def divide(key, train, weights):
         del weights  # nobody's shard depends on who else is there
         return partition.random(key, train, n_shards=n_shards, by=by)
 
     return shards.method(
-        model,
-        shards.Plan(n_shards, divide, n_slices, combine=combine, recombine=aggregator == "recomputed"),
-    )  # fmt: skip
+        model, n_shards=n_shards, divide=divide, n_slices=n_slices, aggregation=combine
+    )
 
 
 def EXACTNESS(*, aggregation, aggregator, **settings):
