@@ -1,3 +1,5 @@
+"""Alternating least squares against dense normal equations, loops and the library `implicit`."""
+
 import functools
 import os
 import subprocess

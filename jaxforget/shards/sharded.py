@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from jaxforget.shards import attention, partition
 from jaxforget.shards.training import Info, first_changed, slices_of, train_shards
-from jaxforget.types import Factors, Interactions, Method, Model
+from jaxforget.types import Factors, Interactions, Loss, Method, Model
 
 
 class Sharded(NamedTuple):
@@ -121,7 +121,7 @@ def _served_loss(model: Model, train: Interactions, weights: Array) -> Callable[
     These are propagated already, and have no regulariser of their own.
     """
     total = jnp.maximum(jnp.sum(weights), 1)
-    loss: Any = model.loss
-    if hasattr(loss, "n_layers"):
-        loss = loss._replace(n_layers=0, reg=0.0)
+    loss: Loss = model.loss
+    if model.margins is not None:
+        loss = model.margins.replace(n_layers=0, reg=0.0)
     return lambda served: loss(served, train, weights, weights) / total
