@@ -1,3 +1,5 @@
+"""The formats below the readers: delimited text, adjacency lists, RecBole, archives."""
+
 import gzip
 import zipfile
 
