@@ -77,7 +77,10 @@ class Fields(Directive):
     has_content = True
 
     def run(self):
-        from experiments import config as schema
+        try:
+            from experiments.config import fields as schema
+        except ImportError:
+            from experiments import config as schema
 
         struct = getattr(schema, self.arguments[0])
         known = signatures.comments(
