@@ -5,6 +5,7 @@ Imports neither Sphinx nor a method: the tests read the same as the pages do.
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import re
 import textwrap
@@ -133,3 +134,10 @@ def modules(package: str) -> list[str]:
     public = [m for m in inside if m[0] != "_" and f"{package}.{m}" not in PACKAGES]
     order = list(getattr(home, "__all__", []))
     return sorted(public, key=lambda m: (order.index(m) if m in order else len(order), m))
+
+
+def direct(package: str) -> list[str]:
+    """What a package gives of its modules' functions and classes under its own name."""
+    home = importlib.import_module(f"jaxforget.{package}")
+    names = getattr(home, "__all__", [])
+    return [n for n in names if not inspect.ismodule(getattr(home, n))]
