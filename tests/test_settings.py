@@ -294,10 +294,13 @@ def _paired(value):
 
 
 def cases(table, heavy=()):
-    for name, entry in sorted(table.items()):
-        for setting in entry[-1]:
-            marks = [pytest.mark.slow] if name in heavy else []
-            yield pytest.param(name, setting, id=f"{name}-{setting}", marks=marks)
+    """One case for each setting; those of ``heavy`` plug-ins take long to compile."""
+    marks = {name: [pytest.mark.slow] if name in heavy else [] for name in table}
+    return [
+        pytest.param(name, setting, id=f"{name}-{setting}", marks=marks[name])
+        for name, entry in sorted(table.items())
+        for setting in entry[-1]
+    ]
 
 
 @pytest.mark.parametrize("kind", ["models", "methods"])
