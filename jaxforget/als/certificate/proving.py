@@ -69,14 +69,26 @@ def prove(
     if proof == "cholesky":
         top, failure = dual.cholesky_bound(check_key, gradient, bases), 0.0
     else:
-        matmat, size = dual.remainder(gradient, bases), len(bases.right)
-        top = lanczos.top_eigenvalue(
-            check_key, matmat, size, steps=steps, width=width, failure=failure
-        )[1]
+        top = _lanczos_bound(check_key, gradient, bases, steps=steps, width=width, failure=failure)
     point, sigma_ratio = dual_point.build(gradient, bases, jnp.sqrt(top), ridge)
     distance = dual_point.residual(problem, point)
     rounding = _rounding(bases)
     return _conclude(problem, own.sizes, distance, sigma_ratio, rounding, failure)
+
+
+def _lanczos_bound(
+    key: Array,
+    gradient: dual.Gradient,
+    bases: dual.Bases,
+    *,
+    steps: int,
+    width: int,
+    failure: float,
+) -> Array:
+    """Bounds the largest eigenvalue of ``N'N``; too low with probability at most ``failure``."""
+    matmat, size = dual.remainder(gradient, bases), len(bases.right)
+    settings = {"steps": steps, "width": width, "failure": failure}
+    return lanczos.top_eigenvalue(key, matmat, size, **settings)[1]
 
 
 def _problem(factors: Factors, train: Interactions, terms: Terms) -> tuple[Problem, dual.Gradient]:
