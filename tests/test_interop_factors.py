@@ -1,3 +1,5 @@
+"""Factor files: what `implicit` reads and what it wrote."""
+
 import numpy as np
 import pytest
 
