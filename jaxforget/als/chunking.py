@@ -81,4 +81,5 @@ def read_histories(
 
 
 def clip(array: Array, index: Array) -> Array:
+    """Reads ``array[index]``; past the end, where padding points, the last entry."""
     return array.at[index].get(mode="clip")
