@@ -1,7 +1,7 @@
-"""Door 1: one file per data set, each with ``read`` and ``load``, found by its file name.
+"""Door 1: one file per data set, each with ``read``, found by its file name.
 
-A name is looked for among the files here, then among the entry points ``jaxforget.datasets`` of
-installed packages; ``"package.module:read"`` names a function directly. Such a function takes
+A name is that of a file here, or of an entry point ``jaxforget.datasets`` of an installed
+package; ``"package.module:read"`` names a function directly. Such a function takes
 ``(root, **settings)`` and returns a raw table: a pandas frame with the columns ``user``, ``item``,
 ``value`` and perhaps ``time``. Files whose name starts with ``_`` are shared work, not data sets.
 """
@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 from jaxforget import _plugins
 from jaxforget.data._frame import encode
 
-GROUP = "jaxforget.datasets"
-
 
 class Source(NamedTuple):
     """Where a data set comes from; its download belongs in ``<root>/<folder>/<last part of url>``."""
 
-    name: str  # what ``python -m experiments data fetch`` takes
+    name: str  # what ``jaxforget data fetch`` takes
     url: str | None  # None: no public address, or embedded
     sha256: str | None  # of the download; None: unknown
     folder: str  # under the data root
@@ -37,7 +35,7 @@ def names() -> list[str]:
       >>> "movielens" in names()
       True
     """
-    return _plugins.names(__name__, GROUP)
+    return _plugins.names(_plugins.DOORS["data"])
 
 
 def read(name: str, root: str | Path | None, **settings: Any) -> Any:
@@ -59,7 +57,7 @@ def read(name: str, root: str | Path | None, **settings: Any) -> Any:
       >>> len(read("movietweetings", None))
       44613
     """
-    function = _function(name)
+    function = _plugins.load(name, _plugins.DOORS["data"])
     _plugins.check_settings(function, settings, f"data set {name!r}", given=1)
     return function(root, **settings)
 
@@ -94,9 +92,10 @@ def locate(root: str | Path | None, source: Source) -> str:
     folder = Path("<data root>" if root is None else root) / source.folder
     raise FileNotFoundError(
         f"{source.name} is not here; looked for {', '.join(source.files)} under "
-        f"{'no data root' if root is None else root}. Get it with `python -m experiments data "
-        f"fetch {source.name}`, or fetch {source.url} (sha256 {source.sha256 or 'not known'}) "
-        f"into {folder}. Licence: {source.licence}"
+        f"{'no data root' if root is None else root}. Get it with `jaxforget data fetch "
+        f"{source.name}` (in a checkout `python -m experiments data fetch {source.name}`), or "
+        f"fetch {source.url} (sha256 {source.sha256 or 'not known'}) into {folder}. "
+        f"Licence: {source.licence}"
     )
 
 
@@ -114,10 +113,6 @@ def under(root: str | Path | None, path: str) -> str:
             f"{'(none given)' if root is None else root}: put the file there or correct the path"
         )
     return address
-
-
-def _function(name):
-    return _plugins.find(name, package=__name__, group=GROUP, function="read", noun="data set")
 
 
 def _holds(path, member):
