@@ -1,15 +1,17 @@
 # Everything a fresh machine with Python >= 3.11 needs; the environment is made once, in .venv.
-PYTHON ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do \
-	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+least = $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break
+PYTHON ?= $(shell for p in python3 python python3.14 python3.13 python3.12 python3.11; do $(least); done)
+NEWEST ?= $(shell for p in python3.14 python3.13 python3.12 python3.11 python3 python; do $(least); done)
 VENV := .venv
 RUN := $(VENV)/bin/python
+PIP := -m pip install --quiet --disable-pip-version-check
 # most of a test's time is tracing and compiling on one core; neighbours share what is compiled
 WORKERS := -n auto --dist worksteal --durations 10
 
 # XLA's buffers come from malloc, which asks for huge pages only when told to; NumPy asks by itself
 demo bench: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all test-newest newest-differs lint docs bench clean
 
 demo: $(VENV)/ready
 	@set -e; for name in demo influence_demo; do \
@@ -19,16 +21,31 @@ demo: $(VENV)/ready
 	@echo "reports: results/demo/report.html and results/influence_demo/report.html, tables and figures beside them"
 
 # unoptimised code is compiled in three quarters of the time; test-all runs what users run
-test: export XLA_FLAGS ?= --xla_backend_optimization_level=0
+test test-newest: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 test: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS)
 
 test-all: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS) -m "slow or not slow"
 
+# the same tests on the newest Python found here and the newest jax that it takes
+test-newest: $(VENV)-newest/ready
+	$(VENV)-newest/bin/python -c 'import jax, sys; print("Python", sys.version.split()[0], "jax", jax.__version__)'
+	$(VENV)-newest/bin/python -m pytest -q $(WORKERS)
+
+# says which newer Python there is than the machine's own, if any
+newest-differs:
+	@test "$$($(NEWEST) -c 'import sys; print(sys.version_info[:2])')" = \
+		"$$($(PYTHON) -c 'import sys; print(sys.version_info[:2])')" || echo $(NEWEST)
+
 lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/basedpyright --pythonpath $(RUN)
+
+docs: $(VENV)/docs
+	$(VENV)/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 bench: $(VENV)/ready
 	@set -e; for name in kernels als influence partition certificate; do $(RUN) -m experiments bench $$name; done
@@ -37,14 +54,21 @@ bench: $(VENV)/ready
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "jaxforget needs Python 3.11 or newer; none was found on the PATH" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[test]"
-	$(RUN) -m pip install --quiet --disable-pip-version-check --only-binary=:all: implicit \
+	$(RUN) $(PIP) --editable ".[test]"
+	$(RUN) $(PIP) --only-binary=:all: implicit \
 		|| echo "no wheel of implicit here: its parity tests will be skipped"
 	@touch $@
 
-$(VENV)/dev: $(VENV)/ready
-	$(RUN) -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
+$(VENV)-newest/ready: pyproject.toml
+	$(NEWEST) -m venv $(VENV)-newest
+	$(VENV)-newest/bin/python $(PIP) --upgrade --editable ".[test]" jax jaxlib
+	$(VENV)-newest/bin/python $(PIP) --only-binary=:all: implicit \
+		|| echo "no wheel of implicit here: its parity tests will be skipped"
+	@touch $@
+
+$(VENV)/dev $(VENV)/docs: $(VENV)/%: $(VENV)/ready
+	$(RUN) $(PIP) --editable ".[$*]"
 	@touch $@
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-newest docs/_build

@@ -30,7 +30,10 @@ from jaxforget.prepare import forget, interop, preprocess, shilling, split
 from jaxforget.shards import partition
 from jaxforget.sparse import layout
 
-__version__ = _metadata.version("jaxforget")
+try:
+    __version__ = _metadata.version("jaxforget")
+except _metadata.PackageNotFoundError:  # a checkout that was never installed
+    __version__ = "unknown"
 
 __all__ = [
     "__version__",

@@ -1,12 +1,14 @@
 """The vocabulary: what every model, method and metric is written in.
 
 Shape letters, used in every docstring: ``N`` training interactions, ``U`` users, ``I`` items,
-``D`` factor dimension, ``R, L`` rows and width of a chunk, ``S`` shards, ``B`` minibatch.
+``D`` factor dimension, ``R, L`` rows and width of a chunk, ``S`` shards, ``B`` minibatch,
+``K`` columns of a basis or chosen rows, ``P`` pairs, ``M`` models, ``T`` held-out rows,
+``C`` classes of rows of like length.
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import jax
 from jax import Array
@@ -118,17 +120,165 @@ class Terms(NamedTuple):
     ridge_items: Array  # [I] > 0
 
 
-class Model(NamedTuple):
-    """A recommender as pure functions. ``params`` is any pytree; here mostly ``Factors``."""
+class Loss(Protocol):
+    """A training loss: what a model must offer to be unlearnt by gradient methods.
 
-    prepare: Callable  # (train) -> train                                  host, once
-    fit: Callable  # (key, train, weights, start=None) -> (params, info)
-    factors: Callable  # (params, train, edges) -> Factors
-    loss: Callable  # (params, train, weights, edges) -> scalar, a SUM over interactions
-    # only models trained by alternating least squares have the rest:
-    terms: Callable | None = None  # (train, weights, *, statistics=None) -> Terms
-    refine: Callable | None = None  # (key, train, terms, start=None, *, max_sweeps, tol) as fit
+    A pure function of its arguments, differentiable in the first as often as a method asks:
+    once for ``finetune`` and ``gradient_ascent``, twice for the influence methods. It is a SUM
+    over interactions plus a regulariser, never a mean, so that a weight of 0 equals never loaded.
+    """
+
+    def __call__(self, params: Any, train: Interactions, weights: Array, edges: Array, /) -> Array:
+        """Evaluates the loss.
+
+        Args:
+          params: of the model.
+          train: the interactions.
+          weights: ``[N]`` how much the loss of each interaction counts.
+          edges: ``[N]`` which interactions are edges of the graph, for models that have one.
+
+        Returns:
+          A scalar.
+        """
+        ...
+
+
+class Batch(NamedTuple):
+    """One step's share of the interactions."""
+
+    rows: Array  # [B] int32, which interactions
+    weights: Array  # [B] how much each counts; 0 for padding
+    key: Array  # typed JAX key, for what a loss draws anew in every step; consumed
+
+
+class MarginLoss(Loss, Protocol):
+    """A loss that is a sum of convex functions of one margin per interaction, plus a ridge.
+
+    A model states it beside its loss (``Model.margins``). What each part buys:
+
+    - ``margins``, ``outcomes`` and ``penalty`` (required): damping from the training loss in one
+      pass, the Gauss-Newton curvature, preconditioners, and the relabelled loss of SCIF.
+    - ``product`` and ``bends`` (``losses.Margins`` derives both): a closed form costs fewer passes
+      over the interactions than automatic differentiation.
+    - ``difference`` (derived): the direct influence of a request as one gradient instead of two.
+    - ``batch``: training in minibatches (``descent.minibatch``).
+    - ``n_layers``, ``reg`` and ``replace``: the same loss without its graph or its ridge, which
+      the aggregators of ``sisa`` and ``receraser`` and the released code of IFRU need.
+    - ``draws_items``: whether an interaction also moves the row of an item drawn for it. Where it
+      does not, rows without remembered interactions have no slope, and a step on some rows needs
+      only the interactions that meet them.
+
+    The easiest way to have all of it is to inherit from ``losses.Margins``.
+    """
+
+    draws_items: ClassVar[bool]
+
+    @property
+    def reg(self) -> float: ...
+
+    @property
+    def n_layers(self) -> int: ...
+
+    def margins(self, params: Factors, train: Interactions, edges: Array) -> Array:
+        """``[N]`` what the convex function of each interaction is of."""
+        ...
+
+    def outcomes(self, margins: Array, train: Interactions, weights: Array) -> Array:
+        """``[N]`` the weighted loss of each interaction, from margins ``[N]``."""
+        ...
+
+    def bends(self, margins: Array, train: Interactions, weights: Array) -> Array:
+        """``[N]`` second derivative of each outcome in its margin."""
+        ...
+
+    def difference(self, margins: Array, train: Interactions, forget: ForgetSet) -> Array:
+        """``[N]`` outcomes before a request less those after; exactly 0 where nothing changes."""
+        ...
+
+    def penalty(self, params: Factors) -> Array:
+        """The regulariser, a scalar."""
+        ...
+
+    def product(
+        self,
+        params: Factors,
+        train: Interactions,
+        weights: Array,
+        edges: Array,
+        *,
+        full: bool,
+    ) -> Callable[[Any], Any]:
+        """Returns ``vector -> H vector`` (``full``), or ``vector -> `` its Gauss-Newton part."""
+        ...
+
+    def batch(
+        self, params: Factors, train: Interactions, batch: Batch, edges: Array, links: Any
+    ) -> Array:
+        """The loss of a minibatch, without the ridge.
+
+        ``links`` is the graph of ``edges`` made ready for many propagations (``graph.links``),
+        None for a model without layers.
+        """
+        ...
+
+    def replace(self, **changes: Any) -> Self:
+        """The same loss with another ``reg`` or ``n_layers``."""
+        ...
+
+
+class Fit(Protocol):
+    """How a model is trained."""
+
+    def __call__(
+        self, key: Array, train: Interactions, weights: Array, start: Any = None, /
+    ) -> tuple[Any, dict[str, Array]]:
+        """Trains on the weighted interactions, from ``start`` where given.
+
+        Args:
+          key: typed JAX key; consumed.
+          train: the interactions, as ``Model.prepare`` returned them.
+          weights: ``[N]`` 1 = learnt from, 0 = as if never loaded.
+          start: parameters to go on from; None draws new ones.
+
+        Returns:
+          the parameters, and a flat dict of scalars that tells how training ended.
+        """
+        ...
+
+
+class Refine(Protocol):
+    """Alternating least squares on an objective that is given as ``Terms``."""
+
+    def __call__(
+        self,
+        key: Array,
+        train: Interactions,
+        terms: Terms,
+        start: Any = None,
+        /,
+        **limits: Any,
+    ) -> tuple[Any, dict[str, Array]]:
+        """Trains as ``Fit`` does; ``limits`` (``max_sweeps``, ``tol``) replace the model's."""
+        ...
+
+
+class Model(NamedTuple):
+    """A recommender as pure functions. ``params`` is any pytree; here mostly ``Factors``.
+
+    The first four are all that a new model must have; each later one serves some methods.
+    """
+
+    prepare: Callable[[Interactions], Interactions]  # host, once: checks and labels
+    fit: Fit
+    factors: Callable[[Any, Interactions, Array], Factors]  # (params, train, edges)
+    loss: Loss
+    # only models trained by alternating least squares have these:
+    terms: Callable[..., Terms] | None = None  # (train, weights, *, statistics=None)
+    refine: Refine | None = None
     implicit: bool = False  # its terms weigh every pair, observed or not
+    # what influence methods can make use of:
+    margins: MarginLoss | None = None  # the loss once more, by what it is made of
+    by_row: bool = False  # params are Factors: a row per user and per item
 
 
 class Method(NamedTuple):
@@ -137,6 +287,6 @@ class Method(NamedTuple):
     ``info`` is a flat dict of scalars that tells whether the work succeeded.
     """
 
-    fit: Callable  # (key, train, weights) -> (state, info)
-    unlearn: Callable  # (key, state, train, forget) -> (state, info)
-    factors: Callable  # (state, train, weights) -> Factors
+    fit: Callable[..., tuple[Any, dict[str, Array]]]  # (key, train, weights)
+    unlearn: Callable[..., tuple[Any, dict[str, Array]]]  # (key, state, train, forget)
+    factors: Callable[[Any, Interactions, Array], Factors]  # (state, train, weights)

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import sddmm
-from jaxforget.types import Factors, Model
+from jaxforget.types import Factors, ForgetSet, Model
 
 
 def dense(train, values):
@@ -46,6 +46,26 @@ def without(train, weights, build):
     kept = np.asarray(weights) > 0
     columns = (np.asarray(x)[kept] for x in (train.users, train.items, train.values))
     return build(*columns, n_users=train.n_users, n_items=train.n_items)
+
+
+def request(train, rows):
+    """Forgets the interactions at the given rows of a training set; all others are remembered."""
+    ones = jnp.ones_like(train.values)
+    return ForgetSet(ones, ones.at[jnp.asarray(rows, jnp.int32)].set(0))
+
+
+def gone(request):
+    """Which interactions are forgotten, ``[N]`` bool; checks what every request promises."""
+    before, after = np.asarray(request.before), np.asarray(request.after)
+    assert before.shape == after.shape and before.dtype == after.dtype
+    assert ((after == before) | (after == 0)).all()
+    return (before > 0) & (after == 0)
+
+
+def same(a, b):
+    """Whether two pytrees of one structure are equal bit for bit."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(x, y) for x, y in pairs)
 
 
 def factors(train, dim, *, seed=0, scale=1.0):

@@ -11,7 +11,7 @@ import oracles
 import pytest
 
 from jaxforget import als, sparse
-from jaxforget.als import confidence, rows
+from jaxforget.als import chunking, confidence, rows
 from jaxforget.sparse import dense, layout
 from jaxforget.types import Factors
 
@@ -67,9 +67,9 @@ def test_one_row_equals_the_dense_solve(toy):
     close(got, oracles.implicit_row(fixed, c[5], p[5], REG))
 
 
-@pytest.mark.parametrize("budget", [rows.Budget(4, 1), rows.Budget(20, 3), rows.CPU])
+@pytest.mark.parametrize("budget", [chunking.Budget(4, 1), chunking.Budget(20, 3), chunking.CPU])
 def test_all_rows_equal_the_dense_solves_whatever_the_chunks(toy, budget, monkeypatch):
-    monkeypatch.setattr(rows, "CPU", budget)  # 4 slots are fewer than the longest history
+    monkeypatch.setattr(chunking, "CPU", budget)  # 4 slots are fewer than the longest history
     jax.clear_caches()
     start, weights = factors(toy), some(toy)
     c, p = oracles.implicit_dense(toy, weights, ALPHA)

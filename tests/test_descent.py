@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from influence_toys import flat
 
 from jaxforget import metrics, models
 from jaxforget.gradient import descent, losses
@@ -19,11 +20,11 @@ def some(train, seed=5):
 
 
 def build(name, **changed):
-    return models.load(name)(**SETTINGS | changed)
-
-
-def flat(tree):
-    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
+    """A small model; on all data the settings of minibatches are left out."""
+    settings = SETTINGS | changed
+    if settings.get("optimiser", "minibatch") != "minibatch":
+        settings.pop("batch_size")
+    return models.load(name)(**settings)
 
 
 def adam(gradient, params, batches, lr):
@@ -196,11 +197,11 @@ def test_training_learns_a_pattern_and_keeps_float32(labelled):
     ("changed", "words"),
     [
         ({"lr": None}, "needs lr > 0"),
-        ({"loss": "mse"}, 'must be "bce" or "bpr"'),
+        ({"loss": "mse"}, "must be one of 'bce', 'bpr'"),
         ({"optimiser": "sgd"}, "optimiser must be"),
         ({"dim": 0}, "dim must be positive"),
         ({"reg": -1.0}, "reg must be 0 or more"),
-        ({"optimiser": "lbfgs", "patience": 3}, "patience is for minibatch"),
+        ({"optimiser": "lbfgs", "patience": 3}, "patience is not read with"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(changed, words):

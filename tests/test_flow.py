@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_ifru import factors, flat, hessian_of, model, request, unlearn
+from influence_toys import factors, flat, hessian_of, model, request, unlearn
 
 from jaxforget.gradient.influence import flow
 from jaxforget.sparse.degrees import degrees
@@ -42,7 +42,9 @@ def closed(matrix, scale, rhs, time, n=None):
 def test_few_stable_steps_come_near_the_flow_and_are_exactly_what_they_say():
     matrix, scale, rhs = problem()
     x, told = jax.jit(
-        lambda a, s, b: flow.run(lambda v: a @ v, b, scale=s, start=b, duration=1.5, n_steps=500)
+        lambda a, s, b: flow.run(
+            lambda v: a @ v, b, scale=s, start=b, duration=1.5, n_steps=500
+        )
     )(matrix, scale, rhs)
     n = int(told["iterations"]) - flow.POWER_STEPS
     top = np.linalg.eigvalsh(matrix / np.sqrt(np.outer(scale, scale)))[-1]
@@ -90,7 +92,7 @@ def test_the_step_is_the_flow_of_the_full_hessian_for_the_time_the_old_training_
 ):
     m, forget = model(name), request(labelled)
     f = stopped_early(m, labelled, forget.before)
-    _, new, info = unlearn(m, f, labelled, forget, solver="flow", hessian="full", n_steps=500)
+    _, new, info = unlearn(m, f, labelled, forget, use="ifru_flow", max_products=500)
     before, after = forget
 
     def along(weights):
@@ -116,7 +118,7 @@ def test_the_step_is_the_flow_of_the_full_hessian_for_the_time_the_old_training_
 def test_restricted_to_some_rows_only_those_move_and_static_sizes_agree(labelled):
     m, forget = model(), request(labelled)
     f = stopped_early(m, labelled, forget.before)
-    settings = {"solver": "flow", "hessian": "full", "hops": 0}
+    settings = {"use": "ifru_flow", "hops": 0}
     _, new, _ = unlearn(m, f, labelled, forget, **settings)
     _, sized, _ = unlearn(m, f, labelled, forget, sizes=(7, 5), **settings)
     np.testing.assert_allclose(flat(sized), flat(new), atol=1e-10)

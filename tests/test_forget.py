@@ -1,3 +1,5 @@
+"""Requests: how many and who, one after the other, flipped labels, refusals, transformations."""
+
 import math
 from collections import Counter
 
@@ -5,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import gone
 
 from jaxforget.prepare import forget
 from jaxforget.sparse import layout
@@ -24,16 +27,9 @@ def labels(n=120, seed=0, n_users=14, n_items=30):
     rng = np.random.default_rng(seed)
     weights = np.outer(np.arange(1, n_users) ** 1.5, np.arange(1, n_items)).ravel()
     pairs = rng.choice(len(weights), n, replace=False, p=weights / weights.sum())
-    return layout.build(pairs // (n_items - 1), pairs % (n_items - 1), rng.integers(0, 2, n).astype(float),
-                        n_users=n_users, n_items=n_items)  # fmt: skip
-
-
-def gone(request):
-    """Which interactions are forgotten; checks what every request promises."""
-    before, after = np.asarray(request.before), np.asarray(request.after)
-    assert before.shape == after.shape and before.dtype == after.dtype
-    assert ((after == before) | (after == 0)).all()
-    return (before > 0) & (after == 0)
+    users, items = np.divmod(pairs, n_items - 1)
+    values = rng.integers(0, 2, n).astype(float)
+    return layout.build(users, items, values, n_users=n_users, n_items=n_items)
 
 
 def key(seed=0):

@@ -1,6 +1,9 @@
+"""Requests that list pairs: these and no others are forgotten, and absent ones are named."""
+
 import jax
 import numpy as np
 import pytest
+from oracles import gone
 
 from jaxforget.prepare import forget
 from jaxforget.sparse import layout
@@ -9,12 +12,6 @@ from jaxforget.sparse import layout
 def distinct(n=120, seed=0):
     pairs = np.random.default_rng(seed).permutation(14 * 30)[:n]
     return layout.build(pairs // 30, pairs % 30, np.ones(n), n_users=15, n_items=31)
-
-
-def gone(request):
-    before, after = np.asarray(request.before), np.asarray(request.after)
-    assert before.shape == after.shape and ((after == before) | (after == 0)).all()
-    return (before > 0) & (after == 0)
 
 
 def test_listed_pairs_are_forgotten_and_no_others():

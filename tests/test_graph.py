@@ -8,7 +8,7 @@ import pytest
 
 from jaxforget import sparse
 from jaxforget.gradient import graph
-from jaxforget.sparse import kernels, layout
+from jaxforget.sparse import bodies, kernels, layout
 from jaxforget.sparse.compact import compact
 
 factors = functools.partial(oracles.factors, dim=3)
@@ -81,8 +81,8 @@ def test_compacted_interactions_give_the_same_sums_on_every_kernel_body(labelled
         want = oracles.dense(labelled, np.asarray(values) * np.asarray(kept))
         want = (want if by == "user" else want.T) @ np.asarray(rows)
         np.testing.assert_allclose(sparse.spmm(smaller, moved, rows, by=by), want, atol=1e-12)
-        accelerator = kernels._spmm_segment(moved, rows, *kernels._indices(smaller), by=by,
-                                           shape=kernels._shape(smaller))  # fmt: skip
+        accelerator = bodies.spmm_segment(moved, rows, *kernels.indices(smaller), by=by,
+                                           shape=kernels.shape_of(smaller))  # fmt: skip
         np.testing.assert_allclose(accelerator, want, atol=1e-12)
     scores = sparse.sddmm(smaller, *f)[: int(kept.sum())]
     np.testing.assert_allclose(scores, sparse.sddmm(labelled, *f)[kept], atol=1e-13)

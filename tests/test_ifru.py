@@ -1,11 +1,13 @@
+"""IFRU: the damped Newton step against dense systems, its rows, its damping, emptied rows."""
+
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from influence_toys import TIGHT, D, dense, factors, flat, hessian_of, model, request, unlearn
 
 from jaxforget import methods, metrics, models
 from jaxforget.gradient import descent, influence
@@ -13,49 +15,7 @@ from jaxforget.gradient.influence import importance
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet, Model, Split
 
-D = 3
-
-
-factors = functools.partial(oracles.factors, dim=D, scale=0.5)
-
-
-def request(train, rows=(3, 17, 40)):
-    ones = jnp.ones(len(train.users))
-    return ForgetSet(ones, ones.at[jnp.asarray(rows, jnp.int32)].set(0.0))
-
-
-def model(name="mf", **changed):
-    settings = {"dim": D, "init_scale": 0.1, "reg": 0.0, "lr": 0.05, "n_epochs": 1} | changed
-    return models.load(name)(**settings)
-
-
-def unlearn(model, state, train, forget, **settings):
-    method = methods.load("ifru")(model, **settings)
-    return method, *jax.jit(method.unlearn)(jax.random.key(0), state, train, forget)
-
-
-def flat(tree):
-    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
-
-
-def dense(function, like):
-    """The matrix of a linear map on pytrees."""
-    vector, back = jax.flatten_util.ravel_pytree(like)
-    columns = jax.lax.map(
-        lambda e: jax.flatten_util.ravel_pytree(function(back(e)))[0], jnp.eye(len(vector))
-    )
-    return np.asarray(columns).T
-
-
-def hessian_of(loss, params):
-    vector, back = jax.flatten_util.ravel_pytree(params)
-    return np.asarray(jax.hessian(lambda v: loss(back(v)))(vector))
-
-
-TIGHT = {"n_steps": 400, "tol": 1e-12, "precondition": "none"}
-
-
-# --- fact 5: a quadratic loss --------------------------------------------------------------------
+# --- a quadratic loss, where one step is retraining ----------------------------------------------
 
 
 def users_only(items):
@@ -205,7 +165,7 @@ def test_keeping_fewer_rows_moves_fewer_and_always_those_of_the_request(labelled
         ("lightgcn", {"hops": 1, "keep": 0.5}),
         ("mf", {"newton_steps": 2}),
         ("lightgcn", {"hessian": "full"}),
-        ("mf", {"solver": "flow", "hessian": "full"}),
+        ("mf", {"use": "ifru_flow"}),
     ],
 )
 def test_an_empty_request_changes_nothing_at_all(labelled, name, settings):
@@ -214,11 +174,18 @@ def test_an_empty_request_changes_nothing_at_all(labelled, name, settings):
     assert all(np.array_equal(a, b) for a, b in zip(new, f)) and float(info["pull_norm"]) == 0
 
 
-@pytest.mark.parametrize("settings", [{}, {"spillover": "truncated"}, {"hops": 1, "keep": 0.6}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"damping": 1.0},
+        {"damping": 1.0, "hops": 1, "keep": 0.6},
+        {"use": "ifru_released", "served_graph": "new", "lr": 1.0, "n_steps": 3},
+    ],
+)
 def test_a_request_of_negatives_alone_leaves_the_graph_and_does_not_crash(labelled, settings):
     rows = np.flatnonzero(np.asarray(labelled.values) == 0)[:4]
     m, f = model("lightgcn"), factors(labelled)
-    _, new, info = unlearn(m, f, labelled, request(labelled, rows), damping=1.0, **settings)
+    _, new, info = unlearn(m, f, labelled, request(labelled, rows), **settings)
     assert np.all(np.isfinite(flat(new))) and float(info["spillover_norm"]) == 0 < float(
         info["pull_norm"]
     )
@@ -257,19 +224,21 @@ def test_automatic_damping_rises_until_the_full_hessian_bends_upwards(labelled):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"mode": "paper"}, "mode must be"),
         ({"damping": -1.0}, "damping must be 0 or more"),
         ({"hessian": "fisher"}, "hessian must be one of"),
         ({"keep": 0.5}, "give hops"),
         ({"hops": 1, "keep": 0.0}, "keep must lie in"),
-        ({"solver": "adam"}, "needs solver_lr"),
-        ({"newton_steps": 0}, "newton_steps must be 1 or more"),
-        ({"solver": "flow", "newton_steps": 2}, "1 without cg"),
+        ({"newton_steps": 0}, "newton_steps must be positive"),
+        ({"hops": 1, "sizes": (3, 3), "keep": 0.5}, "keep is not read with sizes"),
+        ({"keep_request": True}, "keep_request is not read"),
+        ({"spillover": "truncated"}, "spillover must be one of"),
+        ({"use": "ifru_flow", "max_products": 0}, "max_products must be positive"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings, words):
+    settings = dict(settings)
     with pytest.raises(ValueError, match=words):
-        methods.load("ifru")(model(), **settings)
+        methods.load(settings.pop("use", "ifru"))(model(), **settings)
 
 
 def test_a_model_without_margins_needs_the_full_hessian():
@@ -279,7 +248,7 @@ def test_a_model_without_margins_needs_the_full_hessian():
     methods.load("ifru")(als, hessian="full", precondition="none")
 
 
-# --- fact 13 -------------------------------------------------------------------------------------
+# --- AUC on the rows of a request ----------------------------------------------------------------
 
 
 def test_auc_or_and_auc_and_are_those_of_the_rows_that_meet_the_request(labelled):
@@ -314,23 +283,24 @@ def test_auc_or_and_auc_and_are_those_of_the_rows_that_meet_the_request(labelled
 
 @pytest.mark.parametrize("loss", ["bce", "bpr"])
 @pytest.mark.parametrize("name", ["mf", "lightgcn"])
-@pytest.mark.parametrize("solver", ["cg", "flow", "replay"])
-def test_a_user_who_loses_everything_becomes_zero_and_nobody_else_does(
-    labelled, solver, name, loss
-):
+@pytest.mark.parametrize("use", ["ifru", "ifru_flow", "replay"])
+def test_a_user_who_loses_everything_becomes_zero_and_nobody_else_does(labelled, use, name, loss):
     m, users = model(name, loss=loss), np.asarray(labelled.users)
     forget, f = request(labelled, np.flatnonzero(users == 2)), factors(labelled)
-    rows = {clear: unlearn(m, f, labelled, forget, solver=solver, clear=clear)[1].users
-            for clear in (None, False)}  # fmt: skip
-    emptied = np.flatnonzero(np.all(np.asarray(rows[None]) == 0, axis=1))
+    gauss_newton = {"hessian": "gauss_newton"} if use == "ifru_flow" else {}
+    rows = {
+        clear: unlearn(m, f, labelled, forget, use=use, clear=clear, **gauss_newton)[1].users
+        for clear in (True, False)
+    }
+    emptied = np.flatnonzero(np.all(np.asarray(rows[True]) == 0, axis=1))
     assert emptied.tolist() == [2] and np.all(np.asarray(rows[False][2]) != 0)
     kept = np.arange(len(f.users)) != 2
-    np.testing.assert_array_equal(rows[None][kept], rows[False][kept])
-    assert np.array_equal(rows[None][3], f.users[3])  # nobody knew this one
+    np.testing.assert_array_equal(rows[True][kept], rows[False][kept])
+    assert np.array_equal(rows[True][3], f.users[3])  # nobody knew this one
 
 
 def test_what_the_release_does_with_such_a_user_is_kept(labelled):
     forget = request(labelled, np.flatnonzero(np.asarray(labelled.users) == 2))
-    _, new, _ = unlearn(model(), factors(labelled), labelled, forget, mode="as_released", solver_lr=1.0,
-                        solver_steps=3)  # fmt: skip
+    released = {"use": "ifru_released", "lr": 1.0, "n_steps": 3}
+    _, new, _ = unlearn(model(), factors(labelled), labelled, forget, **released)
     assert np.all(np.asarray(new.users[2]) != 0)

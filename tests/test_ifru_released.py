@@ -1,29 +1,30 @@
-"""What ``mode="as_released"`` computes, against loops and formulas of its own."""
+"""What the released code of IFRU computes, against loops and formulas of its own."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from influence_toys import D, factors, flat, hessian_of, model, request, unlearn
 from test_descent import adam
-from test_ifru import D, factors, flat, hessian_of, model, request, unlearn
 from test_importance import scores_by_matrix
 
 from jaxforget import methods, metrics
 from jaxforget.gradient import graph, influence
 from jaxforget.gradient.influence import importance
+from jaxforget.methods.ifru_released import Served
 from jaxforget.sparse import layout
 from jaxforget.types import watch
 
-RELEASED = {"mode": "as_released", "solver_lr": 5.0}
+RELEASED = {"lr": 5.0}
 
 
 @pytest.mark.parametrize("keep", [1.0, 0.6])
 @pytest.mark.parametrize("name", ["mf", "lightgcn"])
 def test_the_first_released_iterate_is_a_sign_step_on_the_chosen_rows(labelled, name, keep):
-    """Fact 9: + (lr / n) sign(g) where |g| is large, nothing where it is 0, nothing outside S."""
+    """+ (lr / n) sign(g) where |g| is large, nothing where it is 0, nothing outside S."""
     m, f, forget = model(name), factors(labelled), request(labelled)
-    method = methods.load("ifru")(m, solver_steps=1, keep=keep, **RELEASED)
-    state = f if name == "mf" else (f, forget.before)
+    method = methods.load("ifru_released")(m, n_steps=1, keep=keep, **RELEASED)
+    state = f if name == "mf" else Served(f, forget.before)
     new, _ = jax.jit(method.unlearn)(jax.random.key(0), state, labelled, forget)
     new = new if name == "mf" else new.params
     scores = scores_by_matrix(labelled, forget, 1)
@@ -38,7 +39,7 @@ def test_the_first_released_iterate_is_a_sign_step_on_the_chosen_rows(labelled, 
 
 
 def released_spillover(m, f, train, forget):
-    """ifru.md 2.3 by loops: retained rows, once per (user, item, label), at nodes that lost > 1 %."""
+    """By loops: retained rows, once per (user, item, label), at nodes that lost > 1 %."""
     users, items, y = (np.asarray(x) for x in (train.users, train.items, train.values))
     before, after = (np.asarray(x) for x in forget)
     flagged = set()
@@ -61,9 +62,9 @@ def released_spillover(m, f, train, forget):
 
 
 def test_the_released_solver_is_adam_on_the_quadratic_of_the_mean_loss(labelled):
-    """In the coordinates p = n delta, with the Hessian of the *mean* loss (facts 8 and 2.4)."""
+    """In the coordinates p = n delta, with the Hessian of the *mean* loss."""
     m, f, forget = model("mf"), factors(labelled), request(labelled)
-    _, new, _ = unlearn(m, f, labelled, forget, solver_steps=7, **RELEASED)
+    _, new, _ = unlearn(m, f, labelled, forget, n_steps=7, use="ifru_released", **RELEASED)
     ones = jnp.ones(60)
     found = importance.reach(labelled, forget, hops=1)
     chosen = np.repeat(np.concatenate(found[:2]) > 0, D)
@@ -80,9 +81,9 @@ def test_as_released_lightgcn_serves_the_old_graph_and_each_switch_turns_alone(l
         request(labelled, rows=np.flatnonzero(labelled.values)[:6]),
     )
     assert float(jnp.sum((forget.before - forget.after) * labelled.values)) == 6
-    old = methods.load("ifru")(m, solver_steps=1, **RELEASED)
-    new = methods.load("ifru")(m, solver_steps=1, served_graph="new", **RELEASED)
-    state, _ = old.unlearn(jax.random.key(0), (f, forget.before), labelled, forget)
+    old = methods.load("ifru_released")(m, n_steps=1, **RELEASED)
+    new = methods.load("ifru_released")(m, n_steps=1, served_graph="new", **RELEASED)
+    state, _ = old.unlearn(jax.random.key(0), Served(f, forget.before), labelled, forget)
     params, _ = new.unlearn(jax.random.key(0), f, labelled, forget)
     np.testing.assert_array_equal(flat(state.params), flat(params))
     for method, s, edges in ((old, state, forget.before), (new, params, forget.after)):
@@ -99,11 +100,16 @@ def test_the_released_stop_returns_the_best_validation_iterate_and_needs_validat
                          n_users=12, n_items=10)  # fmt: skip
     m, f, forget = model("mf"), factors(labelled), request(labelled)
     with pytest.raises(ValueError, match=r"types\.watch"):
-        unlearn(m, f, labelled, forget, patience=10, **RELEASED)
+        unlearn(m, f, labelled, forget, patience=10, use="ifru_released", **RELEASED)
     watched = watch(labelled, valid)
-    _, best, info = unlearn(m, f, watched, forget, patience=3, solver_steps=40, **RELEASED)
+    _, best, info = unlearn(
+        m, f, watched, forget, patience=3, n_steps=40, use="ifru_released", **RELEASED
+    )
 
-    run = [unlearn(m, f, watched, forget, solver_steps=n, **RELEASED)[1] for n in (1, 3)]
+    run = [
+        unlearn(m, f, watched, forget, n_steps=n, use="ifru_released", **RELEASED)[1]
+        for n in (1, 3)
+    ]
     scores = [float(metrics.label_auc(p, valid)) for p in run]
     assert float(info["score"]) >= max(scores)
     np.testing.assert_allclose(info["score"], metrics.label_auc(best, valid), atol=1e-12)

@@ -1,3 +1,5 @@
+"""How far a request reaches, which rows are chosen, and reading and writing them."""
+
 import dataclasses
 import itertools
 
@@ -28,7 +30,7 @@ def request(train, rows=(3, 17), before=None):
 
 
 def scores_by_matrix(train, forget, hops):
-    """ifru.md 2.5: deg counts rows and the node itself; B is 0/1."""
+    """deg counts rows and the node itself; B is 0/1."""
     n, users, items = train.n_users, np.asarray(train.users), np.asarray(train.items)
     nodes = n + train.n_items
     b, degree, gone = np.eye(nodes), np.ones(nodes), np.zeros(nodes)
@@ -102,7 +104,7 @@ def test_an_empty_request_reaches_nobody(train):
 def test_top_picks_the_asked_first_then_the_highest_scores_and_leaves_places_unused(train):
     found = importance.reach(train, request(train), hops=1)
     rows = importance.top(found, n_users=9, n_items=4)
-    asked = np.flatnonzero(found.asked_users)
+    asked = np.flatnonzero(found.requested_users)
     picked = np.asarray(rows.users)
     assert set(picked[: len(asked)]) == set(asked)
     rest = picked[len(asked) :]

@@ -1,3 +1,5 @@
+"""Curvature products, forget gradients and implied ridges against loops and dense matrices."""
+
 import functools
 
 import jax
@@ -5,14 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
+from influence_toys import D, dense, flat, hessian_of
 
 from jaxforget.gradient import descent, influence, losses
-from jaxforget.gradient.influence import damping
+from jaxforget.gradient.influence import curvature, damping
 from jaxforget.sparse import layout
-from jaxforget.types import Factors, ForgetSet
-
-D = 3
-
+from jaxforget.types import Factors, ForgetSet, Model
 
 factors = functools.partial(oracles.factors, dim=D)
 
@@ -22,28 +22,12 @@ def request(train, seed=5, share=0.2):
     return ForgetSet(jnp.ones(len(train.users)), jnp.asarray(after))
 
 
-def dense(product, back, n):
-    """The matrix of a product with pytrees."""
-    return np.asarray(
-        jax.lax.map(lambda e: jax.flatten_util.ravel_pytree(product(back(e)))[0], jnp.eye(n))
-    )
-
-
-def flat(tree):
-    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
-
-
-def dense_hessian(loss, params):
-    vector, back = jax.flatten_util.ravel_pytree(params)
-    return np.asarray(jax.hessian(lambda v: loss(back(v)))(vector))
-
-
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
 def mf_hvp(train, weights, params, vector):
-    """Fact 1, written as loops over interactions."""
+    """The closed form ``h ds z_i + r a_i``, written as loops over interactions."""
     users, items = (np.asarray(x) for x in params)
     a, b = (np.asarray(x) for x in vector)
     out = np.zeros_like(users), np.zeros_like(items)
@@ -122,7 +106,7 @@ def test_gauss_newton_is_the_positive_part_of_the_hessian(labelled, name, n_laye
     weights = request(labelled).after
     product = influence.gauss_newton(loss, f, labelled, weights, weights)
     vector, back = jax.flatten_util.ravel_pytree(f)
-    matrix = dense(product, back, len(vector))
+    matrix = dense(product, f)
     margins, bend = loss.margins(f, labelled, weights), None
     jacobian = np.asarray(jax.jacobian(lambda x: loss.margins(back(x), labelled, weights))(vector))
     if name == "bce":
@@ -133,12 +117,12 @@ def test_gauss_newton_is_the_positive_part_of_the_hessian(labelled, name, n_laye
     want = jacobian.T @ np.diag(bend) @ jacobian + 2 * 0.2 * np.eye(len(vector))
     np.testing.assert_allclose(matrix, want, atol=1e-11)
     assert np.linalg.eigvalsh(matrix)[0] > 0.39
-    full = dense_hessian(lambda p: loss(p, labelled, weights, weights), f)
+    full = hessian_of(lambda p: loss(p, labelled, weights, weights), f)
     assert np.linalg.eigvalsh(full)[0] < 0  # away from a minimum the rest is not
 
 
 def test_scores_do_not_change_along_the_gauge_and_the_hessian_says_so(labelled):
-    """Fact 6: H (U X, -V X') = (-g_U X', g_V X)."""
+    """H (U X, -V X') = (-g_U X', g_V X)."""
     loss, f = losses.build("bce", reg=0.0, n_layers=0), factors(labelled)
     x = jnp.asarray(np.random.default_rng(4).normal(size=(D, D)))
     ones = jnp.ones(60)
@@ -157,13 +141,14 @@ def test_with_a_ridge_the_rotations_are_the_null_directions_of_a_minimum(labelle
 
     f, info = descent.full(of, factors(labelled, dim=2), tol=1e-9, max_steps=3000)
     assert float(info["grad_norm"]) <= 1e-9
-    values = np.linalg.eigvalsh(dense_hessian(of, f))
+    values = np.linalg.eigvalsh(hessian_of(of, f))
     assert np.sum(np.abs(values) < 1e-6) == 1 and values[0] > -1e-6  # d (d - 1) / 2
 
 
 def test_a_model_without_margins_is_told_what_to_do(labelled):
+    plain = Model(lambda t: t, None, None, lambda *a: 0.0)
     with pytest.raises(ValueError, match='use hessian="full"'):
-        influence.gauss_newton(lambda *a: 0.0, factors(labelled), labelled, None, None)
+        curvature.curvature(plain, factors(labelled), labelled, None, None, kind="gauss_newton")
 
 
 # --- forget gradients ----------------------------------------------------------------------------
@@ -179,6 +164,9 @@ def test_direct_and_spillover_telescope(labelled, name, n_layers):
         request(labelled),
     )
     direct, spilled = influence.forget_gradient(loss, f, labelled, forget)
+    fast = influence.forget_gradient(loss, f, labelled, forget, margins=loss)
+    for plain, one_pass in zip((direct, spilled), fast):
+        np.testing.assert_allclose(flat(one_pass), flat(plain), atol=1e-10)
     old = jax.grad(loss)(f, labelled, forget.before, forget.before)
     kept = oracles.without(labelled, forget.after, layout.build)
     ones = jnp.ones(len(kept.users))
@@ -188,7 +176,7 @@ def test_direct_and_spillover_telescope(labelled, name, n_layers):
 
 
 def test_spillover_comes_only_from_interactions_near_a_changed_row_of_the_graph(labelled):
-    """Fact 3: the sum restricted to interactions that touch a changed row of P is exact."""
+    """The sum restricted to interactions that touch a changed row of P is exact."""
     from test_graph import operator
 
     loss, f, forget = (

@@ -1,7 +1,10 @@
+"""Exchange of data: ids, SciPy matrices, RecBole files, request files, the old shuffle of NumPy."""
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
+from oracles import dense, without
 
 from jaxforget.prepare import interop, split
 from jaxforget.sparse import layout
@@ -88,24 +91,17 @@ def random_train(seed=0, n=60):
 
 def test_scipy_gets_the_same_matrix():
     train = random_train()
-    dense = np.zeros((17, 12))
-    for user, item, value in zip(
-        *map(np.asarray, (train.users, train.items, train.values)), strict=True
-    ):
-        dense[user, item] = value
     matrix = interop.to_scipy(train)
     assert isinstance(matrix, scipy.sparse.csr_matrix) and matrix.has_canonical_format
-    np.testing.assert_array_equal(matrix.toarray(), dense)
+    np.testing.assert_array_equal(matrix.toarray(), dense(train, train.values))
 
 
 def test_weight_0_is_left_out_as_if_never_loaded():
     train = random_train()
     weights = np.random.default_rng(1).integers(0, 2, 60)
-    kept = weights > 0
-    alone = layout.build(*(np.asarray(a)[kept] for a in (train.users, train.items, train.values)),
-                         n_users=17, n_items=12)  # fmt: skip
+    alone = without(train, weights, layout.build)
     ours, theirs = interop.to_scipy(train, weights), interop.to_scipy(alone)
-    assert ours.nnz == kept.sum() and (ours != theirs).nnz == 0
+    assert ours.nnz == weights.sum() and (ours != theirs).nnz == 0
     pd.testing.assert_frame_equal(interop.to_frame(train, weights=weights), interop.to_frame(alone))
 
 

@@ -1,3 +1,5 @@
+"""Measures against arithmetic by hand, rankings against sorting each user's catalogue."""
+
 from math import log2
 
 import jax
@@ -11,7 +13,7 @@ from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet, Split
 
-# Three users: relevant items at places 1 and 4; at place 3 only; none at all.
+# Three users: relevant items at ranks 0 and 3; at rank 2 only; none at all.
 RANKED = Ranked(
     ranks=jnp.array([[0, 3], [2, 9], [1, 0]]),
     relevant=jnp.array([[True, True], [True, False], [False, False]]),
@@ -124,7 +126,7 @@ def by_hand(f, split, forget, part, k):
 
 @pytest.mark.parametrize("cells", [1, 30, 1 << 21])
 def test_full_ranking_equals_sorting_each_users_catalogue(cells, monkeypatch):
-    monkeypatch.setattr(ranking, "CELLS", cells)  # chunks of one user, of two, of all
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", cells)  # chunks of one user, of two, of all
     f, split, forget = problem()
     found = metrics.evaluate(f, split, forget, ks=(2, 5))
     for name, part in (("", split.test), ("_valid", split.valid)):
@@ -134,7 +136,7 @@ def test_full_ranking_equals_sorting_each_users_catalogue(cells, monkeypatch):
             np.testing.assert_allclose(found[f"ndcg{name}@{k}"], ndcg)
 
 
-def test_the_distance_of_all_predictions_equals_the_dense_one_and_knows_no_gauge():
+def test_the_distance_of_all_predictions_equals_the_dense_one_and_does_not_change_by_a_rotation():
     a, b = problem(0)[0], problem(1)[0]
     dense = [np.asarray(f.users) @ np.asarray(f.items).T for f in (a, b)]
     want = np.linalg.norm(dense[0] - dense[1]) / np.linalg.norm(dense[1])
@@ -185,10 +187,10 @@ def test_without_ks_everything_but_the_rankings_is_measured():
 def test_membership_is_the_chance_that_a_forgotten_pair_outscores_a_test_pair():
     f, split, forget = problem()
     scores = np.asarray(f.users) @ np.asarray(f.items).T
-    asked = scores[np.asarray(split.train.users)[:6], np.asarray(split.train.items)[:6]]
+    forgotten = scores[np.asarray(split.train.users)[:6], np.asarray(split.train.items)[:6]]
     kept = np.asarray(split.test.values) > 0
     test = scores[np.asarray(split.test.users)[kept], np.asarray(split.test.items)[kept]]
-    want = np.mean(asked[:, None] > test[None, :])
+    want = np.mean(forgotten[:, None] > test[None, :])
     np.testing.assert_allclose(metrics.evaluate(f, split, forget)["membership"], want)
 
 

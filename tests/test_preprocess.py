@@ -1,3 +1,5 @@
+"""Preprocessing steps: cores against slow removal, labels, repeated pairs, refusals."""
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -113,12 +115,19 @@ def test_log1p_takes_counts_and_refuses_what_has_no_logarithm():
 
 @pytest.mark.parametrize(
     ("step", "settings", "message"),
-    [("k_core", {"k": 2, "by": "all"}, "by must be one of both, user, item"),
-     ("binarise", {"threshold": 1, "negatives": "no"}, "negatives must be one of"),
-     ("duplicates", {"how": "max"}, "how must be one of"), ("zeros", {"how": "no"}, "how must be")],
-)  # fmt: skip
+    [
+        ("k_core", {"k": 2, "by": "all"}, "by must be one of 'both', 'user', 'item'; got 'all'"),
+        (
+            "binarise",
+            {"threshold": 1, "negatives": "no"},
+            "negatives must be one of 'drop', 'keep'",
+        ),
+        ("duplicates", {"how": "max"}, "how must be one of 'error', 'first'"),
+        ("zeros", {"how": "no"}, "how must be one of 'drop', 'keep'"),
+    ],
+)
 def test_an_unknown_choice_lists_the_known_ones(step, settings, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"{step}: {message}"):
         getattr(preprocess, step)(table(RATED), **settings)
 
 

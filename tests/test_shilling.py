@@ -17,7 +17,7 @@ N_USERS, N_ITEMS = 30, 20
 
 
 def parts(seed=0, labels=False):
-    """Popularity falls with the item's id; the last item is never met."""
+    """Popularity falls with the item's id; the last item has no interaction."""
     rng = np.random.default_rng(seed)
     chance = np.linspace(0.9, 0.1, N_ITEMS - 1)
     cells = np.argwhere(rng.random((N_USERS, N_ITEMS - 1)) < chance)
@@ -38,13 +38,13 @@ def inject(seed=0, split=None, **more):
 
 def profiles(attack):
     """{injected user: {item: value}}"""
-    train, found = attack.split.train, {}
+    train, by_user = attack.split.train, {}
     for user, item, value in zip(
         train.users.tolist(), train.items.tolist(), train.values.tolist(), strict=True
     ):
         if not attack.genuine[user]:
-            found.setdefault(user, {})[item] = value
-    return found
+            by_user.setdefault(user, {})[item] = value
+    return by_user
 
 
 @pytest.mark.parametrize("kind", ["random", "bandwagon"])
@@ -127,13 +127,13 @@ def test_a_share_of_the_users_is_rounded_up():
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"kind": "average"}, "bandwagon"),
-        ({"fillers": 0}, "fillers"),
-        ({"fillers": N_ITEMS}, "fillers"),
-        ({"unpopular": 0.0}, "unpopular"),
-        ({"count": 0}, "count"),
+        ({"kind": "average"}, "kind must be one of 'random', 'bandwagon'; got 'average'"),
+        ({"fillers": 0}, "fillers must lie in"),
+        ({"fillers": N_ITEMS}, "fillers must lie in"),
+        ({"unpopular": 0.0}, "unpopular must lie in"),
+        ({"count": 0}, "count must be an integer"),
         ({"ratio": 0.1}, "ratio or a count"),
-        ({"count": None, "ratio": 1.5}, "ratio"),
+        ({"count": None, "ratio": 1.5}, "ratio must lie in"),
     ],
 )
 def test_a_setting_out_of_range_is_named(more, words):
@@ -143,8 +143,8 @@ def test_a_setting_out_of_range_is_named(more, words):
 
 @pytest.mark.parametrize("cells", [1, 40, 1 << 21])
 def test_exposure_equals_hand_arithmetic(cells, monkeypatch):
-    """Item 2 is the target; users 0..3 see it at ranks 0, 1, 2 and hidden; user 4 is not asked."""
-    monkeypatch.setattr(ranking, "CELLS", cells)
+    """Users 0..3 see item 2, the target, at ranks 0, 1, 2 and hidden; user 4 does not count."""
+    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", cells)
     scores = [[1, 2, 9, 0], [3, 0, 2, 1], [3, 2, 2, 0], [0, 0, 9, 0], [0, 0, 9, 0]]
     factors = Factors(jnp.asarray(scores, float), jnp.eye(4))
     seen = layout.build([0, 3], [1, 2], [1.0, 1.0], n_users=5, n_items=4)

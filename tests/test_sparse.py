@@ -5,7 +5,7 @@ import oracles
 import pytest
 
 from jaxforget import sparse
-from jaxforget.sparse import kernels, layout
+from jaxforget.sparse import bodies, kernels, layout
 
 U, I, D = 12, 10, 3
 
@@ -50,7 +50,7 @@ def test_products_equal_dense_products_in_both_orientations(toy, width):
 
 @pytest.mark.parametrize("width", [D, 32, 48, 64])  # those in between are padded on a CPU
 def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk(width, monkeypatch):
-    monkeypatch.setattr(kernels, "BLOCK_BYTES", 1 << 18)
+    monkeypatch.setattr(bodies, "BLOCK_BYTES", 1 << 18)
     rng = np.random.default_rng(0)
     n = 2 * (1 << 18) // (8 * width) + 17  # three chunks at least, the last one not full
     train = layout.build(rng.integers(0, 50, n), rng.integers(0, 60, n), np.ones(n))
@@ -61,12 +61,12 @@ def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk(width, monkeypatch):
 
 def test_the_accelerator_bodies_equal_the_cpu_bodies(toy):
     values, left, right = arrays(toy)
-    indices, shape = kernels._indices(toy), (U, I)
+    indices, shape = kernels.indices(toy), (U, I)
     for by, dense in (("user", right), ("item", left)):
-        fast = kernels._spmm_csr(values, dense, *indices, by=by, shape=shape)
-        close(fast, kernels._spmm_segment(values, dense, *indices, by=by, shape=shape))
-    fast = kernels._sddmm_chunked(left, right, *indices, shape=shape)
-    close(fast, kernels._sddmm_gather(left, right, *indices, shape=shape))
+        fast = bodies.spmm_csr(values, dense, *indices, by=by, shape=shape)
+        close(fast, bodies.spmm_segment(values, dense, *indices, by=by, shape=shape))
+    fast = bodies.sddmm_chunked(left, right, *indices, shape=shape)
+    close(fast, bodies.sddmm_gathered(left, right, *indices, shape=shape))
 
 
 def test_gradients_of_values_and_of_dense_arguments_equal_dense_autodiff(toy):

@@ -1,3 +1,5 @@
+"""Splits: the published recipe, shares per user and over time, ids that occur in one part only."""
+
 from collections import Counter
 
 import numpy as np
@@ -56,9 +58,14 @@ def test_the_random_split_is_the_published_recipe(n, seed):
 
 @pytest.mark.parametrize(
     ("shares", "n", "sizes"),
-    [((0.7, 0.1, 0.2), 10, [7, 1, 2]), ((0.29, 0.01, 0.7), 100, [29, 1, 70]),
-     ((0.8, 0.0, 0.2), 7, [5, 0, 2]), ((1, 0, 0), 3, [3, 0, 0]), ((1 / 3, 1 / 3, 1 / 3), 9, [3, 3, 3])],
-)  # fmt: skip
+    [
+        ((0.7, 0.1, 0.2), 10, [7, 1, 2]),
+        ((0.29, 0.01, 0.7), 100, [29, 1, 70]),
+        ((0.8, 0.0, 0.2), 7, [5, 0, 2]),
+        ((1, 0, 0), 3, [3, 0, 0]),
+        ((1 / 3, 1 / 3, 1 / 3), 9, [3, 3, 3]),
+    ],
+)
 def test_sizes_are_whole_parts_of_the_exact_shares(shares, n, sizes):
     # in floating point 0.7 + 0.1 is just below 0.8, and 0.29 * 100 just below 29
     part = split.assign(np.zeros(n), seed=3, shares=shares)
@@ -102,7 +109,7 @@ def test_one_seed_gives_one_split_and_another_seed_another():
         ({"shares": (0.6, 0.2, 0.3)}, "sum to 1"),
         ({"shares": (1.2, -0.2, 0.0)}, "at least 0"),
         ({"shares": (float("nan"), 0.5, 0.5)}, "shares must be"),
-        ({"by": "item"}, "by must be one of interaction, user, time; got 'item'"),
+        ({"by": "item"}, "by must be one of 'interaction', 'user', 'time'; got 'item'"),
         ({"by": "time"}, "needs the times"),
         ({"shares": (0.1, 0.4, 0.5)}, "training part is empty: 5 rows"),
     ],
@@ -138,7 +145,7 @@ def test_dropping_the_cold_is_the_published_recipe():
 
 @pytest.mark.parametrize("by", ["interaction", "user", "time"])
 @pytest.mark.parametrize("cold", ["drop", "keep"])
-def test_position_leads_from_each_training_row_to_its_place_in_the_shuffle(by, cold):
+def test_position_says_where_each_training_row_stands_in_the_shuffled_order(by, cold):
     frame = ratings(seed=4)
     frame.loc[50:, ["user", "item"]] = frame.loc[:46, ["user", "item"]].to_numpy()  # repeated pairs
     prepared = split.split_frame(frame, seed=7, shares=SHARES, by=by, cold=cold)
@@ -148,11 +155,11 @@ def test_position_leads_from_each_training_row_to_its_place_in_the_shuffle(by, c
     if by == "interaction":
         shuffled = rows_in(frame, published(len(frame), 7, SHARES)[0])
         ours = rows_of(prepared.split.train, prepared.users, prepared.items)
-        assert [shuffled[place] for place in position] == ours
+        assert [shuffled[row] for row in position] == ours
     if by == "time":
         shuffled = rows_in(frame, np.argsort(frame["time"], kind="stable")[:n])
         ours = rows_of(prepared.split.train, prepared.users, prepared.items)
-        assert [shuffled[place] for place in position] == ours
+        assert [shuffled[row] for row in position] == ours
 
 
 @pytest.mark.parametrize("by", ["interaction", "user", "time"])
@@ -168,7 +175,7 @@ def test_keeping_the_cold_loses_no_row_and_numbers_everything(by):
 
 
 def test_what_to_do_with_the_cold_must_be_known():
-    with pytest.raises(ValueError, match="cold must be"):
+    with pytest.raises(ValueError, match="cold must be one of 'drop', 'keep'; got 'warm'"):
         split.split_frame(ratings(), seed=0, shares=SHARES, cold="warm")
     with pytest.raises(ValueError, match="needs the times"):
         split.split_frame(ratings().drop(columns="time"), seed=0, shares=SHARES, by="time")

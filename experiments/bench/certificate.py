@@ -76,6 +76,7 @@ def _workload(train, reg, dim, alpha, share):
     from jaxforget import als
     from jaxforget.methods import certified_als
     from jaxforget.models import ials
+    from jaxforget.types import Factors
 
     rng = np.random.default_rng(1)
     after = np.ones(len(train.users))
@@ -86,7 +87,7 @@ def _workload(train, reg, dim, alpha, share):
         factors, _ = als.run(start, train, weights, n_sweeps=SWEEPS, reg=reg, alpha=alpha)
         return factors
 
-    start = als.Factors(*(0.01 * rng.random((n, dim)) for n in (train.n_users, train.n_items)))
+    start = Factors(*(0.01 * rng.random((n, dim)) for n in (train.n_users, train.n_items)))
     wide = jax.tree.map(jnp.asarray, (start, train, after))
     narrow = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, wide)
     for start in (wide, narrow):

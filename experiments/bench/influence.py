@@ -119,14 +119,14 @@ def _unlearning(train, request, dim, runs):
         f"\n  training again: {retrain:.2f} s, {int(info['epochs'])} epochs "
         f"(compile {retrain_compile:.2f} s)"
     )
-    for name, how in (
-        ("ifru", {}),
-        ("ifru, rows asked", {"hops": 0}),
-        ("ifru, tol 0.01", {"tol": 0.01}),
-        ("ifru, flow", {"solver": "flow", "hessian": "full"}),
-        ("ifru, replay", {"solver": "replay"}),
+    for name, use, settings in (
+        ("ifru", "ifru", {}),
+        ("ifru, rows asked", "ifru", {"hops": 0}),
+        ("ifru, tol 0.01", "ifru", {"tol": 0.01}),
+        ("ifru_flow", "ifru_flow", {"hessian": "full"}),
+        ("replay", "replay", {}),
     ):
-        method = methods.load("ifru")(model, **how)
+        method = methods.load(use)(model, **settings)
         seconds, compile_, (_, info) = _timed(
             method.unlearn, jax.random.key(3), state, train, request, runs=runs
         )

@@ -11,7 +11,7 @@ from jaxforget import methods, models
 from jaxforget.gradient import descent, graph
 from jaxforget.shards import partition, training
 from jaxforget.sparse.compact import compact, shorten
-from jaxforget.types import ForgetSet
+from jaxforget.types import Batch, ForgetSet
 
 from ..errors import PROGRAM
 from . import _pairs, influence
@@ -39,14 +39,15 @@ def arithmetic(model, settings, train, sizes) -> tuple[float, float]:
 
     def step(params, state, train, links, weights):
         def mean(p):
-            return model.loss.batch(p, train, weights, links, rows, weights[rows], key) / batch
+            some = Batch(rows, weights[rows], key)
+            return model.margins.batch(p, train, some, weights, links) / batch
 
         return rule.update(jax.grad(mean)(params), state)
 
     def epochs(places, sizes):
         kept = jnp.arange(len(ones)) < places
         cut, weights = shorten(compact(train, kept)[0], places), ones[:places]
-        links = graph.links(cut, weights) if model.loss.n_layers else None
+        links = graph.links(cut, weights) if model.margins.n_layers else None
         steps = sum(-(-n // batch) for n in sizes)
         one = flops(step, params, rule.init(params), cut, links, weights)
         shuffle = flops(descent.shuffled, key, cut, weights)

@@ -77,7 +77,7 @@ class Judging:
 
         ideal = program("factors", model_plug(reference_spec(cell)))
         goal, _ = timed(ideal, reference.state, train, request.after)
-        has_outcomes = hasattr(self.programs.model(cell.spec["model"]).loss, "outcomes")
+        has_outcomes = self.programs.model(cell.spec["model"]).margins is not None
         parts = source.split._replace(train=train)
         case = Case(parts, request, goal, source.spam, program("loss", model), has_outcomes)
         serve = program("factors", model, method)

@@ -1,8 +1,9 @@
-"""How much an observed pair counts: statistics of the remembered interactions."""
+"""Weights of observed pairs that depend on statistics of the remembered interactions."""
 
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Interactions
 
@@ -17,7 +18,8 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     Args:
       train: interactions with values >= 0.
       weights: ``[N]`` 1 = counted, 0 = forgotten or padding.
-      b, k1: length normalisation in [0, 1], saturation > 0.
+      b: how far values are normalised by ``length_i``, in [0, 1].
+      k1: the value at which the weight of a pair saturates, > 0.
 
     Returns:
       ``[N]`` weighted values, for every interaction whether counted or not.
@@ -27,7 +29,7 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     _, lengths = degrees(train, weights * train.values)
     counts, _ = degrees(train, weights)
     mean = jnp.mean(lengths)
-    relative = lengths / jnp.where(mean > 0, mean, 1)
+    relative = ratio(lengths, mean)
     rarity = jnp.log(float(train.n_items)) - jnp.log1p(counts)
     damped = k1 * (1 - b + b * relative)[train.items] + train.values
     return train.values * (k1 + 1) / damped * rarity[train.users]

@@ -1,14 +1,15 @@
-"""The objectives of alternating least squares: terms, value, and how far from stationary.
+"""The objectives of alternating least squares: their terms, value and optimality residual.
 
 Implicit feedback (Hu, Koren, Volinsky, ICDM 2008) in the convention of the library ``implicit``:
 confidence ``c = alpha * value`` on observed pairs and 1 on every other, preference 1 and 0.
-A weight of 0 resets both, so that the pair is exactly one that was never observed.
+A weight of 0 resets both, so that the pair counts exactly as one that was never observed.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
@@ -31,7 +32,10 @@ def implicit(
     Args:
       train: interactions; ``alpha * values`` is the confidence of each.
       weights: ``[N]`` 1 = remembered, 0 = forgotten or padding.
-      reg: > 0. It also keeps an emptied row solvable.
+      reg: > 0. It also keeps the system of a row without interactions solvable.
+      alpha: > 0, confidence per unit of value.
+      nu: exponent of the counts in the ridges.
+      unobserved: what a pair that was not observed adds to a count.
     """
     confidence = alpha * train.values
     ridges = _ridges(train, weights, reg, nu, unobserved)
@@ -60,33 +64,42 @@ def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0
     )
 
 
-def _ridges(train, weights, reg, nu, unobserved):
-    sizes = (train.n_users, train.n_items)
-    if nu == 0:  # no count enters: deletion then changes nobody else's ridge
-        return tuple(jnp.full(n, reg, weights.dtype) for n in sizes)
-    counts = (
-        seen + unobserved * others for seen, others in zip(degrees(train, weights), sizes[::-1])
-    )
-    return tuple(jnp.where(n > 0, reg * n**nu, reg) for n in counts)
+def _ridges(
+    train: Interactions, weights: Array, reg: float, nu: float, unobserved: float
+) -> tuple[Array, Array]:
+    """Ridges ``[U]`` and ``[I]``; ``reg`` itself where the count is 0."""
+    if nu == 0:  # counts do not enter: then a deletion does not change the ridge of any row
+        n_users, n_items = train.n_users, train.n_items
+        return jnp.full(n_users, reg, weights.dtype), jnp.full(n_items, reg, weights.dtype)
+
+    def ridge(observed, n_others):
+        count = observed + unobserved * n_others
+        return jnp.where(count > 0, reg * count**nu, reg)
+
+    users, items = degrees(train, weights)
+    return ridge(users, train.n_items), ridge(items, train.n_users)
 
 
 def objective(
     factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
 ) -> Array:
-    """Evaluates the implicit objective over all pairs without visiting the unobserved ones."""
+    """Evaluates the implicit objective, a sum over all pairs, at the cost of the observed ones."""
     return cost(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
 
 
 def residual(
     factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
 ) -> Array:
-    """Measures how far the factors are from stationary on the weighted data; see ``optimality``."""
+    """Returns the relative optimality residual of the implicit objective; see ``optimality``."""
     return optimality(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
 
 
 @jax.jit
 def cost(factors: Factors, train: Interactions, terms: Terms) -> Array:
-    """Evaluates the objective of ``terms``: a scalar, twice differentiable."""
+    """Evaluates the objective of ``terms``: a scalar, differentiable any number of times.
+
+    All unobserved pairs together are ``<X'X, Y'Y>``, a product of two Gram matrices.
+    """
     users, items = factors
     scores = sddmm(train, users, items)
     observed = jnp.sum((terms.curvature * scores - 2 * terms.target) * scores) + terms.constant
@@ -99,25 +112,26 @@ def cost(factors: Factors, train: Interactions, terms: Terms) -> Array:
 
 @jax.jit
 def optimality(factors: Factors, train: Interactions, terms: Terms) -> Array:
-    """Measures ``sqrt(sum |A x - b|^2) / sqrt(sum |b|^2)`` over all rows of both sides.
+    """Returns ``sqrt(sum |A x - b|^2) / sqrt(sum |b|^2)`` over all rows of both sides.
 
-    Half the norm of the objective's gradient, relative; 0 exactly at a stationary point.
-    Where every target is 0 the numerator alone is returned.
+    ``A x = b`` are the normal equations of a row, with the other side fixed; ``2 (A x - b)`` is the
+    objective's gradient, so the residual is 0 exactly at a stationary point. Where every target is
+    0 the numerator alone is returned.
     """
     users, items = factors
-    pulls = terms.curvature * sddmm(train, users, items) - terms.target
+    slopes = terms.curvature * sddmm(train, users, items) - terms.target
 
-    def side(rows, fixed, ridge, by):
-        everywhere = jnp.matmul(rows, terms.unobserved * gram(fixed), precision="highest")
-        gap = everywhere + spmm(train, pulls, fixed, by=by) + ridge[:, None] * rows
+    def squares(rows, fixed, ridge, by):
+        """``sum |A x - b|^2`` and ``sum |b|^2`` over the rows of one side."""
+        everywhere = times(rows, terms.unobserved * gram(fixed))
+        gap = everywhere + spmm(train, slopes, fixed, by=by) + ridge[:, None] * rows
         return jnp.sum(gap**2), jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2)
 
-    gap_users, size_users = side(users, items, terms.ridge_users, "user")
-    gap_items, size_items = side(items, users, terms.ridge_items, "item")
-    size = size_users + size_items
-    return jnp.sqrt((gap_users + gap_items) / jnp.where(size > 0, size, 1))
+    gap_users, size_users = squares(users, items, terms.ridge_users, "user")
+    gap_items, size_items = squares(items, users, terms.ridge_items, "item")
+    return jnp.sqrt(ratio(gap_users + gap_items, size_users + size_items))
 
 
 def gram(rows: Array) -> Array:
     """``rows' rows``: ``[D, D]``, at full precision."""
-    return jnp.matmul(rows.T, rows, precision="highest")
+    return times(rows.T, rows)

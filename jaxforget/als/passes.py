@@ -1,4 +1,4 @@
-"""Passes of alternating least squares: one side, both sides, and passes until a residual is small."""
+"""Passes of alternating least squares: over one side, over both, and until a residual is small."""
 
 import functools
 
@@ -35,13 +35,30 @@ def half_sweep(
     cg_steps: int = 0,
     start: Array | None = None,
 ) -> Array:
-    """Minimises the objective over one side: exactly, or by ``cg_steps`` CG steps from ``start``."""
+    """Minimises the objective of ``terms`` over the rows of one side.
+
+    Args:
+      fixed: ``[I, D]`` item factors for ``by="user"``, ``[U, D]`` for ``by="item"``.
+      train: the interactions.
+      terms: the objective.
+      by: ``"user"`` or ``"item"``, the side that is solved for.
+      cg_steps: 0 solves every row exactly; otherwise CG steps from ``start``.
+      start: ``[rows, D]``, read by CG only.
+
+    Returns:
+      ``[U, D]`` or ``[I, D]``.
+
+    Raises:
+      ValueError: ``cg_steps`` without ``start``.
+    """
     ridge = terms.ridge_users if by == "user" else terms.ridge_items
-    unseen = terms.unobserved * gram(fixed)  # what the pairs without an interaction add
-    system = (terms.curvature, terms.target, ridge, unseen, train, fixed)
-    if cg_steps:
-        return row_steps.conjugate_gradients(*system, start, by=by, n_steps=cg_steps)
-    return rows.cholesky(*system, by=by)
+    everywhere = terms.unobserved * gram(fixed)  # what all pairs add, observed or not
+    system = (terms.curvature, terms.target, ridge, everywhere, train, fixed)
+    if not cg_steps:
+        return rows.solve_exactly(*system, by=by)
+    if start is None:
+        raise ValueError(f"{cg_steps} CG steps need the rows to start from: give start")
+    return row_steps.conjugate_gradients(*system, start, by=by, n_steps=cg_steps)
 
 
 def sweep(
@@ -75,10 +92,15 @@ def descend(
     tol: float = 0.0,
     cg_steps: int = 0,
 ) -> tuple[Factors, dict[str, Array]]:
-    """Sweeps until the optimality residual is at most ``tol``, or for ``max_sweeps`` passes.
+    """Takes passes until the optimality residual is at most ``tol``, or ``max_sweeps`` of them.
 
-    With exact rows the items' part of the residual is 0 after every pass, and only the items of
-    ``factors`` matter at the start.
+    Args:
+      factors: the start. With exact rows only its items matter: the users are solved first.
+      train: the interactions.
+      terms: the objective.
+      max_sweeps: most passes.
+      tol: of ``optimality``; 0 takes all passes, and computes the residual once, at the end.
+      cg_steps: as in ``half_sweep``.
 
     Returns:
       the factors, and ``sweeps``, ``residual``, ``objective`` as reached.
@@ -86,21 +108,21 @@ def descend(
 
     def unfinished(carry):
         _, residual, n = carry
-        return (n < max_sweeps) & ~(residual <= tol)  # NaN goes on, and is seen in the end
+        return (n < max_sweeps) & ~(residual <= tol)  # after a NaN too: info reports it
 
     def measure(factors):
         return optimality(factors, train, terms)
 
-    def watched(factors):  # nobody asks for the residual of a pass that cannot be the last
+    def measure_if_needed(factors):  # without a tolerance no residual decides anything
         unknown = jnp.full((), jnp.inf, factors.users.dtype)
         return lax.cond(tol > 0, measure, lambda _: unknown, factors)
 
     def step(carry):
         factors, _, n = carry
         factors = alternate(factors, train, terms, cg_steps=cg_steps)
-        return factors, watched(factors), n + 1
+        return factors, measure_if_needed(factors), n + 1
 
-    start = (factors, watched(factors), jnp.zeros((), jnp.int32))
+    start = (factors, measure_if_needed(factors), jnp.zeros((), jnp.int32))
     factors, residual, n = lax.while_loop(unfinished, step, start)
     residual = lax.cond(tol > 0, lambda _: residual, measure, factors)
     info = {"sweeps": n, "residual": residual, "objective": cost(factors, train, terms)}

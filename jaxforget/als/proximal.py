@@ -1,98 +1,75 @@
-"""Proximal gradient on M = U diag(s) V': a road to the optimum whose rate is known beforehand.
+"""Proximal gradient steps on ``M = U diag(s) V'``, which reach the optimum at a known rate.
 
-One step soft-thresholds the singular values of ``Y + G(Y) / t``; ``G = C o (P - Y)`` is sparse
-minus low rank and ``Y`` is M, or M with momentum. With ``kappa`` the ratio of the largest to the
-smallest curvature, exact steps contract the distance to the optimum at least by
+The objective of implicit ALS, seen as a function of ``M = X Y'``, is convex: weighted squares plus
+the nuclear norm of M (``certificate.bound``). One step soft-thresholds the singular values of
+``W + G(W) / t``; ``G(W) = C o (P - W)``, minus half the gradient of the squares, is sparse minus
+low rank, and ``W`` is M, or M with momentum. With ``kappa`` the ratio of the largest to the smallest
+curvature, exact steps contract the distance to the optimum at least by
 ``(kappa - 1) / (kappa + 1)`` (plain, small kappa), or the objective by ``1 - 1 / sqrt(kappa)``
-(accelerated, large kappa), whatever the data, the seed or the request. The singular vectors come
-from one block subspace iteration per step, started from the last step's, with a Chebyshev filter
-that damps what the block cannot hold (Zhou, Saad, Tiago, Chelikowsky, J. Comput. Phys. 2006): that
-error then fades faster than the step's own, and ``certificate`` judges the result.
-Measurements: ``docs/certificate.md``.
+(accelerated, large kappa), whatever the data, the seed or the request.
+
+The singular vectors come from one block subspace iteration per step, started from those of the last
+step, with a Chebyshev filter that damps the directions outside the block (Zhou, Saad, Tiago,
+Chelikowsky, J. Comput. Phys. 2006). Their error fades faster than that of the steps themselves;
+``certificate`` measures what is left of both. Measurements: ``docs/certificate.md``.
 """
 
 import functools
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget.sparse.kernels import sddmm, spmm
-from jaxforget.types import Factors, Interactions, Terms
+from jaxforget.als.spectral import Spectral, distance, inner, scales, scores_of, serve, spectral
+from jaxforget.sparse.arithmetic import ratio, times
+from jaxforget.sparse.kernels import spmm
+from jaxforget.types import Interactions, Terms
 
-PLAIN_UP_TO = 6.0  # condition number from which momentum pays
+__all__ = ["Spectral", "State", "conditioning", "descend", "serve", "spectral", "start", "step"]
 
-
-class Spectral(NamedTuple):
-    """M = left diag(sizes) right' in coordinates where every ridge is 1; sizes fall, then are 0.
-
-    Directions of size 0 hold no part of M: they are where the next singular vectors may grow.
-    """
-
-    left: Array  # [U, K] orthonormal columns
-    sizes: Array  # [K]
-    right: Array  # [I, K] orthonormal columns
+MAX_PLAIN_CONDITION = 6.0  # above this ratio of curvatures, accelerated steps are faster
 
 
 class State(NamedTuple):
-    """Where the iteration stands."""
+    """The iterates and what the next step needs to know of the last one."""
 
     now: Spectral
     before: Spectral
     scores: Array  # [N] of ``now``
-    scores_before: Array  # [N]
+    scores_before: Array  # [N] of ``before``
     momentum: Array  # of the next step; 0 right after a restart
     change: Array  # |M - M before| / |M|
-    spilled: Array  # largest singular value cut because it lay past the served rank; < 1 is none
-    floor: Array  # smallest singular value in the subspace; what lies below it is damped
-    steps: Array  # int32
-
-
-def spectral(key: Array, factors: Factors, terms: Terms, *, width: int) -> Spectral:
-    """Reads factors as singular triplets, with random directions beyond their own.
-
-    Args:
-      key: typed JAX key of the random directions.
-      factors: ``[U, D]``, ``[I, D]``; all zeros is a cold start.
-      width: K, capped at ``min(U, I)``. A few more than the served rank speed up the iteration.
-    """
-    rows, cols = _scale(terms)
-    width = min(width, len(rows), len(cols))
-    left, upper = jnp.linalg.qr(rows * factors.users)
-    right, other = jnp.linalg.qr(cols * factors.items)
-    turn, sizes, back = jnp.linalg.svd(_times(upper, other.T), full_matrices=False)
-    kept = min(width, len(sizes))
-    keys = jax.random.split(key)
-    left = _complete(keys[0], _times(left, turn)[:, :kept], width)
-    right = _complete(keys[1], _times(right, back.T)[:, :kept], width)
-    return Spectral(left, jnp.pad(sizes[:kept], (0, width - kept)), right)
-
-
-def serve(point: Spectral, terms: Terms, *, dim: int) -> Factors:
-    """Turns an iterate into balanced factors of its ``dim`` leading singular triplets."""
-    rows, cols = _scale(terms)
-    missing = ((0, 0), (0, max(dim - len(point.sizes), 0)))
-    root = jnp.sqrt(point.sizes)[None]
-    return Factors(jnp.pad((point.left * root / rows)[:, :dim], missing),
-                   jnp.pad((point.right * root / cols)[:, :dim], missing))  # fmt: skip
+    spilled: Array  # largest singular value beyond the served rank; below 1 nothing was cut
+    floor: Array  # smallest singular value of the block; the filter damps what lies below it
+    steps: Array  # int32, taken so far
 
 
 def start(point: Spectral, train: Interactions, terms: Terms) -> State:
-    """Makes the state of an iteration that begins at ``point``."""
-    scores = _scores(point, train, terms)
+    """Makes the state from which the iteration starts, with no step taken."""
+    scores = scores_of(point, train, terms)
     infinite = jnp.full((), jnp.inf, scores.dtype)
     zero = jnp.zeros((), scores.dtype)
     return State(point, point, scores, scores, zero, infinite, zero, zero, jnp.zeros((), jnp.int32))
 
 
-def descend(state: State, train: Interactions, terms: Terms, *, dim: int, max_steps: int | Array,
-            tol: float | Array) -> State:  # fmt: skip
-    """Steps until ``state.change`` is at most ``tol``, or ``max_steps`` in all.
+def descend(
+    state: State,
+    train: Interactions,
+    terms: Terms,
+    *,
+    dim: int,
+    max_steps: int | Array,
+    tol: float | Array,
+) -> State:
+    """Takes steps until ``state.change`` is at most ``tol``, or until ``max_steps`` in all.
 
     Args:
-      state: from ``start``, or from an earlier call.
-      dim: served rank; what grows beyond it is cut, and reported in ``spilled``.
+      state: from ``start``, or from an earlier call, whose steps count.
+      train: the interactions.
+      terms: the objective.
+      dim: served rank; singular values beyond it are set to 0, and reported in ``spilled``.
+      max_steps: most steps.
+      tol: relative change of M in one step.
     """
 
     def unfinished(state):
@@ -102,13 +79,18 @@ def descend(state: State, train: Interactions, terms: Terms, *, dim: int, max_st
 
 
 def step(state: State, train: Interactions, terms: Terms, *, dim: int) -> State:
-    """Takes one proximal step with one filtered subspace iteration; momentum that overshoots restarts."""
+    """Takes one proximal step, with one filtered subspace iteration.
+
+    Momentum restarts from 0 where the step points against it (O'Donoghue, Candes, Found. Comput.
+    Math. 2015).
+    """
     low, high = conditioning(terms)
-    ratio = jnp.sqrt(low / high)
+    root = jnp.sqrt(low / high)
     shrink = functools.partial(_shrink, train, terms, dim, state.now.right, state.floor)
 
     def plain(state):
-        return *shrink(state.now, state.scores, (low + high) / 2), jnp.zeros_like(ratio)
+        new, spilled, floor = shrink(state.now, state.scores, (low + high) / 2)
+        return new, spilled, floor, jnp.zeros_like(root)
 
     def accelerated(state):
         ahead = 1 + state.momentum
@@ -118,93 +100,86 @@ def step(state: State, train: Interactions, terms: Terms, *, dim: int) -> State:
             jnp.concatenate([state.now.right, state.before.right], axis=1),
         )
         scores = ahead * state.scores - state.momentum * state.scores_before
-        new, cut, floor = shrink(point, scores, high)
-        gained = _inner(point, new) - _inner(point, state.now) + _inner(new, state.now)
-        overshoots = gained > _inner(new, new)
-        return new, cut, floor, jnp.where(overshoots, 0, (1 - ratio) / (1 + ratio))
+        new, spilled, floor = shrink(point, scores, high)
+        gained = inner(point, new) - inner(point, state.now) + inner(new, state.now)
+        overshoots = gained > inner(new, new)
+        return new, spilled, floor, jnp.where(overshoots, 0, (1 - root) / (1 + root))
 
-    mild = high <= PLAIN_UP_TO * low
-    new, cut, floor, momentum = lax.cond(mild, plain, accelerated, state)
-    size = jnp.linalg.norm(new.sizes)
-    change = _distance(new, state.now) / jnp.where(size > 0, size, 1)
-    return State(new, state.now, _scores(new, train, terms), state.scores, momentum, change, cut,
-                 floor, state.steps + 1)  # fmt: skip
+    well_conditioned = high <= MAX_PLAIN_CONDITION * low
+    new, spilled, floor, momentum = lax.cond(well_conditioned, plain, accelerated, state)
+    return State(
+        now=new,
+        before=state.now,
+        scores=scores_of(new, train, terms),
+        scores_before=state.scores,
+        momentum=momentum,
+        change=ratio(distance(new, state.now), jnp.linalg.norm(new.sizes)),
+        spilled=spilled,
+        floor=floor,
+        steps=state.steps + 1,
+    )
 
 
-def _shrink(train, terms, dim, block, floor, point, scores, height):
-    """Soft-thresholds the singular values of ``A = point + G(point) / height`` in a subspace."""
-    rows, cols = _scale(terms)
-    pulls = (terms.target - terms.curvature * scores) / height
-    pulls = pulls / (rows[train.users] * cols[train.items])[:, 0]
-    even = (jnp.ptp(rows) == 0) & (jnp.ptp(cols) == 0)
+def _shrink(
+    train: Interactions,
+    terms: Terms,
+    dim: int,
+    block: Array,
+    floor: Array,
+    point: Spectral,
+    scores: Array,
+    height: Array,
+) -> tuple[Spectral, Array, Array]:
+    """Soft-thresholds the singular values of ``A = point + G(point) / height`` in a subspace.
 
-    def apply(block, here, there, scale_here, scale_there, by):
-        inside = _times(here, point.sizes[:, None] * _times(there.T, block))
+    Args:
+      block: ``[I, K]`` right singular vectors of the last step, where the iteration starts.
+      floor: scalar, the singular values below it are damped.
+      point: where the step is taken from; it may have 2 K columns.
+      scores: ``[N]`` of ``point``.
+      height: scalar, the step is ``1 / height``.
 
-        def uneven():
-            pairs = _times(there.T, block / scale_there**2)
-            return _times(here, point.sizes[:, None] * pairs) / scale_here**2
+    Returns:
+      the new iterate, ``spilled`` and ``floor`` of ``State``.
+    """
+    user_scale, item_scale = scales(terms)
+    sparse = (terms.target - terms.curvature * scores) / height
+    sparse = sparse / (user_scale[train.users] * item_scale[train.items])[:, 0]
+    one_ridge = (jnp.ptp(user_scale) == 0) & (jnp.ptp(item_scale) == 0)  # on each side
 
-        ridge = (scale_here[0] * scale_there[0]) ** 2
-        all_pairs = lax.cond(even, lambda: inside / ridge[None], uneven)
-        return spmm(train, pulls, block, by=by) + inside - all_pairs / height
+    def product(block, left, right, left_scale, right_scale, by):
+        low_rank = times(left, point.sizes[:, None] * times(right.T, block))
 
-    def times(block):
-        return apply(block, point.left, point.right, rows, cols, "user")
+        def rescaled():
+            inner = times(right.T, block / right_scale**2)
+            return times(left, point.sizes[:, None] * inner) / left_scale**2
+
+        ridge = (left_scale[0] * right_scale[0]) ** 2
+        all_pairs = lax.cond(one_ridge, lambda: low_rank / ridge[None], rescaled)
+        return spmm(train, sparse, block, by=by) + low_rank - all_pairs / height
+
+    def forward(block):
+        return product(block, point.left, point.right, user_scale, item_scale, "user")
 
     def transposed(block):
-        return apply(block, point.right, point.left, cols, rows, "item")
+        return product(block, point.right, point.left, item_scale, user_scale, "item")
 
-    image = times(block)
-    image = 4 * times(transposed(image)) - 3 * floor**2 * image  # T_3(A / floor), up to scale
+    image = forward(block)
+    image = 4 * forward(transposed(image)) - 3 * floor**2 * image  # T_3(A / floor), up to scale
     left = jnp.linalg.qr(image)[0]
     right, upper = jnp.linalg.qr(transposed(left))
-    turn, values, back = jnp.linalg.svd(upper.T)
+    left_turn, values, right_turn = jnp.linalg.svd(upper.T)
     served = jnp.arange(len(values)) < dim
     sizes = jnp.where(served, jnp.maximum(values - 1 / height, 0), 0)
-    cut = height * jnp.max(jnp.where(served, 0, values), initial=0)
-    return Spectral(_times(left, turn), sizes, _times(right, back.T)), cut, values[-1]
+    spilled = height * jnp.max(jnp.where(served, 0, values), initial=0)
+    new = Spectral(times(left, left_turn), sizes, times(right, right_turn.T))
+    return new, spilled, values[-1]
 
 
 def conditioning(terms: Terms) -> tuple[Array, Array]:
-    """Smallest and largest curvature of the smooth part, where every ridge is scaled to 1."""
+    """Bounds the curvature of the squares from below and above, scaled so that every ridge is 1."""
     confidence = terms.unobserved + terms.curvature
     low = jnp.minimum(terms.unobserved, jnp.min(confidence, initial=jnp.inf))
     high = jnp.maximum(terms.unobserved, jnp.max(confidence, initial=0))
     low = low / (jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items))
     return low, high / (jnp.min(terms.ridge_users) * jnp.min(terms.ridge_items))
-
-
-def _scale(terms):
-    return jnp.sqrt(terms.ridge_users)[:, None], jnp.sqrt(terms.ridge_items)[:, None]
-
-
-def _scores(point, train, terms):
-    rows, cols = _scale(terms)
-    return sddmm(train, point.left * point.sizes[None] / rows, point.right / cols)
-
-
-def _complete(key, basis, width):
-    """Appends random orthonormal columns."""
-    more = jax.random.normal(key, (len(basis), width - basis.shape[1]), basis.dtype)
-    for _ in range(2):
-        more = jnp.linalg.qr(more - _times(basis, _times(basis.T, more)))[0]
-    return jnp.concatenate([basis, more], axis=1)
-
-
-def _inner(a, b):
-    """``<A, B>`` over all pairs, in the scaled coordinates."""
-    crossed = _times(a.left.T, b.left) * _times(a.right.T, b.right)
-    return a.sizes @ crossed @ b.sizes
-
-
-def _distance(a, b):
-    """``|A - B|_F`` in the scaled coordinates, accurate down to rounding."""
-    shared = _times(b.right.T, a.right)
-    along = a.left * a.sizes[None] - _times(b.left * b.sizes[None], shared)
-    across = (b.right - _times(a.right, shared.T)) * b.sizes[None]
-    return jnp.sqrt(jnp.sum(along**2) + jnp.sum(across**2))
-
-
-def _times(a, b):
-    return jnp.matmul(a, b, precision="highest")

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget.sparse import dense
+from jaxforget.sparse.arithmetic import times
 
 
 def solve_row(
@@ -18,9 +19,9 @@ def solve_row(
     Args:
       fixed: ``[J, D]`` factors of the other side.
       gram: ``[D, D]`` equal to ``fixed.T @ fixed``, shared by every row.
-      cols: ``[L]`` int32, which rows of ``fixed`` this row met; padding is 0.
+      cols: ``[L]`` int32, the rows of ``fixed`` that it interacted with; padding is 0.
       weights: ``[L]`` 1 = remembered, 0 = forgotten or padding.
-      confidence: ``[L]`` weight of each seen pair; an unseen one has 1.
+      confidence: ``[L]`` weight of each observed pair; every other pair has 1.
       reg: ridge penalty, > 0.
 
     Returns:
@@ -32,17 +33,15 @@ def solve_row(
       >>> solve_row(y, y.T @ y, ids, one, conf, 3.0).tolist()  # 3 * 2 / (5 + 2 * 4 + 3)
       [0.375]
     """
-    met = fixed[cols]
-    lhs = gram + jnp.einsum(
-        "l,ld,le->de", weights * (confidence - 1), met, met, precision="highest"
-    )
-    rhs = jnp.einsum("l,ld->d", weights * confidence, met, precision="highest")
+    y = fixed[cols]
+    lhs = gram + jnp.einsum("l,ld,le->de", weights * (confidence - 1), y, y, precision="highest")
+    rhs = jnp.einsum("l,ld->d", weights * confidence, y, precision="highest")
     return dense.solve_spd(lhs + reg * jnp.eye(len(gram), dtype=gram.dtype), rhs)
 
 
 @jax.jit
 def downdate_row(
-    inverse: Array, x: Array, met: Array, curvature: Array, target: Array
+    inverse: Array, x: Array, removed: Array, curvature: Array, target: Array
 ) -> tuple[Array, Array]:
     """Removes ``R`` interactions from one solved row, the other side held fixed.
 
@@ -54,12 +53,13 @@ def downdate_row(
     Args:
       inverse: ``[D, D]`` inverse of the row's matrix.
       x: ``[D]`` the row's solution.
-      met: ``[R, D]`` factors of the removed pairs.
+      removed: ``[R, D]`` factors of the other side at the removed interactions.
       curvature: ``[R]`` what each added to the matrix, ``c - 1`` implicit, 1 explicit.
       target: ``[R]`` what each added to the right-hand side, ``c`` or the rating.
 
     Returns:
-      the new inverse and the new row. Accuracy is lost as ``a y.A^-1 y`` nears 1: re-factor then.
+      the new inverse ``[D, D]`` and the new row ``[D]``. Where ``a y.A^-1 y`` is near 1,
+      accuracy is lost: solve the row anew.
 
     Example:
       >>> one = jnp.ones(1)
@@ -67,9 +67,9 @@ def downdate_row(
       >>> inverse.tolist(), x.tolist()  # 1 / (4 - 2) and (4 - 1) / 2
       ([[0.5]], [1.5])
     """
-    reach = jnp.matmul(inverse, met.T, precision="highest")  # W [D, R]
-    core = jnp.eye(len(met), dtype=x.dtype) - curvature[:, None] * jnp.matmul(met, reach)
+    w = times(inverse, removed.T)  # [D, R]
+    core = jnp.eye(len(removed), dtype=x.dtype) - curvature[:, None] * jnp.matmul(removed, w)
     change = jnp.linalg.solve(
-        core, jnp.column_stack([curvature[:, None] * reach.T, curvature * (met @ x) - target])
+        core, jnp.column_stack([curvature[:, None] * w.T, curvature * (removed @ x) - target])
     )
-    return inverse + reach @ change[:, :-1], x + reach @ change[:, -1]
+    return inverse + w @ change[:, :-1], x + w @ change[:, -1]

@@ -3,44 +3,69 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Interactions
 
 
-def conjugate_gradients(lhs: Array, rhs: Array, ridge: Array, gram: Array, train: Interactions,
-                        fixed: Array, start: Array, *, by: str, n_steps: int) -> Array:  # fmt: skip
-    """Takes ``n_steps`` CG steps on every row's system of ``cholesky`` at once, from ``start``.
+def conjugate_gradients(
+    curvature: Array,
+    target: Array,
+    ridge: Array,
+    gram: Array,
+    train: Interactions,
+    fixed: Array,
+    start: Array,
+    *,
+    by: str,
+    n_steps: int,
+) -> Array:
+    """Takes ``n_steps`` CG steps on every row's system of ``rows.solve_exactly``, from ``start``.
 
-    A row whose ``rhs`` are all 0 becomes exactly 0. The result depends on ``start``, hence on
-    whatever ``start`` was trained on: for a deletion claim use ``cholesky``.
+    All rows step together: one spmm, one sddmm and one dense product per step. A row whose targets
+    are all 0 becomes exactly 0. The result depends on ``start``, hence on whatever ``start`` was
+    trained on: for a deletion claim solve exactly.
+
+    Args:
+      curvature, target, ridge, gram, train, fixed, by: as in ``rows.solve_exactly``.
+      start: ``[rows, D]``.
+      n_steps: at least 1.
+
+    Returns:
+      ``[rows, D]``.
+
     Source: Takacs, Pilaszy, Tikk, RecSys 2011.
     """
-    left = (lambda x: (x, fixed)) if by == "user" else (lambda x: (fixed, x))
 
-    def dense(x):
-        return jnp.matmul(x, gram, precision="highest") + ridge[:, None] * x
+    def pair(x):
+        return (x, fixed) if by == "user" else (fixed, x)
 
-    def seen(x):
-        return lhs * sddmm(train, *left(x))
+    def dense_product(x):  # with the part of the matrices that does not depend on interactions
+        return times(x, gram) + ridge[:, None] * x
 
-    def per_row(values):
+    def weighted_scores(x):
+        return curvature * sddmm(train, *pair(x))
+
+    def sum_per_row(values):
         return spmm(train, values, jnp.ones((len(fixed), 1), fixed.dtype), by=by)[:, 0]
 
-    def length(rr, curvature):
-        return jnp.where(curvature > 0, rr / jnp.where(curvature > 0, curvature, 1), 0)[:, None]
+    def quotient(squares, divisor):  # 0 for a row that has converged
+        return ratio(squares, divisor, otherwise=0)[:, None]
 
     def step(_, carry):
-        x, r, p, rr = carry
-        ap = dense(p) + spmm(train, seen(p), fixed, by=by)
-        alpha = length(rr, jnp.sum(p * ap, axis=1))
-        x, r = x + alpha * p, r - alpha * ap
-        rr, old = jnp.sum(r * r, axis=1), rr
-        return x, r, r + length(rr, old) * p, rr
+        x, r, p, squares = carry
+        product = dense_product(p) + spmm(train, weighted_scores(p), fixed, by=by)
+        length = quotient(squares, jnp.sum(p * product, axis=1))
+        x, r = x + length * p, r - length * product
+        squares, old = jnp.sum(r * r, axis=1), squares
+        return x, r, r + quotient(squares, old) * p, squares
 
-    start = jnp.where(per_row(jnp.abs(rhs))[:, None] > 0, start, 0)
-    residual = spmm(train, rhs - seen(start), fixed, by=by) - dense(start)  # one product for both
+    start = jnp.where(sum_per_row(jnp.abs(target))[:, None] > 0, start, 0)
+    # b - A x, with the two sparse products in one
+    residual = spmm(train, target - weighted_scores(start), fixed, by=by) - dense_product(start)
     carry = (start, residual, residual, jnp.sum(residual * residual, axis=1))
-    x, _, p, rr = lax.fori_loop(0, n_steps - 1, step, carry)
-    # nobody asks for the residual after the last step: the curvature along it is enough
-    scores = sddmm(train, *left(p))
-    return x + length(rr, jnp.sum(p * dense(p), axis=1) + per_row(lhs * scores**2)) * p
+    x, _, p, squares = lax.fori_loop(0, n_steps - 1, step, carry)
+    # The last step needs p' A p, but neither A p nor a new residual: one product of D columns less.
+    scores = sddmm(train, *pair(p))
+    bend = jnp.sum(p * dense_product(p), axis=1) + sum_per_row(curvature * scores**2)
+    return x + quotient(squares, bend) * p

@@ -1,8 +1,9 @@
-"""Least squares for rows with fewer interactions than factors: a system of the row's own length.
+"""Solves rows with fewer interactions than factors in systems of the length of their history.
 
-``(A + Y'QY) x = Y'b`` has the solution ``x = A^-1 Y'a`` with ``(I + Q Y A^-1 Y') a = b``: for a row of
-``L`` interactions ``L^2 D + L^3 / 3`` operations instead of ``L D^2 + D^3 / 3``. ``A = gram + ridge I``
-differs between rows by its ridge alone, so one decomposition of the Gram serves them all.
+By the Woodbury identity ``(A + Y'QY) x = Y'b`` has the solution ``x = A^-1 Y'a`` with
+``(I + Q Y A^-1 Y') a = b``. That takes ``L^2 D + L^3 / 3`` operations for a row of ``L`` interactions,
+instead of ``L D^2 + D^3 / 3``. ``A = gram + ridge I`` differs between rows by its ridge alone, so
+that one decomposition of the Gram matrix serves them all.
 """
 
 from typing import NamedTuple
@@ -12,19 +13,24 @@ from jax import Array, lax
 
 from jaxforget.sparse import dense
 
-BLOCK = 16  # columns eliminated before the system is cut: fewer waste less and compile longer
+# Columns that elimination takes between two cuts of the table to what is left of it. A smaller
+# number does less work on columns that are done, and takes longer to compile.
+BLOCK = 16
 
 
 class Shared(NamedTuple):
-    """What rows share: ``(gram + ridge_r I)^-1 = basis diag(1 / (level + share * ridge_r)) basis'``."""
+    """What the rows share of ``(gram + ridge_r I)^-1``.
+
+    It equals ``basis diag(1 / (level + share * ridge_r)) basis'`` for every row ``r``.
+    """
 
     basis: Array  # [D, D]
     level: Array  # [D]
-    share: Array  # scalar
+    share: Array  # scalar, 1 with eigenvectors; 0 where the one ridge of all rows is in the basis
 
 
 def decompose(gram: Array, ridge: Array) -> Shared:
-    """Decomposes the Gram: by Cholesky where all rows have one ridge, else into eigenvectors.
+    """Decomposes the Gram matrix: by Cholesky if all rows have one ridge, else into eigenvectors.
 
     Args:
       gram: ``[D, D]`` positive semidefinite.
@@ -42,11 +48,11 @@ def decompose(gram: Array, ridge: Array) -> Shared:
     return lax.cond(jnp.all(ridge == ridge[0]), root, spectrum, gram, ridge[0])
 
 
-def solve(met: Array, curvature: Array, target: Array, scale: Array) -> Array:
+def solve_short_rows(history: Array, curvature: Array, target: Array, scale: Array) -> Array:
     """Solves ``R`` rows at once, in the basis of ``Shared``.
 
     Args:
-      met: ``[R, L, D]`` factors that each row met, times ``basis``.
+      history: ``[R, L, D]`` factors of the other side at each row's interactions, times ``basis``.
       curvature: ``[R, L]`` the diagonal of ``Q``; may be negative as long as the row's matrix is
         positive definite, also without any of its last interactions; 0 for padding.
       target: ``[R, L]`` ``b``; 0 for padding.
@@ -57,14 +63,14 @@ def solve(met: Array, curvature: Array, target: Array, scale: Array) -> Array:
 
     Example:
       >>> one = jnp.ones((1, 1))  # (1 + 2 * 3 * 3) x = 5 * 3
-      >>> round(float(solve(3 * one[None], 2 * one, 5 * one, one)[0, 0]), 4)
+      >>> round(float(solve_short_rows(3 * one[None], 2 * one, 5 * one, one)[0, 0]), 4)
       0.7895
     """
-    white = met * scale[:, None]
+    white = history * scale[:, None]  # so that white white' = Y A^-1 Y'
     kernel = jnp.einsum("rld,rmd->lmr", white, white, precision="highest")
-    system = jnp.eye(met.shape[1], dtype=met.dtype)[:, :, None] + curvature.T[:, None] * kernel
-    answer = eliminate(system, target.T)
-    return jnp.einsum("rld,lr->rd", white, answer, precision="highest")
+    eye = jnp.eye(history.shape[1], dtype=history.dtype)[:, :, None]
+    coefficients = eliminate(eye + curvature.T[:, None] * kernel, target.T)
+    return jnp.einsum("rld,lr->rd", white, coefficients, precision="highest")
 
 
 def scales(shared: Shared, ridge: Array) -> Array:
@@ -73,11 +79,17 @@ def scales(shared: Shared, ridge: Array) -> Array:
 
 
 def eliminate(systems: Array, rhs: Array) -> Array:
-    """Solves ``R`` systems ``[L, L, R] x = [L, R]`` by elimination without pivots, all at once.
+    """Solves ``R`` systems by Gaussian elimination without pivoting, all at once.
 
-    For systems whose leading minors are all positive, as those of ``I + QK`` are: scaling by ``Q``
-    makes them symmetric and positive definite, and elimination does not see such a scaling. The
-    last axis runs over systems, so that every step is one vector operation for all of them.
+    The last axis runs over systems, so that every step is one vector operation for all of them.
+
+    Args:
+      systems: ``[L, L, R]``, all leading minors positive. Those of ``I + QK`` are: they are ratios
+        of the determinants of a row's matrix with its first interactions only and with none.
+      rhs: ``[L, R]``.
+
+    Returns:
+      ``[L, R]``.
     """
     table, done = jnp.concatenate([systems, rhs[:, None]], axis=1), []
     while len(table):
@@ -85,15 +97,15 @@ def eliminate(systems: Array, rhs: Array) -> Array:
         table = lax.fori_loop(0, n, _eliminate_column, table)
         done.append(table[:n, n:])
         table = table[n:, n:]
-    answer = done.pop()[:, 0]
-    for rows in reversed(done):
-        known = rows[:, -1] - jnp.sum(rows[:, :-1] * answer[None], axis=1)
-        answer = jnp.concatenate([known, answer])
-    return answer
+    solution = done.pop()[:, 0]
+    for block in reversed(done):  # back substitution; the last column is the right-hand side
+        above = block[:, -1] - jnp.sum(block[:, :-1] * solution[None], axis=1)
+        solution = jnp.concatenate([above, solution])
+    return solution
 
 
-def _eliminate_column(j, table):
-    """Scales row ``j`` to a pivot of 1 and takes it off all the others."""
+def _eliminate_column(j: Array, table: Array) -> Array:
+    """Scales equation ``j`` to a pivot of 1 and subtracts multiples of it from all the others."""
     row = lax.dynamic_slice_in_dim(table, j, 1, 0)
     row = row / lax.dynamic_slice_in_dim(row, j, 1, 1)
     rest = table - lax.dynamic_slice_in_dim(table, j, 1, 1) * row

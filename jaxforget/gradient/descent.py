@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from jaxforget.gradient import graph
 from jaxforget.sparse.draws import pair_bits
-from jaxforget.types import Interactions
+from jaxforget.types import Batch, Interactions, MarginLoss
 
 FORGOTTEN = 1 << 31  # sorts after every remembered interaction
 
@@ -23,9 +23,11 @@ def adam(lr: float | Array) -> optax.GradientTransformationExtraArgs:
 def lenient(method: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """Lets optax mix dtypes as it does, where the caller has forbidden that to all code."""
 
-    def update(*args, **more):
+    extended = optax.with_extra_args_support(method)
+
+    def update(updates, state, params=None, **more):
         with jax.numpy_dtype_promotion("standard"):
-            return method.update(*args, **more)
+            return extended.update(updates, state, params, **more)
 
     return optax.GradientTransformationExtraArgs(method.init, update)
 
@@ -41,9 +43,19 @@ class Epochs(NamedTuple):
     epoch: Array  # int32
 
 
-def minibatch(key: Array, loss: Callable, params: Any, train: Interactions, weights: Array, *,
-              lr: float, batch_size: int, n_epochs: int, patience: int | None = None,
-              score: Callable | None = None) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+def minibatch(
+    key: Array,
+    loss: MarginLoss,
+    params: Any,
+    train: Interactions,
+    weights: Array,
+    *,
+    lr: float,
+    batch_size: int,
+    n_epochs: int,
+    patience: int | None = None,
+    score: Callable[[Any], Array] | None = None,
+) -> tuple[Any, dict[str, Array]]:
     """Trains with Adam on shuffled batches of the remembered interactions.
 
     Each step follows the *mean* loss over a batch plus ``penalty / n``; the last, partial batch
@@ -52,7 +64,7 @@ def minibatch(key: Array, loss: Callable, params: Any, train: Interactions, weig
 
     Args:
       key: typed JAX key; consumed.
-      loss: has ``batch(params, train, edges, links, rows, weights, key) -> sum`` and ``penalty(params)``.
+      loss: its ``batch`` and ``penalty`` are followed.
       params: where to start.
       lr, batch_size: of Adam, with its default moments.
       n_epochs: at most; exactly, where ``patience`` is None.
@@ -72,19 +84,18 @@ def minibatch(key: Array, loss: Callable, params: Any, train: Interactions, weig
     def epoch(now):
         shuffle, draw = jax.random.split(jax.random.fold_in(key, now.epoch))
         order = jnp.pad(shuffled(shuffle, train, weights), (0, pad))
-        counted = jnp.pad(weights[order[: len(train.users)]], (0, pad))
+        ordered = jnp.pad(weights[order[: len(train.users)]], (0, pad))
 
         def step(k, carry):
             params, state = carry
-            rows, live = (
-                lax.dynamic_slice_in_dim(x, k * batch_size, batch_size) for x in (order, counted)
+            rows, counted = (
+                lax.dynamic_slice_in_dim(x, k * batch_size, batch_size) for x in (order, ordered)
             )
 
             def mean(p):
-                summed = loss.batch(
-                    p, train, weights, links, rows, live, jax.random.fold_in(draw, k)
-                )
-                return summed / jnp.sum(live) + loss.penalty(p) / total
+                batch = Batch(rows, counted, jax.random.fold_in(draw, k))
+                summed = loss.batch(p, train, batch, weights, links)
+                return summed / jnp.sum(counted) + loss.penalty(p) / total
 
             change, state = rule.update(jax.grad(mean)(params), state)
             return optax.apply_updates(params, change), state
@@ -103,7 +114,7 @@ def minibatch(key: Array, loss: Callable, params: Any, train: Interactions, weig
     return params, {"epochs": end.epoch, "score": end.score}
 
 
-def _judge(now, params, state, score):
+def _judge(now: Epochs, params: Any, state: Any, score: Callable[[Any], Array] | None) -> Epochs:
     """The end of an epoch: keeps the parameters if they are the best so far."""
     if score is None:
         return now._replace(params=params, optimiser=state, epoch=now.epoch + 1)
@@ -115,13 +126,19 @@ def _judge(now, params, state, score):
 
 
 def shuffled(key: Array, train: Interactions, weights: Array) -> Array:
-    """A random order of the interactions, the forgotten ones last; drawn per pair, not per place."""
+    """``[N]`` a random order, the forgotten last; drawn per pair, whatever other pairs there are."""
     bits = pair_bits(key, train) >> jnp.uint32(1)
     return jnp.argsort(jnp.where(weights > 0, bits, bits | jnp.uint32(FORGOTTEN)))
 
 
-def full(loss: Callable, params: Any, *, tol: float, max_steps: int,
-         lr: float | None = None) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+def full(
+    loss: Callable[[Any], Array],
+    params: Any,
+    *,
+    tol: float | Array,
+    max_steps: int | Array,
+    lr: float | None = None,
+) -> tuple[Any, dict[str, Array]]:
     """Minimises ``loss(params)`` on all data until its gradient has at most the norm ``tol``.
 
     L-BFGS with a line search, or Adam where ``lr`` is given. A gradient that is not a number does

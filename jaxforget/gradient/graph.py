@@ -33,7 +33,8 @@ def propagate(factors: Factors, train: Interactions, edges: Array, *, n_layers: 
     Example:
       >>> from jaxforget.sparse import layout
       >>> train = layout.build([0, 0, 1], [0, 1, 1], [1.0, 0.0, 1.0])
-      >>> out = propagate(Factors(jnp.ones((2, 1)), jnp.zeros((2, 1))), train, jnp.ones(3), n_layers=1)
+      >>> ones = Factors(jnp.ones((2, 1)), jnp.zeros((2, 1)))
+      >>> out = propagate(ones, train, jnp.ones(3), n_layers=1)
       >>> out.users.tolist(), out.items.tolist()  # the middle pair is no edge: its value is 0
       ([[0.5], [0.5]], [[0.5], [0.5]])
 
@@ -45,7 +46,7 @@ def propagate(factors: Factors, train: Interactions, edges: Array, *, n_layers: 
 
 
 def normalise(train: Interactions, edges: Array) -> Array:
-    """Weighs each positive edge by ``1 / sqrt(deg_user deg_item)``; 0 for any other pair: ``[N]``."""
+    """``[N]`` weights ``1 / sqrt(deg_user deg_item)`` of the positive edges; 0 for other pairs."""
     linked = jnp.where(train.values > 0, edges, 0)
     users, items = degrees(train, linked)
     return (
@@ -78,5 +79,5 @@ def spread(factors: Factors, links: Links | None, *, n_layers: int) -> Factors:
     return Factors(total.users / (n_layers + 1), total.items / (n_layers + 1))
 
 
-def _inverse_root(degree):
+def _inverse_root(degree: Array) -> Array:
     return jnp.where(degree > 0, jax.lax.rsqrt(jnp.where(degree > 0, degree, 1)), 0)

@@ -1,63 +1,128 @@
 """Losses of models trained by gradient: sums of a convex function of one margin per interaction.
 
-They are callable as ``Model.loss`` and say how they are made, which gives Gauss-Newton products,
-minibatches and preconditioners without a second formula.
+Each is a ``types.MarginLoss``: callable as ``Model.loss``, it also says how it is made, which
+gives curvature products, minibatches and preconditioners without a second formula. They are
+frozen dataclasses, so that ``jax.jit(loss)`` and caches can hold them.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget.gradient import graph
+from jaxforget.gradient.graph import Links
+from jaxforget.gradient.vectors import add
 from jaxforget.sparse.degrees import exchange
 from jaxforget.sparse.draws import pair_bits
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.sparse.search import position
-from jaxforget.types import Factors, ForgetSet, Interactions
+from jaxforget.types import Batch, Factors, ForgetSet, Interactions, Loss
 
 
 @jax.custom_jvp
 def softplus(x: Array) -> Array:
-    """``log(1 + e^x)`` with ``sigmoid`` as its derivative, twenty times as fast on a CPU as ``log1p``'s."""
+    """``log(1 + e^x)``; ``sigmoid`` as its derivative costs a CPU a twentieth of ``log1p``'s."""
     return jax.nn.softplus(x)
 
 
 softplus.defjvps(lambda tangent, _, x: tangent * jax.nn.sigmoid(x))
 
 
-class CrossEntropy(NamedTuple):
-    """``sum_n w_n (log(1 + e^s) - y s)_n + reg |params|^2`` with scores after propagation.
+@dataclasses.dataclass(frozen=True)
+class Margins:
+    """A ``types.MarginLoss`` from two functions, ``margins`` and ``outcomes``: inherit from it.
 
-    ``reg`` is a ridge on every row, remembered or not: it moves no row that has no data but to 0.
+    ``sum_n outcome_n(margin_n) + reg |params|^2``. The ridge is on every row, remembered or not:
+    a row without data moves nowhere but towards 0. Curvature products are derived by automatic
+    differentiation; ``batch`` has to be written for training in minibatches.
     """
 
     reg: float
-    n_layers: int  # 0: matrix factorisation
+    n_layers: int  # of propagation before the margins; 0 is matrix factorisation
+
+    draws_items: ClassVar[bool] = False  # an interaction moves its own user's and item's rows only
+
+    def margins(self, params: Factors, train: Interactions, edges: Array) -> Array:
+        raise NotImplementedError
+
+    def outcomes(self, margins: Array, train: Interactions, weights: Array) -> Array:
+        raise NotImplementedError
+
+    def batch(
+        self, params: Factors, train: Interactions, batch: Batch, edges: Array, links: Links | None
+    ) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} has no minibatches: train on all data")
 
     def __call__(self, params: Factors, train: Interactions, weights: Array, edges: Array) -> Array:
         """Evaluates the loss: a scalar, twice differentiable."""
         margins = self.margins(params, train, edges)
         return jnp.sum(self.outcomes(margins, train, weights)) + self.penalty(params)
 
+    def penalty(self, params: Factors) -> Array:
+        """``reg |params|^2``."""
+        users, items = (jnp.sum(x**2) for x in params)
+        return self.reg * (users + items)
+
+    def difference(self, margins: Array, train: Interactions, forget: ForgetSet) -> Array:
+        """``[N]`` outcomes before a request less those after; exactly 0 where nothing changes."""
+        return self.outcomes(margins, train, forget.before - forget.after)
+
+    def bends(self, margins: Array, train: Interactions, weights: Array) -> Array:
+        """``[N]`` second derivative of each outcome in its margin."""
+        slope = jax.grad(lambda m: jnp.sum(self.outcomes(m, train, weights)))
+        return jax.jvp(slope, (margins,), (jnp.ones_like(margins),))[1]
+
+    def product(
+        self, params: Factors, train: Interactions, weights: Array, edges: Array, *, full: bool
+    ) -> Callable[[Any], Any]:
+        """Returns ``vector -> H vector``, or its part ``J' diag(bends) J vector + 2 reg vector``.
+
+        The latter, Gauss-Newton's, leaves out the term in which the slope of an outcome meets the
+        curvature of its margin. It is positive semidefinite.
+        """
+        if full:
+            return jax.linearize(jax.grad(lambda p: self(p, train, weights, edges)), params)[1]
+        margins, forward = jax.linearize(lambda p: self.margins(p, train, edges), params)
+        backward = jax.linear_transpose(forward, params)
+        bends = self.bends(margins, train, weights)
+        ridge = jax.linearize(jax.grad(self.penalty), params)[1]
+
+        def product(vector: Any) -> Any:
+            return add(backward(bends * forward(vector))[0], ridge(vector))
+
+        return product
+
+    def replace(self, **changes: Any) -> Self:
+        """The same loss with another ``reg`` or ``n_layers``."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclasses.dataclass(frozen=True)
+class CrossEntropy(Margins):
+    """``sum_n w_n (log(1 + e^s) - y s)_n + reg |params|^2`` with scores ``s`` after propagation."""
+
     def margins(self, params: Factors, train: Interactions, edges: Array) -> Array:
-        """``[N]`` what the convex function is of: the score of each interaction."""
+        """``[N]`` the score of each interaction."""
         return sddmm(train, *graph.propagate(params, train, edges, n_layers=self.n_layers))
 
     def outcomes(self, margins: Array, train: Interactions, weights: Array) -> Array:
         """``[N]`` the weighted loss of each interaction."""
         return weights * (softplus(margins) - train.values * margins)
 
-    def product(self, params: Factors, train: Interactions, weights: Array, edges: Array, *,
-                full: bool) -> Callable:  # fmt: skip
+    def product(
+        self, params: Factors, train: Interactions, weights: Array, edges: Array, *, full: bool
+    ) -> Callable[[Any], Any]:
         """Returns ``vector -> H vector`` in closed form, or its Gauss-Newton part.
 
         With ``Z = P E``, ``a = P v``, ``s = z_u . z_i``, ``ds = a_u . z_i + z_u . a_i``, slope
-        ``r = w (sigma(s) - y)`` and bend ``h = w sigma (1 - sigma)``: ``H v = P (h ds z_i + r a_i)``
-        for users, items likewise; Gauss-Newton leaves ``r`` out. Both halves of ``ds`` are one
+        ``r = w (sigma(s) - y)`` and bend ``h = w sigma (1 - sigma)``: ``H v =
+        P (h ds z_i + r a_i)`` for users, items likewise; Gauss-Newton leaves ``r`` out. Both halves of ``ds`` are one
         pass over the pairs.
         """
         links = graph.links(train, edges) if self.n_layers else None
@@ -66,36 +131,30 @@ class CrossEntropy(NamedTuple):
         likely = jax.nn.sigmoid(sddmm(train, *served))
         bend, slope = weights * likely * (1 - likely), weights * (likely - train.values)
 
-        def product(vector):
+        def product(vector: Factors) -> Factors:
             moved = spread(vector)
             left = jnp.concatenate([moved.users, served.users], axis=1)
             right = jnp.concatenate([served.items, moved.items], axis=1)
             out = exchange(train, bend * sddmm(train, left, right), served)
             if full:
-                out = jax.tree.map(jnp.add, out, exchange(train, slope, moved))
+                out = add(out, exchange(train, slope, moved))
             return jax.tree.map(lambda x, v: x + 2 * self.reg * v, spread(out), vector)
 
         return product
 
-    def difference(self, margins: Array, train: Interactions, forget: ForgetSet) -> Array:
-        """``[N]`` the outcomes before a request less those after; exactly 0 where nothing is asked."""
-        return self.outcomes(margins, train, forget.before - forget.after)
-
-    def penalty(self, params: Factors) -> Array:
-        """``reg |params|^2``."""
-        return self.reg * sum(jnp.sum(x**2) for x in params)
-
-    def batch(self, params: Factors, train: Interactions, edges: Array, links: graph.Links,
-              rows: Array, weights: Array, key: Array) -> Array:  # fmt: skip
-        """Sums the loss over the interactions ``rows`` ``[B]`` of weights ``[B]``, no penalty."""
-        del edges, key
+    def batch(
+        self, params: Factors, train: Interactions, batch: Batch, edges: Array, links: Links | None
+    ) -> Array:
+        """The loss of a minibatch, without the ridge."""
+        del edges
         served = graph.spread(params, links, n_layers=self.n_layers)
-        met = _gather(served, train.users[rows], train.items[rows])
-        scores = jnp.sum(met.users * met.items, axis=1)
-        return jnp.sum(weights * (softplus(scores) - train.values[rows] * scores))
+        pairs = _gather(served, train.users[batch.rows], train.items[batch.rows])
+        scores = jnp.sum(pairs.users * pairs.items, axis=1)
+        return jnp.sum(batch.weights * (softplus(scores) - train.values[batch.rows] * scores))
 
 
-class Ranking(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Ranking(Margins):
     """BPR: ``sum_{n positive} w_n log(1 + e^(s_uj - s_ui)) + reg |params|^2``.
 
     One item ``j`` stands against each remembered positive pair ``(u, i)``, drawn uniformly from
@@ -106,17 +165,12 @@ class Ranking(NamedTuple):
     Source: Rendle et al., UAI 2009.
     """
 
-    reg: float
-    n_layers: int
     seed: int = 0
 
-    def __call__(self, params: Factors, train: Interactions, weights: Array, edges: Array) -> Array:
-        """Evaluates the loss: a scalar, twice differentiable."""
-        margins = self.margins(params, train, edges)
-        return jnp.sum(self.outcomes(margins, train, weights)) + self.penalty(params)
+    draws_items: ClassVar[bool] = True
 
     def margins(self, params: Factors, train: Interactions, edges: Array) -> Array:
-        """``[N]`` score of the pair less that of its opponent."""
+        """``[N]`` score of the pair less that of its drawn opponent."""
         served = graph.propagate(params, train, edges, n_layers=self.n_layers)
         against = _gather(served, train.users, self._opponents(train))
         return sddmm(train, *served) - jnp.sum(against.users * against.items, axis=1)
@@ -126,34 +180,33 @@ class Ranking(NamedTuple):
         return self._counted(train, weights) * softplus(-margins)
 
     def difference(self, margins: Array, train: Interactions, forget: ForgetSet) -> Array:
-        """``[N]`` the outcomes before a request less those after; exactly 0 where nothing changes."""
+        """``[N]`` outcomes before a request less those after; exactly 0 where nothing changes."""
         old, new = (self._counted(train, weights) for weights in forget)
         return (old - new) * softplus(-margins)
 
-    def _counted(self, train, weights):
+    def batch(
+        self, params: Factors, train: Interactions, batch: Batch, edges: Array, links: Links | None
+    ) -> Array:
+        """The loss of a minibatch against newly drawn opponents, without the ridge."""
+        rows, users = batch.rows, train.users[batch.rows]
+        items = jax.random.randint(batch.key, rows.shape, 0, train.n_items, jnp.int32)
+        counted = _counted(train, edges, users, items, batch.weights)
+        counted = jnp.where(train.values[rows] > 0, counted, 0)
+        served = graph.spread(params, links, n_layers=self.n_layers)
+        pairs, against = _gather(served, users, train.items[rows]), served.items[items]
+        margins = jnp.sum(pairs.users * (pairs.items - against), axis=1)
+        return jnp.sum(counted * softplus(-margins))
+
+    def _counted(self, train: Interactions, weights: Array) -> Array:
         counted = _counted(train, weights, train.users, self._opponents(train), weights)
         return jnp.where(train.values > 0, counted, 0)
 
-    def penalty(self, params: Factors) -> Array:
-        """``reg |params|^2``."""
-        return self.reg * sum(jnp.sum(x**2) for x in params)
-
-    def batch(self, params: Factors, train: Interactions, edges: Array, links: graph.Links,
-              rows: Array, weights: Array, key: Array) -> Array:  # fmt: skip
-        """Sums the loss over the interactions ``rows`` ``[B]`` and new opponents, no penalty."""
-        users = train.users[rows]
-        items = jax.random.randint(key, rows.shape, 0, train.n_items, jnp.int32)
-        counted = jnp.where(
-            train.values[rows] > 0, _counted(train, edges, users, items, weights), 0
-        )
-        served = graph.spread(params, links, n_layers=self.n_layers)
-        met, against = _gather(served, users, train.items[rows]), served.items[items]
-        margins = jnp.sum(met.users * (met.items - against), axis=1)
-        return jnp.sum(counted * softplus(-margins))
-
-    def _opponents(self, train):
+    def _opponents(self, train: Interactions) -> Array:
         bits = pair_bits(jax.random.key(self.seed), train)
         return (bits % jnp.uint32(train.n_items)).astype(jnp.int32)
+
+
+LOSSES = {"bce": CrossEntropy, "bpr": Ranking}
 
 
 def build(loss: str, *, reg: float, n_layers: int) -> CrossEntropy | Ranking:
@@ -162,21 +215,30 @@ def build(loss: str, *, reg: float, n_layers: int) -> CrossEntropy | Ranking:
     Raises:
       ValueError: another name, or a negative setting.
     """
-    if loss not in ("bce", "bpr"):
-        raise ValueError(f'loss must be "bce" or "bpr"; got {loss!r}')
-    for name, value in {"reg": reg, "n_layers": n_layers}.items():
-        if not value >= 0:
-            raise ValueError(f"{name} must be 0 or more; got {value}")
-    return (CrossEntropy if loss == "bce" else Ranking)(reg, n_layers)
+    _checks.choice("losses", LOSSES, loss=loss)
+    _checks.not_negative("losses", reg=reg, n_layers=n_layers)
+    return LOSSES[loss](reg, n_layers)
 
 
-def _gather(served, users, items):
+def forgotten(loss: Loss, train: Interactions, forget: ForgetSet) -> Callable[[Any], Array]:
+    """``params -> L(before) - L(after)`` along the graph without the forgotten: what they cost."""
+
+    def difference(params: Any) -> Array:
+        old, new = (loss(params, train, weights, forget.after) for weights in forget)
+        return old - new
+
+    return difference
+
+
+def _gather(served: Factors, users: Array, items: Array) -> Factors:
     return Factors(served.users[users], served.items[items])
 
 
-def _counted(train, remembered, users, items, weights):
+def _counted(
+    train: Interactions, remembered: Array, users: Array, items: Array, weights: Array
+) -> Array:
     """The weights, with 0 where the opponent is itself a remembered positive of that user."""
-    liked = jnp.cumsum((remembered > 0) & (train.values > 0), dtype=jnp.int32)
-    liked = jnp.append(liked, jnp.zeros(1, jnp.int32))
-    first, last = (position(train, users, items, after=after) - 1 for after in (False, True))
-    return jnp.where(liked[last] > liked[first], 0, weights)
+    likes = jnp.cumsum((remembered > 0) & (train.values > 0), dtype=jnp.int32)
+    likes = jnp.append(jnp.zeros(1, jnp.int32), likes)  # likes[n] of the first n interactions
+    first, end = (position(train, users, items, after=after) for after in (False, True))
+    return jnp.where(likes[end] > likes[first], 0, weights)

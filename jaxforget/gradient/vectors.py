@@ -1,5 +1,6 @@
 """Arithmetic of vectors that are pytrees."""
 
+import functools
 from typing import Any
 
 import jax
@@ -8,11 +9,12 @@ from jax import Array
 
 
 def dot(a: Any, b: Any, *, scale: Any = None) -> Array:
-    """Inner product of two pytrees, at full precision; ``<a, scale b>`` with a scale that broadcasts."""
+    """Inner product of pytrees at full precision; ``<a, scale b>`` with a scale that broadcasts."""
     if scale is not None:
         b = jax.tree.map(jnp.multiply, scale, b)
     leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b))
-    return sum(jnp.vdot(x, y, precision="highest") for x, y in leaves)
+    products = [jnp.vdot(x, y, precision="highest") for x, y in leaves]
+    return functools.reduce(jnp.add, products)
 
 
 def norm(a: Any) -> Array:

@@ -1,22 +1,22 @@
 """Unlearn until it is proved that the model is within ``tol`` of retraining, without retraining."""
 
 import functools
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
 from jaxforget import _checks, als
 from jaxforget.als import certificate, proximal
 from jaxforget.als.certificate import Certificate
 from jaxforget.metrics import claims
-from jaxforget.types import Factors, Method, Model
+from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model, Terms
 
 PRECISION = "float64"  # of what it returns, whatever it is given
 TRACED = ("tol", "max_steps", "retries")  # may be arguments of a compiled program
-MARGIN = 0.95  # of the tolerance: who verifies without the directions gets a bound 1 % looser
-RETRY = 0.8  # the bound shrinks with the last change: how far below the needed one to aim next
+AIM = 0.95  # of the tolerance: who verifies without the directions gets a bound 1 % looser
+RETRY = 0.8  # of the last change that would have given the bound: the aim of the next attempt
 LANCZOS = 10  # block steps of a certificate: the directions carried along do the rest
 
 
@@ -27,9 +27,17 @@ class Certified(NamedTuple):
     directions: proximal.Spectral  # holds the same model, and where it may grow
 
 
-def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16,
-          max_steps: int = 200, proof: str = "lanczos", failure: float = 1e-9,
-          retries: int = 6) -> Method:  # fmt: skip
+def build(
+    model: Model,
+    *,
+    tol: float = 1e-3,
+    dim: int = 0,
+    oversample: int = 16,
+    max_steps: int = 200,
+    proof: Literal["lanczos", "cholesky"] = "lanczos",
+    failure: float | None = None,
+    retries: int = 6,
+) -> Method:
     """Builds exact unlearning with a certificate, for implicit feedback (model ``ials``).
 
     Both training and unlearning run ``proximal`` steps, and stop when ``certificate`` proves
@@ -42,25 +50,32 @@ def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16
         ``info["rank_short"]`` says when it does, and ``info["certified"]`` is then false.
       oversample: directions carried beyond ``dim``.
       max_steps: most proximal steps of one call.
-      proof, failure: how singular values are bounded, see ``certificate.certify``.
+      proof: how singular values are bounded, see ``certificate.certify``.
+      failure: probability that ``"lanczos"`` errs, in (0, 1); 1e-9 if None.
       retries: most certificates of one call.
 
     Raises:
       ValueError: the model has no such objective, or a setting is out of range.
     """
     _checks.positive("certified_als", tol=tol, max_steps=max_steps, retries=retries)
-    if not model.implicit:
+    _checks.choice("certified_als", ("lanczos", "cholesky"), proof=proof)
+    if proof == "cholesky":
+        _checks.unread("certified_als", 'proof="cholesky"', failure=failure)
+    chance = 1e-9 if failure is None else failure
+    if not model.implicit or model.terms is None:
         raise ValueError("certified_als needs the objective of implicit ALS; use the model ials")
 
-    proving = dict(proof=proof, failure=failure, steps=LANCZOS)
+    terms_of, proving = model.terms, {"proof": proof, "failure": chance, "steps": LANCZOS}
     solve = functools.partial(
         _solve, tol=tol, max_steps=max_steps, retries=retries, proving=proving
     )
 
-    def objective(train, weights):
-        return jax.tree.map(lambda x: x.astype(jnp.float64), model.terms(train, weights))
+    def objective(train: Interactions, weights: Array) -> Terms:
+        return jax.tree.map(lambda x: x.astype(jnp.float64), terms_of(train, weights))
 
-    def fit(key, train, weights, start=None):
+    def fit(
+        key: Array, train: Interactions, weights: Array, start: Factors | None = None
+    ) -> tuple[Certified, dict[str, Array]]:
         _require_float64()
         draw, key = jax.random.split(key)
         terms = objective(train, weights)
@@ -71,7 +86,9 @@ def build(model: Model, *, tol: float = 1e-3, dim: int = 0, oversample: int = 16
         directions = proximal.spectral(draw, start, terms, width=rank + oversample)
         return solve(key, train, terms, directions, rank)
 
-    def unlearn(key, state, train, forget):
+    def unlearn(
+        key: Array, state: Certified, train: Interactions, forget: ForgetSet
+    ) -> tuple[Certified, dict[str, Array]]:
         _require_float64()
         terms = objective(train, forget.after)
         return solve(key, train, terms, state.directions, state.factors.users.shape[1])
@@ -85,7 +102,7 @@ def _solve(key, train, terms, directions, rank, *, tol, max_steps, retries, prov
     def unfinished(carry):
         state, proved, _, rounds = carry
         going = (rounds < retries) & (state.steps < max_steps)
-        return going & ~(proved.relative_bound <= MARGIN * tol)
+        return going & ~(proved.relative_bound <= AIM * tol)
 
     def attempt(carry):
         state, _, target, rounds = carry
@@ -99,9 +116,17 @@ def _solve(key, train, terms, directions, rank, *, tol, max_steps, retries, prov
         return state, proved, jnp.minimum(target, state.change) * better, rounds + 1
 
     state = proximal.start(directions, train, terms)
-    nothing = Certificate(*[jnp.full((), jnp.inf, state.scores.dtype)] * 5,
-                          jnp.zeros((), jnp.int64), jnp.zeros((), state.scores.dtype))  # fmt: skip
-    target = jnp.asarray(MARGIN * tol, state.scores.dtype)  # the bound is about the last change
+    infinite, zero = jnp.full((), jnp.inf, state.scores.dtype), jnp.zeros((), state.scores.dtype)
+    nothing = Certificate(
+        sigma_ratio=infinite,
+        gap=infinite,
+        bound=infinite,
+        relative_bound=infinite,
+        pair_bound=infinite,
+        rank=jnp.zeros((), jnp.int64),
+        failure_probability=zero,
+    )
+    target = jnp.asarray(AIM * tol, state.scores.dtype)  # the bound is about the last change
     first = (state, nothing, target, jnp.zeros((), jnp.int32))
     state, proved, _, rounds = lax.while_loop(unfinished, attempt, first)
     served = proximal.serve(state.now, terms, dim=rank)
@@ -128,7 +153,7 @@ def _require_float64():
         )
 
 
-def EXACTNESS(*, tol, **settings):
+def EXACTNESS(*, tol: float, **settings: Any) -> claims.Claim:
     """As near to the one optimum as was certified; retraining is as near on another side."""
     del settings
     given = "info certifies the distance to the one optimum"

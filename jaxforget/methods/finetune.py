@@ -1,13 +1,17 @@
 """Go on training on what is remembered, for a while: cheap, and no claim to have forgotten."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
+from jax import Array, lax
 
-from jaxforget.gradient import descent, influence
+from jaxforget import _checks
+from jaxforget.gradient import descent
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
-from jaxforget.types import Method, Model
+from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
 def build(model: Model, *, lr: float, n_steps: int) -> Method:
@@ -22,12 +26,12 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
     Raises:
       ValueError: a setting that is not positive.
     """
-    for name, value in {"lr": lr, "n_steps": n_steps}.items():
-        if not value > 0:
-            raise ValueError(f"finetune: {name} must be positive; got {value}")
+    _checks.positive("finetune", lr=lr, n_steps=n_steps)
     adam = descent.adam(lr)
 
-    def unlearn(key, params, train, forget):
+    def unlearn(
+        key: Array, params: Any, train: Interactions, forget: ForgetSet
+    ) -> tuple[Any, dict[str, Array]]:
         del key
         total = jnp.maximum(jnp.sum(forget.after), 1)
 
@@ -40,7 +44,7 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
             return optax.apply_updates(params, change), state
 
         params, _ = lax.fori_loop(0, n_steps, step, (params, adam.init(params)))
-        return params, {"grad_norm": influence.norm(jax.grad(retained)(params))}
+        return params, {"grad_norm": norm(jax.grad(retained)(params))}
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -1,12 +1,16 @@
 """Climb the loss of what is to be forgotten: the control that forgets by damage."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
-from jaxforget.gradient import influence
+from jaxforget import _checks
+from jaxforget.gradient import losses
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
-from jaxforget.types import Method, Model
+from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
 def build(model: Model, *, lr: float, n_steps: int) -> Method:
@@ -23,24 +27,22 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
 
     Source: Golatkar et al., CVPR 2020 ("negative gradient"); a control here.
     """
-    for name, value in {"lr": lr, "n_steps": n_steps}.items():
-        if not value > 0:
-            raise ValueError(f"gradient_ascent: {name} must be positive; got {value}")
+    _checks.positive("gradient_ascent", lr=lr, n_steps=n_steps)
 
-    def unlearn(key, params, train, forget):
+    def unlearn(
+        key: Array, params: Any, train: Interactions, forget: ForgetSet
+    ) -> tuple[Any, dict[str, Array]]:
         del key
         asked = jnp.any(forget.before != forget.after)
 
-        def forgotten(p):
-            learnt, left = (model.loss(p, train, weights, forget.after) for weights in forget)
-            return learnt - left
+        forgotten = losses.forgotten(model.loss, train, forget)
 
         def step(_, params):
             gradient = jax.grad(forgotten)(params)
             return jax.tree.map(lambda p, g: jnp.where(asked, p + lr * g, p), params, gradient)
 
         new = lax.fori_loop(0, n_steps, step, params)
-        return new, {"pull_norm": influence.norm(jax.grad(forgotten)(params)),
+        return new, {"pull_norm": norm(jax.grad(forgotten)(params)),
                      "forgotten_loss": forgotten(new)}  # fmt: skip
 
     return Method(model.fit, unlearn, model.factors)

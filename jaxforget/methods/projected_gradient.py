@@ -1,13 +1,17 @@
 """Gradient ascent projected off the span of retained-data gradients."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
-from jaxforget.gradient import influence
+from jaxforget import _checks
+from jaxforget.gradient import losses
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.sparse.draws import pair_bits
-from jaxforget.types import Method, Model
+from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
 def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Method:
@@ -29,11 +33,11 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
     Interference with Gradient Projection, WACV 2024, who take the span per layer from inputs; an
     embedding table has no inputs, so the span here is one of gradients.
     """
-    for name, value in {"lr": lr, "n_steps": n_steps, "n_groups": n_groups}.items():
-        if not value > 0:
-            raise ValueError(f"projected_gradient: {name} must be positive; got {value}")
+    _checks.positive("projected_gradient", lr=lr, n_steps=n_steps, n_groups=n_groups)
 
-    def unlearn(key, params, train, forget):
+    def unlearn(
+        key: Array, params: Any, train: Interactions, forget: ForgetSet
+    ) -> tuple[Any, dict[str, Array]]:
         asked = jnp.any(forget.before != forget.after)
         groups = pair_bits(key, train) % jnp.uint32(n_groups)
 
@@ -43,17 +47,15 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
 
         basis = _orthonormal(lax.map(of_group, jnp.arange(n_groups, dtype=jnp.uint32)), n_groups)
 
-        def forgotten(p):
-            learnt, left = (model.loss(p, train, weights, forget.after) for weights in forget)
-            return learnt - left
+        forgotten = losses.forgotten(model.loss, train, forget)
 
         def step(_, params):
             free = _off(basis, jax.grad(forgotten)(params))
             return jax.tree.map(lambda p, g: jnp.where(asked, p + lr * g, p), params, free)
 
         pull = jax.grad(forgotten)(params)
-        size = influence.norm(pull)
-        kept = influence.norm(_off(basis, pull)) / jnp.where(size > 0, size, 1)
+        size = norm(pull)
+        kept = norm(_off(basis, pull)) / jnp.where(size > 0, size, 1)
         new = lax.fori_loop(0, n_steps, step, params)
         return new, {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
 
@@ -65,9 +67,9 @@ def _orthonormal(vectors, n):
 
     def step(k, basis):
         vector = jax.tree.map(lambda v: v[k], vectors)
-        old = influence.norm(vector)
+        old = norm(vector)
         vector = _off(basis, _off(basis, vector))
-        size = influence.norm(vector)
+        size = norm(vector)
         keep = size > 1e-4 * old
         return jax.tree.map(
             lambda b, v: b.at[k].set(jnp.where(keep, v / jnp.where(keep, size, 1), 0)),

@@ -1,14 +1,15 @@
 """RecEraser: shards of what is alike, and an attention that weighs the shards' answers."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
+from jax import Array
 
 from jaxforget import _checks, shards
 from jaxforget.metrics import claims
 from jaxforget.shards import attention
 from jaxforget.shards import partition as deal
-from jaxforget.types import Method, Model
+from jaxforget.types import Interactions, Method, Model
 
 
 def build(
@@ -18,9 +19,9 @@ def build(
     attention_lr: float,
     attention_steps: int,
     by: Literal["interaction", "user", "item"] = "interaction",
-    capacity: float = 1.2,
-    n_rounds: int = 50,
-    centroids: Literal["vector", "scalar"] = "vector",
+    capacity: float | None = None,
+    n_rounds: int | None = None,
+    centroids: Literal["vector", "scalar"] | None = None,
     partition: Literal["kept", "recomputed", "random"] = "kept",
     aggregator: Literal["recomputed", "kept"] = "recomputed",
 ) -> Method:
@@ -33,45 +34,48 @@ def build(
     Args:
       n_shards: sub-models of the model's full dimension each.
       attention_lr, attention_steps: of full-batch Adam on the loss of the retained data.
-      by, capacity, n_rounds, centroids: of ``partition.balanced``; ``"scalar"`` as released.
+      by: what a shard is dealt.
+      capacity, n_rounds, centroids: of ``partition.balanced``, which has 1.2, 50 and
+        ``"vector"`` where they are None (``"scalar"`` as released); ``"random"`` reads none.
       partition: ``"kept"`` as published; ``"recomputed"`` pre-trains and deals anew on retained
         data after a request, which touches every shard: exact, and dearer than retraining;
         ``"random"`` deals by a hash: exact, and nothing that is alike is together.
       aggregator: ``"kept"`` does not train the attention again after a request.
 
     Raises:
-      ValueError: a setting is out of range.
+      ValueError: a setting is out of range, or not read by this partition.
 
     Source: Chen et al., Recommendation Unlearning, WWW 2022; as the baseline of arXiv 2307.02147.
     """
-    _checks.positive("receraser", n_shards=n_shards, n_rounds=n_rounds)
-    known = {"by": (by, deal.SIDES), "centroids": (centroids, ("vector", "scalar")),
-             "partition": (partition, ("kept", "recomputed", "random")),
-             "aggregator": (aggregator, ("recomputed", "kept"))}  # fmt: skip
-    for name, (got, choices) in known.items():
-        if got not in choices:
-            raise ValueError(f"receraser: {name} must be one of {choices}; got {got!r}")
-    if not capacity >= 1:
-        raise ValueError(f"receraser: capacity must be at least 1; got {capacity}")
+    _checks.positive("receraser", n_shards=n_shards)
+    _checks.choice("receraser", deal.SIDES, by=by)
+    _checks.choice("receraser", ("kept", "recomputed", "random"), partition=partition)
+    _checks.choice("receraser", ("recomputed", "kept"), aggregator=aggregator)
+    balance = {"capacity": capacity, "n_rounds": n_rounds, "centroids": centroids}
+    if partition == "random":
+        _checks.unread("receraser", 'partition="random"', **balance)
+    balance = {name: value for name, value in balance.items() if value is not None}
+    deal.check_balance("receraser", **balance)
 
-    def divide(key, train, weights):
+    def divide(key: Array, train: Interactions, weights: Array) -> Array:
         if partition == "random":
             return deal.random(key, train, n_shards=n_shards, by=by)
         draw, start = jax.random.split(key)
         params, _ = model.fit(draw, train, weights)
         alike = model.factors(params, train, weights)
-        return deal.balanced(start, train, weights, alike, by=by, n_shards=n_shards,
-                                  capacity=capacity, n_rounds=n_rounds, centroids=centroids)  # fmt: skip
+        return deal.balanced(start, train, weights, alike, by=by, n_shards=n_shards, **balance)
 
-    combine = attention.training("receraser", lr=attention_lr, n_steps=attention_steps)
-    return shards.method(
-        model,
-        shards.Plan(n_shards, divide, redivide=partition == "recomputed", combine=combine,
-                    recombine=aggregator == "recomputed"),
-    )  # fmt: skip
+    plan = shards.Plan(
+        n_shards,
+        divide,
+        redivide=partition == "recomputed",
+        combine=attention.training("receraser", lr=attention_lr, n_steps=attention_steps),
+        recombine=aggregator == "recomputed",
+    )
+    return shards.method(model, plan)
 
 
-def EXACTNESS(*, partition, aggregator, **settings):
+def EXACTNESS(*, partition: str, aggregator: str, **settings: Any) -> claims.Claim:
     """Exact given the shards and the attention, where these are not computed anew."""
     del settings
     derived = {"parameters": "recomputed", "aggregator": aggregator}
@@ -81,7 +85,7 @@ def EXACTNESS(*, partition, aggregator, **settings):
     kept |= {"aggregator": "recomputed"} if aggregator == "kept" else {}
     if not kept:
         return claims.exact(**derived)
-    return claims.exact_given("the " + " and the ".join(kept), kept, **derived)
+    return claims.exact_given("the " + " and the ".join(kept), kept, within=0.0, **derived)
 
 
 TOY = {"n_shards": 2, "attention_lr": 0.01, "attention_steps": 5, "n_rounds": 5}

@@ -1,13 +1,19 @@
 """Train again, from nothing, without the forgotten interactions: the reference."""
 
+from typing import Any
+
+from jax import Array
+
 from jaxforget.metrics import claims
-from jaxforget.types import Method, Model
+from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
 def build(model: Model) -> Method:
     """Builds the reference of every other method: exact by construction, and slow."""
 
-    def unlearn(key, state, train, forget):
+    def unlearn(
+        key: Array, state: Any, train: Interactions, forget: ForgetSet
+    ) -> tuple[Any, dict[str, Array]]:
         del state  # nothing of the old model may leak into the new one
         return model.fit(key, train, forget.after)
 

@@ -1,20 +1,21 @@
 """SCIF: move to where the forgotten labels would be the user's average, on the rows concerned."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget.gradient import influence
-from jaxforget.gradient.influence import damping as damp
-from jaxforget.gradient.influence import region as regions
-from jaxforget.gradient.influence import steps
-from jaxforget.gradient.influence.damping import System
+from jaxforget import _checks
+from jaxforget.gradient.influence import problem, region, steps
+from jaxforget.gradient.influence.curvature import margins_of
+from jaxforget.gradient.vectors import add, norm
 from jaxforget.metrics import claims
 from jaxforget.sparse.degrees import degrees
-from jaxforget.types import ForgetSet, Interactions, Method, Model
+from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model
+
+SIGNS = {"none": 0.0, "minus": -1.0, "plus": 1.0}
 
 
 def build(
@@ -42,7 +43,8 @@ def build(
         computes (away from the minimum), ``"none"`` leaves it out: an empty request then changes
         nothing.
       nodes: ``"users"`` updates the users alone, as the abstract of SCIF puts it.
-      propagated: False ignores LightGCN's graph in gradient and curvature, as released.
+      propagated: False ignores LightGCN's graph in gradient and curvature, as released; changes
+        nothing for a model without a graph.
       damping, damping_power, hessian, n_steps, tol, precondition: as in ``ifru``.
 
     Raises:
@@ -50,34 +52,46 @@ def build(
 
     Source: arXiv 2304.10199, in the form of the baseline of arXiv 2307.02147.
     """
-    signs = {"none": 0.0, "minus": -1.0, "plus": 1.0}
-    if sign not in signs or nodes not in ("both", "users"):
-        raise ValueError(
-            f'scif: sign must be one of {", ".join(signs)}, nodes "both" or "users"; got {sign!r}, {nodes!r}'
-        )
-    system = System(hessian, damping, damping_power, n_steps, tol, precondition)
-    damp.check(system, model, "scif")
-    influence.need_margins(model.loss, "scif: relabelled losses")
-    loss = model.loss if propagated else model.loss._replace(n_layers=0)
+    _checks.choice("scif", SIGNS, sign=sign)
+    _checks.choice("scif", ("both", "users"), nodes=nodes)
+    loss = margins_of(model, "scif: relabelled losses")
+    loss = loss if propagated else loss.replace(n_layers=0)
+    seen = model._replace(loss=loss, margins=loss)
+    choose = region.chooser("scif", hops=0, keep=None, keep_request=None, sizes=None)
+    step = steps.newton(
+        "scif",
+        seen,
+        damping=damping,
+        damping_power=damping_power,
+        hessian=hessian,
+        n_steps=n_steps,
+        tol=tol,
+        precondition=precondition,
+    )
 
-    def unlearn(key, params, train, forget):
-        del key
-        region = regions.choose(train, forget, hops=0, keep=1.0, sizes=None, keep_asked=True)
-        if nodes == "users":
-            region = region._replace(items=jnp.zeros_like(region.items))
+    def pull(params: Factors, train: Interactions, forget: ForgetSet) -> Factors:
         labels = dataclasses.replace(train, values=mean_labels(train, forget))
 
-        def pulled(p):
+        def pulled(p: Factors) -> Array:
             margins = loss.margins(p, train, forget.before)
             gone = forget.before - forget.after
             old, new = (jnp.sum(loss.outcomes(margins, t, gone)) for t in (train, labels))
-            return old - new + signs[sign] * loss(p, train, forget.before, forget.before)
+            return old - new + SIGNS[sign] * loss(p, train, forget.before, forget.before)
 
-        pull = region.down(jax.grad(pulled)(params))
-        damping, scale = damp.settle(system, loss, params, train, forget)
-        step, info = steps.solve(system, loss, params, train, forget.before, forget.before,
-                                      pull, damping, scale, region)  # fmt: skip
-        return influence.add(params, step), {"pull_norm": influence.norm(pull)} | info
+        return jax.grad(pulled)(params)
+
+    def unlearn(
+        key: Array, params: Factors, train: Interactions, forget: ForgetSet
+    ) -> tuple[Any, dict[str, Array]]:
+        del key
+        rows = choose(train, forget)
+        assert rows is not None  # hops=0 always chooses
+        if nodes == "users":
+            rows = rows._replace(items=jnp.zeros_like(rows.items))
+        inside = rows.down(pull(params, train, forget))
+        stated = problem.state(seen, params, train, forget, region=rows, curved="old")
+        change, info = step(stated._replace(pull=inside))
+        return add(params, change), {"pull_norm": norm(inside)} | info
 
     return Method(model.fit, unlearn, model.factors)
 

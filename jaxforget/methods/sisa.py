@@ -1,11 +1,13 @@
 """SISA: shards dealt by a hash, of which a request makes a few train again."""
 
-from typing import Literal
+from typing import Any, Literal
+
+from jax import Array
 
 from jaxforget import _checks, shards
 from jaxforget.metrics import claims
 from jaxforget.shards import attention, partition
-from jaxforget.types import Method, Model
+from jaxforget.types import Interactions, Method, Model
 
 
 def build(
@@ -15,7 +17,7 @@ def build(
     by: Literal["interaction", "user", "item"] = "interaction",
     n_slices: int = 1,
     aggregation: Literal["mean", "attention"] = "mean",
-    aggregator: Literal["recomputed", "kept"] = "recomputed",
+    aggregator: Literal["recomputed", "kept"] | None = None,
     attention_lr: float | None = None,
     attention_steps: int | None = None,
 ) -> Method:
@@ -35,46 +37,46 @@ def build(
       aggregation: ``"mean"`` of the sub-models' scores, exactly, as joined factors ``[U, S D]``;
         ``"attention"`` is trained on retained data, which the baseline called SISA in the release
         of arXiv 2307.02147 has.
-      aggregator: ``"kept"`` does not train the attention again after a request, which leaks.
+      aggregator: of ``"attention"``: ``"recomputed"`` (if None) on retained data, or ``"kept"``,
+        which does not train it again after a request, and leaks.
       attention_lr, attention_steps: of full-batch Adam; needed by ``"attention"``.
 
     Raises:
-      ValueError: a setting is out of range or missing.
+      ValueError: a setting is out of range, missing, or not read by this aggregation.
 
     Source: Bourtoule et al., Machine Unlearning, IEEE S&P 2021.
     """
     _checks.positive("sisa", n_shards=n_shards, n_slices=n_slices)
-    if by not in partition.SIDES:
-        raise ValueError(f"sisa: by must be one of {partition.SIDES}; got {by!r}")
-    if aggregation not in ("mean", "attention") or aggregator not in ("recomputed", "kept"):
-        raise ValueError(
-            'sisa: aggregation must be "mean" or "attention", aggregator "recomputed" or "kept"; '
-            f"got {aggregation!r}, {aggregator!r}"
-        )
+    _checks.choice("sisa", partition.SIDES, by=by)
+    _checks.choice("sisa", ("mean", "attention"), aggregation=aggregation)
+    _checks.choice("sisa", ("recomputed", "kept", None), aggregator=aggregator)
     combine = None
     if aggregation == "attention":
         combine = attention.training("sisa", lr=attention_lr, n_steps=attention_steps)
+    else:
+        attended = {"attention_lr": attention_lr, "attention_steps": attention_steps}
+        _checks.unread("sisa", 'aggregation="mean"', aggregator=aggregator, **attended)
 
-    def divide(key, train, weights):
+    def divide(key: Array, train: Interactions, weights: Array) -> Array:
         del weights  # nobody's shard depends on who else is there
         return partition.random(key, train, n_shards=n_shards, by=by)
 
-    return shards.method(
-        model,
-        shards.Plan(n_shards, divide, n_slices, combine=combine, recombine=aggregator == "recomputed"),
-    )  # fmt: skip
+    plan = shards.Plan(n_shards, divide, n_slices, combine=combine, recombine=aggregator != "kept")
+    return shards.method(model, plan)
 
 
-def EXACTNESS(*, aggregation, aggregator, **settings):
+def EXACTNESS(*, aggregation: str, aggregator: str | None, **settings: Any) -> claims.Claim:
     """Exact, unless an attention goes on that was trained on everything."""
     del settings
     derived = {"parameters": "recomputed"}
     if aggregation == "mean":
         return claims.exact(**derived)
-    derived["aggregator"] = aggregator
-    if aggregator == "recomputed":
+    derived["aggregator"] = aggregator or "recomputed"
+    if aggregator != "kept":
         return claims.exact(**derived)
-    return claims.exact_given("the aggregator", {"aggregator": "recomputed"}, **derived)
+    return claims.exact_given(
+        "the aggregator", {"aggregator": "recomputed"}, within=0.0, **derived
+    )
 
 
 TOY = {"n_shards": 2}

@@ -1,13 +1,16 @@
 """Go on sweeping from the old factors, with the forgotten pairs reset to never observed."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
+from jax import Array
 
+from jaxforget import _checks
 from jaxforget.metrics import claims
-from jaxforget.types import Method, Model
+from jaxforget.types import ForgetSet, Interactions, Method, Model, Terms
 
 TRACED = ("max_sweeps", "tol")  # may be arguments of a compiled program
+VARIANTS = ("untrain", "finetune", "drop", "as_released")
 
 
 def build(
@@ -36,31 +39,35 @@ def build(
 
     Source: Xu et al., arXiv 2302.06676; defects of the release in the README.
     """
-    if model.refine is None:
+    _checks.choice("unlearn_als", VARIANTS, variant=variant)
+    if model.refine is None or model.terms is None:
         raise ValueError(
             "unlearn_als needs a model trained by ALS (ials, explicit_als); use another method"
         )
-    asked = {"max_sweeps": max_sweeps, "tol": tol}
-    limits = {name: value for name, value in asked.items() if value is not None}
+    terms, refine = model.terms, model.refine
+    limits = {"max_sweeps": max_sweeps, "tol": tol}
+    limits = {name: value for name, value in limits.items() if value is not None}
 
-    def objective(train, forget):
+    def objective(train: Interactions, forget: ForgetSet) -> Terms:
         if variant == "untrain":
-            return model.terms(train, forget.after)
+            return terms(train, forget.after)
         if variant == "as_released":
-            return model.terms(train, forget.after, statistics=forget.before)
-        old = model.terms(train, forget.before)
+            return terms(train, forget.after, statistics=forget.before)
+        old = terms(train, forget.before)
         if variant == "finetune":
             return old._replace(target=jnp.where(forget.after > 0, old.target, 0))
         return old
 
-    def unlearn(key, state, train, forget):
+    def unlearn(
+        key: Array, state: Any, train: Interactions, forget: ForgetSet
+    ) -> tuple[Any, dict[str, Array]]:
         start = None if variant == "as_released" else state
-        return model.refine(key, train, objective(train, forget), start, **limits)
+        return refine(key, train, objective(train, forget), start, **limits)
 
     return Method(model.fit, unlearn, model.factors)
 
 
-def EXACTNESS(*, variant, **settings):
+def EXACTNESS(*, variant: str, **settings: Any) -> claims.Claim:
     """Exact in the limit of many passes, where the optimum is one; its controls claim nothing."""
     del settings
     if variant != "untrain":

@@ -1,10 +1,16 @@
-"""How good a model is, how near to one that never saw the forgotten data, and what is claimed."""
+"""How good a model is, how near to one that never saw the forgotten data, and what is claimed.
 
-from jaxforget.metrics import audit, claims, ensembles, ranking, stable
+``evaluate`` computes all that a results table holds; its parts are ``labels`` (AUC and RMSE),
+``ranking`` (the catalogue ranked for every user), ``rank_measures`` (recall and others of one such
+ranking) and ``distance``. ``audit`` measures from outside what a method's ``claims`` say,
+``ensembles`` compares distributions over seeds, ``stable`` finds recommendations that are certain.
+"""
+
+from jaxforget.metrics import audit, claims, ensembles, rank_measures, ranking, stable
 from jaxforget.metrics.distance import distance_on, prediction_distance
 from jaxforget.metrics.evaluation import evaluate
 from jaxforget.metrics.labels import auc, label_auc, rmse, touched
-from jaxforget.metrics.rankings import auc_unseen, hit, mrr, ndcg, precision, recall
+from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 
 __all__ = [
     "auc",
@@ -20,6 +26,7 @@ __all__ = [
     "ndcg",
     "precision",
     "prediction_distance",
+    "rank_measures",
     "ranking",
     "recall",
     "rmse",

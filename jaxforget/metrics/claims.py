@@ -14,7 +14,7 @@ class Claim(NamedTuple):
     """How far a method's output may depend on what was deleted.
 
     ``derived`` names the state that is computed from data and what becomes of it after a request:
-    ``"recomputed"`` from retained data, ``"kept"``, or ``"moved"`` from where it was.
+    ``"recomputed"`` from retained data, ``"kept"`` unchanged, or ``"moved"`` on from where it was.
     """
 
     kind: str  # "exact", "exact_given" or "approximate"
@@ -32,7 +32,14 @@ def exact(**derived: str) -> Claim:
 def exact_given(
     given: str, settings: Mapping[str, Any] | None = None, *, within: float = 0.0, **derived: str
 ) -> Claim:
-    """As ``exact``, to ``within``, if ``given`` holds, as it does under ``settings``."""
+    """The claim of ``exact``, up to ``within``, if ``given`` holds, as it does under ``settings``.
+
+    Args:
+      given: the condition, in words.
+      settings: of method and model, under which the condition holds.
+      within: relative difference of predictions that the claim allows.
+      derived: as in ``Claim``.
+    """
     return Claim("exact_given", derived, given, settings or {}, within)
 
 
@@ -42,13 +49,14 @@ def approximate(**derived: str) -> Claim:
 
 
 def of(build: Callable, settings: Mapping[str, Any]) -> Claim:
-    """The claim of a method under its settings; the others are at their defaults.
+    """The claim of a method under its settings.
 
     Args:
       build: of the method's file.
+      settings: those that are given; the others have their defaults.
 
     Raises:
-      ValueError: the file declares none.
+      ValueError: the file declares no claim.
 
     Example:
       >>> from jaxforget import methods
@@ -62,6 +70,6 @@ def of(build: Callable, settings: Mapping[str, Any]) -> Claim:
         )
     if isinstance(claim, Claim):
         return claim
-    known = inspect.signature(build).parameters.items()
-    defaults = {name: p.default for name, p in known if p.default is not p.empty}
+    parameters = inspect.signature(build).parameters.items()
+    defaults = {name: p.default for name, p in parameters if p.default is not p.empty}
     return claim(**(defaults | dict(settings)))

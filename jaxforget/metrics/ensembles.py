@@ -1,51 +1,57 @@
-"""Many models, unlearnt and retrained: what can a person who sees one tell of the deleted rows?
+"""Many models, unlearnt and retrained: can one who sees a model tell whether rows were deleted?
 
-One pair of models cannot say: their distance is luck as well as memory. These measures compare
-distributions over seeds, and have a floor: the same measure between two sets of retrained models.
+One pair of models cannot say: models also differ by their random draws. These measures compare
+distributions over keys. What they give for two sets of retrained models is their floor.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import metrics
+from jaxforget.metrics.labels import auc
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import ForgetSet, Interactions, Method
 
-SMALLEST = 1e-5  # a share of models that counts as none
+SMALLEST = 1e-5  # added to the share of models in every bin, so that no bin is empty
 
 
-def ensemble(key: Array, method: Method, train: Interactions, forget: ForgetSet, *,
-             n_models: int) -> tuple[Array, Array]:  # fmt: skip
-    """Scores every training interaction by independent models, retrained and unlearnt.
+def ensemble(
+    key: Array, method: Method, train: Interactions, forget: ForgetSet, *, n_models: int
+) -> tuple[Array, Array]:
+    """Scores every training interaction by M retrained and M unlearnt models.
 
     Args:
       key: typed JAX key; consumed. Every model has its own.
-      n_models: static, of either kind.
+      method: how the models are trained and unlearnt.
+      train: prepared for the model.
+      forget: the request.
+      n_models: M, of either kind; static.
 
     Returns:
       retrained ``[M, N]`` and unlearnt ``[M, N]``.
     """
 
     def one(key):
-        first, second, other = jax.random.split(key, 3)
-        state, _ = method.fit(first, train, forget.before)
-        left, _ = method.unlearn(second, state, train, forget)
-        never, _ = method.fit(other, train, forget.after)
-        return tuple(sddmm(train, *method.factors(s, train, forget.after)) for s in (never, left))
+        fit_key, unlearn_key, retrain_key = jax.random.split(key, 3)
+        state, _ = method.fit(fit_key, train, forget.before)
+        unlearnt, _ = method.unlearn(unlearn_key, state, train, forget)
+        retrained, _ = method.fit(retrain_key, train, forget.after)
+        served = (method.factors(s, train, forget.after) for s in (retrained, unlearnt))
+        return tuple(sddmm(train, *factors) for factors in served)
 
     return lax.map(one, jax.random.split(key, n_models))
 
 
 def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
-    """Divergence of margins: per pair, ``KL(scores of retrained models || of unlearnt ones)``.
+    """KL divergence of margins: per pair, ``KL(scores of retrained || scores of unlearnt models)``.
 
-    Over a histogram that spans both. With few models it is far from 0 for equal distributions
-    too: read it beside the floor, ``klom`` between two halves of the retrained models.
+    Of two histograms over the range that both span. With few models it is far from 0 for equal
+    distributions too: read it beside its floor, ``klom`` of two halves of the retrained models.
 
     Args:
-      retrained, unlearnt: ``[M, P]`` scores by independent models.
-      n_bins: static.
+      retrained: ``[M, P]`` scores of P pairs by independent models.
+      unlearnt: ``[M, P]`` likewise.
+      n_bins: of the histograms; static.
 
     Returns:
       ``[P]``, in nats.
@@ -75,17 +81,18 @@ def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
 def membership(retrained: Array, unlearnt: Array) -> Array:
     """How well an attacker tells an unlearnt model from a retrained one by the score of a pair.
 
-    The attacker has half of the models of either kind, fits a normal to the scores of each pair,
-    and ranks the other half by likelihood ratio.
+    The attacker knows half of the models of either kind, fits a normal distribution to their
+    scores of each pair, and ranks the other half by likelihood ratio.
 
     Args:
-      retrained, unlearnt: ``[M, P]`` scores of the forgotten pairs by independent models, M >= 4.
+      retrained: ``[M, P]`` scores of the forgotten pairs by independent models, M >= 4.
+      unlearnt: ``[M, P]`` likewise.
 
     Returns:
       AUC over models and pairs: 0.5 where the two cannot be told apart.
 
     Raises:
-      ValueError: fewer than four models.
+      ValueError: fewer than four models, or not equally many of either kind.
 
     Source: after Hayes et al., Inexact Unlearning Needs More Careful Evaluations, 2024 (U-LiRA).
     """
@@ -95,17 +102,17 @@ def membership(retrained: Array, unlearnt: Array) -> Array:
             "membership needs scores of equally many models of either kind, at least 4; got "
             f"{retrained.shape} and {unlearnt.shape}"
         )
-    scale = jnp.maximum(
-        jnp.std(jnp.concatenate([retrained[:half], unlearnt[:half]]), axis=0), 1e-30
-    )
+    known = jnp.concatenate([retrained[:half], unlearnt[:half]])
+    scale = jnp.maximum(jnp.std(known, axis=0), 1e-30)
 
-    def likelihood(known, seen):
+    def log_likelihood(known, scores):
         mean = jnp.mean(known, axis=0, keepdims=True)
-        std = jnp.maximum(jnp.std(known, axis=0), 1e-3 * scale)[None, :]  # few models: not 0
-        return -(((seen - mean) / std) ** 2) / 2 - jnp.log(std)
+        # the spread of a few models may be 0 by chance
+        spread = jnp.maximum(jnp.std(known, axis=0), 1e-3 * scale)[None, :]
+        return -(((scores - mean) / spread) ** 2) / 2 - jnp.log(spread)
 
-    seen = jnp.concatenate([retrained[half:], unlearnt[half:]])
-    ratio = likelihood(unlearnt[:half], seen) - likelihood(retrained[:half], seen)
-    labels = (jnp.arange(len(seen)) >= len(seen) // 2).astype(seen.dtype)
-    labels = jnp.broadcast_to(labels[:, None], seen.shape)
-    return metrics.auc(ratio.ravel(), labels.ravel(), jnp.ones(seen.size, bool))
+    others = jnp.concatenate([retrained[half:], unlearnt[half:]])
+    ratio = log_likelihood(unlearnt[:half], others) - log_likelihood(retrained[:half], others)
+    labels = (jnp.arange(len(others)) >= len(others) // 2).astype(others.dtype)
+    labels = jnp.broadcast_to(labels[:, None], others.shape)
+    return auc(ratio.ravel(), labels.ravel(), jnp.ones(others.size, bool))

@@ -8,9 +8,12 @@ from jax import Array
 from jaxforget.metrics import ranking
 from jaxforget.metrics.distance import distance_on, prediction_distance
 from jaxforget.metrics.labels import auc, label_auc, rmse, touched
-from jaxforget.metrics.rankings import auc_unseen, hit, mrr, ndcg, precision, recall
+from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.kernels import sddmm
-from jaxforget.types import Factors, ForgetSet, Split
+from jaxforget.types import Factors, ForgetSet, Interactions, Split
+
+AT_K = {"recall": recall, "ndcg": ndcg, "precision": precision, "hit": hit, "mrr": mrr}
 
 
 def evaluate(
@@ -23,73 +26,106 @@ def evaluate(
 ) -> dict[str, Array]:
     """Measures everything a results table holds, as scalars.
 
-    Rankings hide what is still remembered of training (and, for the test part, the validation
-    part), and average over users with a relevant held-out item. Names say on which cells:
-    ``ndcg@10`` and ``rmse`` on test, ``ndcg_valid@10`` on validation; without ``ks`` no ranking is
-    made, which is most of the time on a large catalogue. ``auc`` compares the labels
-    of test rows, ``auc_or`` those of rows whose user or item occurs in the request and ``auc_and``
-    those of rows where both do (read as AUC_0 and AUC_1 of arXiv 2307.02147); ``auc_unseen`` sets test items with items a user never met. ``score_forgotten`` is
-    the mean score of forgotten pairs; ``membership`` is ``P(score of a forgotten pair > score of a
-    test pair)``: 0.5 for a model that never saw a random request, up to its sampling error.
-    With ``reference``: ``distance*`` relative to it, and ``overlap@k`` of the top-k lists.
+    The name of a measure ends in ``_valid`` for the validation part and in nothing for the test
+    part:
+
+    - ``recall@k``, ``ndcg@k``, ``precision@k``, ``hit@k``, ``mrr@k`` and ``auc_unseen``: means over
+      the users with a relevant held-out item, of a ranking of the catalogue without the training
+      items that are still remembered (and, for the test part, without the validation items).
+      Without ``ks`` no ranking is made, which takes most of the time on a large catalogue.
+    - ``auc`` of the labels and ``rmse`` of the values, over all rows of the part; ``auc_or`` over
+      the rows whose user or item loses an interaction by the request, ``auc_and`` over those where
+      both do (AUC_0 and AUC_1 of arXiv 2307.02147, as we read it).
+    - ``score_forgotten``: mean score of the forgotten pairs. ``membership``: ``P(score of a
+      forgotten pair > score of a test pair)`` over positive pairs, which is 0.5 up to sampling
+      error for a model that never saw a random request.
+    - With ``reference``: ``distance``, ``distance_forgotten``, ``distance_retained`` and
+      ``distance_test`` of the predictions relative to it, and ``overlap@k`` of the top-k lists.
+
+    Args:
+      factors: the model to judge.
+      split: training, validation and test interactions.
+      forget: the request, in weights of the training interactions.
+      ks: lengths of the lists that users are shown.
+      reference: the model to compare with, such as the retrained one.
 
     Returns:
       ``{name: scalar}``; NaN where a measure is not defined (one class, an empty part).
+
+    Source: measures as in arXiv 2307.02147 and as usual in the field.
     """
     remembered = (split.train, forget.after)
+    validated = (split.valid, jnp.ones_like(split.valid.values))
     found = {}
-    for name, part in (("", split.test), ("_valid", split.valid)):
+    for name, part, hidden in (
+        ("", split.test, [remembered, validated]),
+        ("_valid", split.valid, [remembered]),
+    ):
         if len(part.users):
-            hidden = [remembered] + (
-                [] if name else [(split.valid, jnp.ones_like(split.valid.values))]
-            )
-            found |= _on_part(factors, part, hidden, name, ks)
-            users, items = touched(split.train, forget)
-            users, items = users[part.users], items[part.items]
-            found[f"auc_or{name}"] = label_auc(factors, part, users | items)
-            found[f"auc_and{name}"] = label_auc(factors, part, users & items)
-    forgotten = forget.before - forget.after
-    scores = sddmm(split.train, *factors)
-    total = jnp.sum(forgotten)
-    found["score_forgotten"] = jnp.where(
-        total > 0, jnp.sum(forgotten * scores) / jnp.where(total > 0, total, 1), jnp.nan
-    )
-    if len(split.test.users):
-        both = jnp.concatenate([scores, sddmm(split.test, *factors)])
-        asked = jnp.concatenate([forgotten, jnp.zeros_like(split.test.values)])
-        positive = jnp.concatenate([split.train.values, split.test.values]) > 0
-        counted = jnp.concatenate([forgotten > 0, jnp.ones(len(split.test.users), bool)])
-        found["membership"] = auc(both, asked, counted & positive)
+            found |= _of_labels(factors, part, split.train, forget, name)
+        if len(part.users) and ks:
+            found |= _of_rankings(factors, part, hidden, name, ks)
+    found |= _of_forgotten(factors, split, forget)
     if reference is not None:
         found |= _against(factors, reference, split, forget, ks)
     return found
 
 
-def _on_part(factors, part, hidden, name, ks):
-    scores, all_rows = sddmm(part, *factors), jnp.ones(len(part.users), bool)
-    at_k = {"recall": recall, "ndcg": ndcg, "precision": precision, "hit": hit, "mrr": mrr}
-
-    def measure(ranked):
-        values = {f"{m}{name}@{k}": f(ranked, k=k) for m, f in at_k.items() for k in ks}
-        values |= {f"auc_unseen{name}": auc_unseen(ranked)}
-        return {key: value.astype(scores.dtype) for key, value in values.items()}
-
-    rows = {
-        f"auc{name}": auc(scores, part.values, all_rows),
-        f"rmse{name}": rmse(scores, part.values, all_rows),
+def _of_labels(
+    factors: Factors, part: Interactions, train: Interactions, forget: ForgetSet, name: str
+) -> dict[str, Array]:
+    """How well the scores predict the values of a part; ``name`` is its suffix."""
+    scores, every = sddmm(part, *factors), jnp.ones(len(part.users), bool)
+    users, items = touched(train, forget)
+    users, items = users[part.users], items[part.items]
+    return {
+        f"auc{name}": auc(scores, part.values, every),
+        f"rmse{name}": rmse(scores, part.values, every),
+        f"auc_or{name}": label_auc(factors, part, users | items),
+        f"auc_and{name}": label_auc(factors, part, users & items),
     }
-    return rows | (ranking.over_users(measure, factors, part, hidden) if ks else {})
 
 
-def _against(factors, reference, split, forget, ks):
-    cells = {
+def _of_rankings(
+    factors: Factors, part: Interactions, hidden: ranking.Hidden, name: str, ks: Sequence[int]
+) -> dict[str, Array]:
+    """Means over users of what the ranking of the catalogue is worth on a part."""
+    dtype = factors.users.dtype
+
+    def measure(ranked: ranking.Ranked) -> dict[str, Array]:
+        values = {f"{m}{name}@{k}": f(ranked, k=k) for m, f in AT_K.items() for k in ks}
+        values |= {f"auc_unseen{name}": auc_unseen(ranked)}
+        return {key: value.astype(dtype) for key, value in values.items()}
+
+    return ranking.over_users(measure, factors, part, hidden)
+
+
+def _of_forgotten(factors: Factors, split: Split, forget: ForgetSet) -> dict[str, Array]:
+    """How the forgotten pairs are scored, and whether that sets them apart from test pairs."""
+    forgotten, scores = forget.before - forget.after, sddmm(split.train, *factors)
+    mean = ratio(jnp.sum(forgotten * scores), jnp.sum(forgotten), otherwise=jnp.nan)
+    if not len(split.test.users):
+        return {"score_forgotten": mean}
+    scores = jnp.concatenate([scores, sddmm(split.test, *factors)])
+    labels = jnp.concatenate([forgotten, jnp.zeros_like(split.test.values)])
+    positive = jnp.concatenate([split.train.values, split.test.values]) > 0
+    compared = jnp.concatenate([forgotten > 0, jnp.ones(len(split.test.users), bool)])
+    return {"score_forgotten": mean, "membership": auc(scores, labels, compared & positive)}
+
+
+def _against(
+    factors: Factors, reference: Factors, split: Split, forget: ForgetSet, ks: Sequence[int]
+) -> dict[str, Array]:
+    """How far the predictions and the lists are from those of another model."""
+    parts = {
         "forgotten": (split.train, forget.before - forget.after),
         "retained": (split.train, forget.after),
         "test": (split.test, jnp.ones_like(split.test.values)),
     }
     found = {"distance": prediction_distance(factors, reference)}
-    found |= {f"distance_{k}": distance_on(factors, reference, *c) for k, c in cells.items()}
-    if not ks:
-        return found
-    shared = ranking.overlap(factors, reference, [(split.train, forget.after)], ks=ks)
-    return found | {f"overlap@{k}": value for k, value in shared.items()}
+    for name, (pairs, weights) in parts.items():
+        found[f"distance_{name}"] = distance_on(factors, reference, pairs, weights)
+    if ks:
+        shared = ranking.overlap(factors, reference, [(split.train, forget.after)], ks=ks)
+        found |= {f"overlap@{k}": value for k, value in shared.items()}
+    return found

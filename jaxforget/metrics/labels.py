@@ -1,8 +1,9 @@
-"""How well scores tell labels, or values, on some interactions."""
+"""How well scores predict labels or values of given interactions."""
 
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import Factors, ForgetSet, Interactions
 
@@ -16,39 +17,57 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
       where: ``[T]`` bool, rows that count.
 
     Returns:
-      scalar; NaN where only one class counts, for then it is not defined.
+      scalar; NaN where the rows that count are all of one class, for then it is not defined.
 
     Example:
       >>> s, y = jnp.array([0.1, 0.4, 0.35, 0.8]), jnp.array([0, 0, 1, 1])
       >>> float(auc(s, y, jnp.ones(4, bool)))
       0.75
     """
-    scores = jnp.where(where, scores, jnp.inf)  # after all others: their ranks do not change
+    # rows that do not count are sorted last, where they change no rank of the others
+    scores = jnp.where(where, scores, jnp.inf)
     ordered = jnp.sort(scores)
     below = jnp.searchsorted(ordered, scores, side="left")
     upto = jnp.searchsorted(ordered, scores, side="right")
-    rank = (below + upto + 1).astype(scores.dtype) / 2
+    rank = (below + upto + 1).astype(scores.dtype) / 2  # from 1; tied scores share the mean rank
     positive = where & (labels > 0)
-    n_pos, n = (jnp.sum(x, dtype=scores.dtype) for x in (positive, where))
-    pairs = n_pos * (n - n_pos)
-    wins = jnp.sum(jnp.where(positive, rank, 0)) - n_pos * (n_pos + 1) / 2
-    return jnp.where(pairs > 0, wins / jnp.where(pairs > 0, pairs, 1), jnp.nan)
+    n_positive, n = (jnp.sum(x, dtype=scores.dtype) for x in (positive, where))
+    wins = jnp.sum(jnp.where(positive, rank, 0)) - n_positive * (n_positive + 1) / 2
+    return ratio(wins, n_positive * (n - n_positive), otherwise=jnp.nan)
 
 
 def label_auc(factors: Factors, part: Interactions, where: Array | None = None) -> Array:
-    """AUC of the labels of some interactions, all users together; ``where`` picks rows."""
+    """AUC of the labels of some interactions, all users together.
+
+    Args:
+      factors: the model.
+      part: interactions; positive where their value is > 0.
+      where: ``[N]`` bool, interactions that count; all of them if None.
+
+    Returns:
+      scalar, as ``auc``.
+    """
     where = jnp.ones(len(part.users), bool) if where is None else where
     return auc(sddmm(part, *factors), part.values, where)
 
 
 def touched(train: Interactions, forget: ForgetSet) -> tuple[Array, Array]:
-    """Says which users ``[U]`` and items ``[I]`` occur in the request, whatever the labels."""
-    gone = forget.before > forget.after
+    """Marks users ``[U]`` and items ``[I]`` that lose an interaction, whatever its value."""
+    lost = forget.before > forget.after
     users, items = jnp.zeros(train.n_users, bool), jnp.zeros(train.n_items, bool)
-    return users.at[train.users].max(gone), items.at[train.items].max(gone)
+    return users.at[train.users].max(lost), items.at[train.items].max(lost)
 
 
 def rmse(scores: Array, values: Array, where: Array) -> Array:
-    """Root mean squared error over the rows that count; NaN where none does."""
+    """Root mean squared error: ``sqrt(mean (scores - values)^2)`` over the rows that count.
+
+    Args:
+      scores: ``[T]``.
+      values: ``[T]``.
+      where: ``[T]`` bool, rows that count.
+
+    Returns:
+      scalar, in the units of the values; NaN where no row counts.
+    """
     squares = jnp.where(where, (scores - values) ** 2, 0)
     return jnp.sqrt(jnp.sum(squares) / jnp.sum(where, dtype=scores.dtype))

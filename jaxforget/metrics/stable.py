@@ -9,16 +9,18 @@ from jax import Array, lax
 from jaxforget.metrics import ranking
 from jaxforget.types import Factors, Interactions
 
-USERS_AT_ONCE = 64
+CHUNK = 64  # users ranked at a time
 
 
 @functools.partial(jax.jit, static_argnames="k")
-def stable_items(factors: Factors, train: Interactions, weights: Array, pair_bound: Array, *,
-                 k: int) -> tuple[Array, Array]:  # fmt: skip
+def stable_items(
+    factors: Factors, train: Interactions, weights: Array, pair_bound: Array, *, k: int
+) -> tuple[Array, Array]:
     """Marks the recommendations that the retrained model provably makes too.
 
-    Two unseen items of one user cannot swap if their scores differ by more than
-    ``sqrt(2) * pair_bound``: so an item that leads the (k + 1)-th by that much stays in the top k.
+    Two items of one user cannot change their order if their scores differ by more than
+    ``sqrt(2) * pair_bound``; so an item that scores by that much more than the (k + 1)-th stays
+    among the first k.
 
     Args:
       factors: the certified model.
@@ -40,8 +42,8 @@ def stable_items(factors: Factors, train: Interactions, weights: Array, pair_bou
         lead = values[:, :k] - values[:, k:]
         return items[:, :k], (lead > bound[users][:, None]) & jnp.isfinite(values[:, :k])
 
-    chunks = -(-train.n_users // USERS_AT_ONCE)
-    users = jnp.arange(chunks * USERS_AT_ONCE, dtype=jnp.int32)
-    users = jnp.minimum(users, train.n_users)  # padding is nobody
+    chunks = -(-train.n_users // CHUNK)
+    users = jnp.arange(chunks * CHUNK, dtype=jnp.int32)
+    users = jnp.minimum(users, train.n_users)  # past the last user is padding, cut off below
     items, stable = lax.map(rank, users.reshape(chunks, -1))
     return items.reshape(-1, k)[: train.n_users], stable.reshape(-1, k)[: train.n_users]

@@ -50,7 +50,7 @@ def build(
         del train, edges
         return params
 
-    return Model(lambda train: train, fit, factors, loss, terms, refine, implicit)
+    return Model(lambda train: train, fit, factors, loss, terms, refine, implicit, by_row=True)
 
 
 def _proximal(key, start, train, terms, *, max_sweeps, tol):

@@ -1,8 +1,10 @@
 """Explicit alternating least squares: only the observed values are fitted."""
 
+from jax import Array
+
 from jaxforget import _checks, als
 from jaxforget.models import _als
-from jaxforget.types import Model
+from jaxforget.types import Interactions, Model, Terms
 
 TRACED = ("reg", "max_sweeps", "tol", "init_scale")  # may be arguments of a compiled program
 
@@ -35,7 +37,7 @@ def build(
     """
     _checks.positive("explicit_als", dim=dim, reg=reg, init_scale=init_scale)
 
-    def terms(train, weights, *, statistics=None):
+    def terms(train: Interactions, weights: Array, *, statistics: Array | None = None) -> Terms:
         del statistics  # no weight is computed from the data
         return als.explicit(train, weights, reg=reg, nu=nu)
 

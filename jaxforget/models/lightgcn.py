@@ -15,16 +15,16 @@ def build(
     init_scale: float,
     optimiser: Literal["minibatch", "lbfgs", "adam"] = "minibatch",
     lr: float | None = None,
-    batch_size: int = 2048,
+    batch_size: int | None = None,
     n_epochs: int,
     patience: int | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
 ) -> Model:
     """Builds LightGCN: ``score = z_u . z_i``, ``Z = mean_{l <= n_layers} A^l E``.
 
     The graph holds the positive interactions (``values > 0``) that are remembered; cross-entropy
     also takes the negative ones. Early stopping as in ``mf``: none by default; with ``patience``
-    the training interactions bring validation data along (``watch``).
+    the training interactions bring validation data along (``types.watch``).
 
     Args:
       dim: factor dimension.
@@ -33,19 +33,28 @@ def build(
       reg: ridge on every row; the sum over interactions carries it once. The paper has 0.
       init_scale: standard deviation of the start.
       optimiser: ``"minibatch"`` Adam as published; ``"lbfgs"`` or ``"adam"`` on all data until the
-        gradient of the *mean* loss has norm ``tol``, for at most ``n_epochs`` steps.
-      lr: of Adam.
-      batch_size, patience: of ``descent.minibatch``.
+        gradient of the *mean* loss has norm ``tol`` (0 if None), for at most ``n_epochs`` steps.
+      lr: of Adam; not read by L-BFGS.
+      batch_size: interactions per step of ``"minibatch"``; 2,048 if None.
+      patience: epochs without a better validation AUC before ``"minibatch"`` stops; None: never.
 
     Raises:
-      ValueError: a setting is out of range, or ``lr`` is missing.
+      ValueError: a setting is out of range or missing, or the optimiser would not read it.
 
-    Source: He et al., SIGIR 2020; settings of IFRU, arXiv 2307.02147; patience 10 is its "counter > 10".
+    Source: He et al., SIGIR 2020; settings of IFRU, arXiv 2307.02147; patience 10 is its
+      "counter > 10".
     """
     return model.build(
-        losses.build(loss, reg=reg, n_layers=n_layers), dim=dim, init_scale=init_scale, lr=lr, tol=tol,
-        optimiser=optimiser, batch_size=batch_size, n_epochs=n_epochs, patience=patience,
-    )  # fmt: skip
+        losses.build(loss, reg=reg, n_layers=n_layers),
+        dim=dim,
+        init_scale=init_scale,
+        optimiser=optimiser,
+        lr=lr,
+        batch_size=batch_size,
+        n_epochs=n_epochs,
+        patience=patience,
+        tol=tol,
+    )
 
 
 TOY = {"dim": 4, "init_scale": 0.1, "reg": 0.1, "lr": 0.05, "batch_size": 16, "n_epochs": 20}

@@ -14,16 +14,16 @@ def build(
     init_scale: float,
     optimiser: Literal["minibatch", "lbfgs", "adam"] = "minibatch",
     lr: float | None = None,
-    batch_size: int = 2048,
+    batch_size: int | None = None,
     n_epochs: int,
     patience: int | None = None,
-    tol: float = 0.0,
+    tol: float | None = None,
 ) -> Model:
     """Builds MF without biases: ``score = p_u . q_i``.
 
     By default nothing is held out and no validation data are looked at: training takes
     ``n_epochs`` epochs. The published recipe stops early on the validation AUC: with ``patience``
-    the training interactions must bring theirs along (``watch``), as an argument like all
+    the training interactions must bring theirs along (``types.watch``), as an argument like all
     other data, so that the model is still a pure function of its arguments and a method that
     re-fits meets the same rule.
 
@@ -33,19 +33,28 @@ def build(
       reg: ridge on every row; the sum over interactions carries it once. The paper has 0.
       init_scale: standard deviation of the start.
       optimiser: ``"minibatch"`` Adam as published; ``"lbfgs"`` or ``"adam"`` on all data until the
-        gradient of the *mean* loss has norm ``tol``, for at most ``n_epochs`` steps.
-      lr: of Adam.
-      batch_size, patience: of ``descent.minibatch``.
+        gradient of the *mean* loss has norm ``tol`` (0 if None), for at most ``n_epochs`` steps.
+      lr: of Adam; not read by L-BFGS.
+      batch_size: interactions per step of ``"minibatch"``; 2,048 if None.
+      patience: epochs without a better validation AUC before ``"minibatch"`` stops; None: never.
 
     Raises:
-      ValueError: a setting is out of range, or ``lr`` is missing.
+      ValueError: a setting is out of range or missing, or the optimiser would not read it.
 
-    Source: settings of IFRU, arXiv 2307.02147; patience 10 is its "counter > 10".
+    Source: settings of IFRU, arXiv 2307.02147; patience 10 is its
+      "counter > 10".
     """
     return model.build(
-        losses.build(loss, reg=reg, n_layers=0), dim=dim, init_scale=init_scale, lr=lr, tol=tol,
-        optimiser=optimiser, batch_size=batch_size, n_epochs=n_epochs, patience=patience,
-    )  # fmt: skip
+        losses.build(loss, reg=reg, n_layers=0),
+        dim=dim,
+        init_scale=init_scale,
+        optimiser=optimiser,
+        lr=lr,
+        batch_size=batch_size,
+        n_epochs=n_epochs,
+        patience=patience,
+        tol=tol,
+    )
 
 
 TOY = {"dim": 4, "init_scale": 0.1, "reg": 0.1, "lr": 0.05, "batch_size": 16, "n_epochs": 20}

@@ -1,4 +1,4 @@
-"""From a raw table to a request, on the host: preprocessing, splits, requests, attacks, exchange."""
+"""From a raw table to a request: preprocessing, splits, requests, attacks, exchange of data."""
 
 from jaxforget.prepare import forget, interop, preprocess, shilling, split
 

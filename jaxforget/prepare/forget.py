@@ -1,13 +1,13 @@
-"""Who asks to be forgotten: requests as weights of the training interactions.
+"""Requests to forget, as weights of the training interactions: who loses what.
 
 Every function returns ``(train, ForgetSet)``, is pure, and can be jitted and vmapped over the key
-and the ratio. The share is always one of what is remembered *now* (``before > 0``), so that
-requests can follow one another. What is known outside ``jit`` is checked; a traced value is not.
+and the ratio. A ratio is a share of what is remembered *now* (``before > 0``), so that requests
+can follow one another. Values known outside ``jit`` are checked; traced ones are not.
 """
 
 import dataclasses
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +18,12 @@ from jaxforget._jax import is_traced
 from jaxforget.sparse.search import position
 from jaxforget.types import ForgetSet, Interactions
 
-Amount = float | Array | None
+Ratio = float | Array | None
+Count = int | Array | None
 
 
 def random(
-    key: Array, train: Interactions, ratio: Amount = None, *, count: Any = None, before: Any = None
+    key: Array, train: Interactions, ratio: Ratio = None, *, count: Count = None, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
     """Forgets interactions chosen uniformly: ``n - floor(n (1 - ratio))`` of ``n``, or ``count``.
 
@@ -50,58 +51,58 @@ def random(
     before, n = _before(train, before)
     wanted = _share(ratio, n) if count is None else _count(ratio, count, n, "interactions")
     order = jax.random.permutation(key, train.users.shape[0])
-    alive = (before > 0)[order]
-    taken = alive & (jnp.cumsum(alive, dtype=jnp.int32) <= wanted)
-    return train, _request(before, _scatter(order, taken))
+    remembered = (before > 0)[order]
+    forgotten = remembered & (jnp.cumsum(remembered, dtype=jnp.int32) <= wanted)
+    return train, _request(before, _scatter(order, forgotten))
 
 
 def users(
-    key: Array, train: Interactions, ratio: Amount = None, *, count: Any = None, before: Any = None
+    key: Array, train: Interactions, ratio: Ratio = None, *, count: Count = None, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
     """Forgets whole users, in random order.
 
-    Takes what ``random`` takes; ``count`` counts users with remembered interactions, and ``ratio``
-    takes the smallest number of users, in that order, who hold at least this share of the
-    remembered *interactions*.
+    Arguments, result and errors are those of ``random``, but ``count`` is a number of users with
+    remembered interactions; and with ``ratio`` the first users in that order are forgotten who
+    together have at least this share of the remembered *interactions*.
     """
-    return _whole(key, train, "users", 0, ratio, count, before)
+    return _whole(key, train, "users", "random", ratio, count, before)
 
 
 def items(
-    key: Array, train: Interactions, ratio: Amount = None, *, count: Any = None, before: Any = None
+    key: Array, train: Interactions, ratio: Ratio = None, *, count: Count = None, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
-    """Forgets whole items, in random order: ``users`` of the other side."""
-    return _whole(key, train, "items", 0, ratio, count, before)
+    """Forgets whole items, in random order, as ``users`` does with users."""
+    return _whole(key, train, "items", "random", ratio, count, before)
 
 
 def active(
-    key: Array, train: Interactions, ratio: Amount = None, *, count: Any = None, before: Any = None
+    key: Array, train: Interactions, ratio: Ratio = None, *, count: Count = None, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
-    """Forgets the users with the most remembered interactions, ties in random order."""
-    return _whole(key, train, "users", -1, ratio, count, before)
+    """Forgets as ``users``, those with the most remembered interactions first, ties at random."""
+    return _whole(key, train, "users", "most", ratio, count, before)
 
 
 def inactive(
-    key: Array, train: Interactions, ratio: Amount = None, *, count: Any = None, before: Any = None
+    key: Array, train: Interactions, ratio: Ratio = None, *, count: Count = None, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
-    """Forgets the users with the fewest (but some) remembered interactions, ties at random."""
-    return _whole(key, train, "users", 1, ratio, count, before)
+    """Forgets as ``users``, those with the fewest remembered interactions first, ties at random."""
+    return _whole(key, train, "users", "fewest", ratio, count, before)
 
 
 def popular(
-    key: Array, train: Interactions, ratio: Amount = None, *, count: Any = None, before: Any = None
+    key: Array, train: Interactions, ratio: Ratio = None, *, count: Count = None, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
-    """Forgets the items with the most remembered interactions, ties in random order."""
-    return _whole(key, train, "items", -1, ratio, count, before)
+    """Forgets as ``items``, those with the most remembered interactions first, ties at random."""
+    return _whole(key, train, "items", "most", ratio, count, before)
 
 
 def flipped(
-    key: Array, train: Interactions, ratio: Amount = None, *, count: Any = None, before: Any = None
+    key: Array, train: Interactions, ratio: Ratio = None, *, count: Count = None, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
-    """Corrupts what ``random`` would forget, and asks for that to be forgotten: ``v <- 1 - v``.
+    """Flips the labels that ``random`` would forget, ``v <- 1 - v``, and forgets those.
 
-    Takes what ``random`` takes; the values of ``train`` are labels 0 and 1. The returned training
-    set holds the false labels, so a model fitted on it has something worth forgetting.
+    Arguments are those of ``random``; the values of ``train`` are labels 0 and 1. The returned
+    training set holds the false labels, so a model fitted on it has something worth forgetting.
 
     Raises:
       ValueError: as ``random``, or a value other than 0 and 1.
@@ -119,7 +120,7 @@ def flipped(
 def pairs(
     train: Interactions, users: Any, items: Any, *, before: Any = None
 ) -> tuple[Interactions, ForgetSet]:
-    """Forgets the listed pairs: a real deletion request.
+    """Forgets the listed pairs, as a real deletion request names them.
 
     Args:
       train: the training interactions.
@@ -131,7 +132,8 @@ def pairs(
       The unchanged interactions and the request.
 
     Raises:
-      ValueError: a pair that is not among the training interactions, by name.
+      ValueError: a pair is not among the training interactions (it is named), or the ids are not
+        two integer vectors of one length.
 
     Example:
       >>> from jaxforget.sparse import layout
@@ -150,43 +152,51 @@ def pairs(
             f"{absent.size} of {users.size} pairs are not among the training interactions, the "
             f"first of them {named}: leave them out of the request"
         )
-    steps = jnp.zeros(before.shape[0] + 1, jnp.int32).at[first].add(1).at[last].add(-1)
-    return train, _request(before, jnp.cumsum(steps, dtype=jnp.int32)[:-1] > 0)
+    # +1 where the interactions of a pair begin, -1 behind them: the running sum is positive inside
+    bounds = jnp.zeros(before.shape[0] + 1, jnp.int32).at[first].add(1).at[last].add(-1)
+    return train, _request(before, jnp.cumsum(bounds, dtype=jnp.int32)[:-1] > 0)
 
 
-def _whole(key, train, side, direction, ratio, count, before):
-    """Forgets whole users or items; direction -1 the fullest first, 1 the emptiest, 0 any."""
+def _whole(
+    key: Array,
+    train: Interactions,
+    side: Literal["users", "items"],
+    first: Literal["random", "most", "fewest"],
+    ratio: Ratio,
+    count: Count,
+    before: Any,
+) -> tuple[Interactions, ForgetSet]:
+    """Forgets whole users or items: at random, or those with most or fewest interactions first."""
     before, n = _before(train, before)
-    ids = getattr(train, side)
-    n_rows = train.n_users if side == "users" else train.n_items
-    alive = (before > 0).astype(jnp.int32)
-    held = jnp.zeros(n_rows, jnp.int32).at[ids].add(alive)
+    ids, n_rows = (train.users, train.n_users) if side == "users" else (train.items, train.n_items)
+    sizes = jnp.zeros(n_rows, jnp.int32).at[ids].add((before > 0).astype(jnp.int32))
     order = jax.random.permutation(key, n_rows)
-    order = order[jnp.argsort(direction * held[order], stable=True)]
-    mine = held[order]
+    sign = {"random": 0, "most": -1, "fewest": 1}[first]
+    order = order[jnp.argsort(sign * sizes[order], stable=True)]
+    sizes = sizes[order]
     if count is None:
-        reached = jnp.cumsum(mine, dtype=jnp.int32) - mine  # by those in front of this row
-        taken = (mine > 0) & (reached < _share(ratio, n))
+        in_front = jnp.cumsum(sizes, dtype=jnp.int32) - sizes  # interactions of the rows before
+        forgotten = (sizes > 0) & (in_front < _share(ratio, n))
     else:
-        n_units = int((held > 0).sum()) if not is_traced(held) else None
-        wanted = _count(ratio, count, n_units, side)
-        taken = (mine > 0) & (jnp.cumsum(mine > 0, dtype=jnp.int32) <= wanted)
-    return train, _request(before, _scatter(order, taken)[ids])
+        n_filled = None if is_traced(sizes) else int((sizes > 0).sum())
+        wanted = _count(ratio, count, n_filled, side)
+        forgotten = (sizes > 0) & (jnp.cumsum(sizes > 0, dtype=jnp.int32) <= wanted)
+    return train, _request(before, _scatter(order, forgotten)[ids])
 
 
-def _before(train, before):
-    """The weights so far, and how many interactions are remembered (an int where known)."""
+def _before(train: Interactions, before: Any) -> tuple[Array, int | Array]:
+    """The weights so far, and how many interactions are remembered: an int if not traced."""
     n = train.users.shape[0]
     if before is None:
         return jnp.ones(n, train.values.dtype), n
     before = jnp.asarray(before, train.values.dtype)
     if before.shape != (n,):
         raise ValueError(f"before must be [{n}], one weight per interaction; got {before.shape}")
-    alive = jnp.sum(before > 0, dtype=jnp.int32)
-    return before, int(alive) if not is_traced(alive) else alive
+    remembered = jnp.sum(before > 0, dtype=jnp.int32)
+    return before, remembered if is_traced(remembered) else int(remembered)
 
 
-def _share(ratio, n):
+def _share(ratio: Ratio, n: int | Array) -> int | Array:
     """``n - floor(n (1 - ratio))``: exact for Python numbers, else up to rounding."""
     if ratio is None:
         raise ValueError("give a ratio or a count; got neither")
@@ -194,14 +204,15 @@ def _share(ratio, n):
         raise ValueError(f"ratio must lie in (0, 1]; got {ratio}")
     if isinstance(ratio, (int, float)) and isinstance(n, int):
         return n - n * (1 - Fraction(float(ratio)).limit_denominator(10**9)) // 1
-    ratio = ratio if hasattr(ratio, "dtype") else jnp.asarray(float(ratio))
+    if not isinstance(ratio, (Array, np.ndarray, np.generic)):
+        ratio = jnp.asarray(float(ratio))
     exact = ratio * jnp.asarray(n, ratio.dtype)
-    slack = 2 * jnp.finfo(ratio.dtype).eps  # so that 0.1 of 100 is 10, not 11
+    slack = 2 * jnp.finfo(ratio.dtype).eps  # 0.1 of 100 is 10, also if rounding gives 10.000001
     return jnp.ceil(exact * (1 - slack)).astype(jnp.int32)
 
 
-def _count(ratio, count, n, unit):
-    """The count, checked where it is known."""
+def _count(ratio: Ratio, count: int | Array, n: int | Array | None, unit: str) -> int | Array:
+    """The count, checked as far as it and the number ``n`` of units are not traced."""
     if ratio is not None:
         raise ValueError(f"give a ratio or a count, not both; got {ratio} and {count}")
     if not is_traced(count):
@@ -212,7 +223,7 @@ def _count(ratio, count, n, unit):
     return count
 
 
-def _ids(name, ids):
+def _ids(name: str, ids: Any) -> Array:
     if not isinstance(ids, jax.Array):
         ids = np.asarray(ids)
         if ids.size and not np.issubdtype(ids.dtype, np.integer):
@@ -223,9 +234,10 @@ def _ids(name, ids):
     return ids
 
 
-def _scatter(order, taken):
-    return jnp.zeros(order.shape, bool).at[order].set(taken)
+def _scatter(order: Array, marked: Array) -> Array:
+    """Undoes an order: entry ``order[k]`` of the result is ``marked[k]``."""
+    return jnp.zeros(order.shape, bool).at[order].set(marked)
 
 
-def _request(before, forgotten):
+def _request(before: Array, forgotten: Array) -> ForgetSet:
     return ForgetSet(before, jnp.where(forgotten, jnp.zeros_like(before), before))

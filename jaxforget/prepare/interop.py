@@ -1,4 +1,4 @@
-"""To and from what others use: pandas, SciPy, RecBole, ``implicit``. Host side, NumPy in and out."""
+"""Host: exchange with pandas, SciPy, RecBole and ``implicit``, NumPy arrays in and out."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,28 +6,48 @@ from typing import Any
 
 import numpy as np
 
-from jaxforget.data import _formats
+from jaxforget.data._formats import read_delimited
+from jaxforget.data._formats import read_recbole as from_recbole
+from jaxforget.data._formats import write_recbole as to_recbole
 from jaxforget.data._frame import encode, require
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, Interactions
 
-encode = encode
-
-from_recbole = _formats.read_recbole
-
-to_recbole = _formats.write_recbole
+__all__ = [
+    "encode",
+    "from_frame",
+    "from_implicit",
+    "from_recbole",
+    "from_scipy",
+    "implicit_arrays",
+    "load_factors",
+    "read_pairs",
+    "save_factors",
+    "to_frame",
+    "to_recbole",
+    "to_scipy",
+]
 
 
 def from_frame(
     frame: Any, *, n_users: int | None = None, n_items: int | None = None
 ) -> Interactions:
-    """Takes a frame whose ids are numbers from 0 already, as they stand (else ``encode``).
+    """Reads a frame whose ids are numbers from 0 already; others go through ``encode``.
 
-    Takes ``n_users`` and ``n_items``, and raises ValueError, as ``layout.build`` does.
+    Args:
+      frame: pandas, with the columns ``user``, ``item``, ``value``.
+      n_users: number of users; the largest id + 1 if None.
+      n_items: likewise for items.
+
+    Returns:
+      The interactions.
+
+    Raises:
+      ValueError: a column is missing, or as ``layout.build``.
     """
     require(frame)
-    columns = (frame[name].to_numpy() for name in ("user", "item", "value"))
-    return layout.build(*columns, n_users=n_users, n_items=n_items)
+    users, items, values = (frame[name].to_numpy() for name in ("user", "item", "value"))
+    return layout.build(users, items, values, n_users=n_users, n_items=n_items)
 
 
 def to_frame(
@@ -37,7 +57,7 @@ def to_frame(
     items: np.ndarray | None = None,
     weights: Any = None,
 ) -> Any:
-    """The interactions as a frame with the columns ``user``, ``item``, ``value``.
+    """Writes the interactions as a frame with the columns ``user``, ``item``, ``value``.
 
     Args:
       train: the interactions.
@@ -50,32 +70,33 @@ def to_frame(
     """
     import pandas as pd
 
-    kept = _kept(train, weights)
+    kept = _kept(weights)
     ids = [np.asarray(train.users)[kept], np.asarray(train.items)[kept]]
-    labelled = [
-        number if labels is None else np.asarray(labels)[number]
-        for number, labels in zip(ids, (users, items), strict=True)
+    original = [
+        numbers if labels is None else np.asarray(labels)[numbers]
+        for numbers, labels in zip(ids, (users, items), strict=True)
     ]
     values = np.asarray(train.values)[kept]
-    return pd.DataFrame({"user": labelled[0], "item": labelled[1], "value": values})
+    return pd.DataFrame({"user": original[0], "item": original[1], "value": values})
 
 
 def from_scipy(matrix: Any) -> Interactions:
-    """Takes the stored cells of a SciPy sparse matrix ``[U, I]``, stored zeros included."""
+    """Reads the stored cells of a SciPy sparse matrix ``[U, I]``, stored zeros included."""
     cells = matrix.tocoo()
     n_users, n_items = cells.shape
     return layout.build(cells.row, cells.col, cells.data, n_users=n_users, n_items=n_items)
 
 
 def to_scipy(train: Interactions, weights: Any = None) -> Any:
-    """The interactions as a ``[U, I]`` ``csr_matrix``, the form that ``implicit`` takes.
+    """Writes the interactions as a ``[U, I]`` ``csr_matrix``, the form that ``implicit`` takes.
 
-    Cells of weight 0 are left out, as if never loaded. A repeated pair becomes a repeated cell,
-    which SciPy adds up.
+    Args:
+      train: the interactions. A repeated pair becomes a repeated cell, which SciPy adds up.
+      weights: ``[N]``; interactions of weight 0 are left out, as if never loaded.
     """
     import scipy.sparse
 
-    kept = _kept(train, weights)
+    kept = _kept(weights)
     per_user = np.bincount(np.asarray(train.users)[kept], minlength=train.n_users)
     indptr = np.append(0, np.cumsum(per_user)).astype(np.int32)
     cells = (np.asarray(train.values)[kept], np.asarray(train.items)[kept], indptr)
@@ -173,9 +194,9 @@ def read_pairs(
     """
     labels = {"user": np.asarray(user_labels), "item": np.asarray(item_labels)}
     text = [side for side, ids in labels.items() if not np.issubdtype(ids.dtype, np.integer)]
-    frame = _formats.read_delimited(path, {"user": "user", "item": "item"}, text=text)
-    places = [_places(frame[side], labels[side]) for side in ("user", "item")]
-    absent = np.flatnonzero((places[0] < 0) | (places[1] < 0))
+    frame = read_delimited(path, {"user": "user", "item": "item"}, text=text)
+    users, items = (_numbers(frame[side], labels[side]) for side in ("user", "item"))
+    absent = np.flatnonzero((users < 0) | (items < 0))
     if len(absent):
         first = [(frame["user"][row], frame["item"][row]) for row in absent[:3].tolist()]
         listed = ", ".join(f"({user}, {item})" for user, item in first)
@@ -183,17 +204,19 @@ def read_pairs(
             f"{path}: {len(absent)} pairs are not in the data, among them {listed}: remove them, "
             "or check that the ids are those of the data file"
         )
-    return places[0], places[1]
+    return users, items
 
 
-def _places(ids, labels):
+def _numbers(ids: Any, labels: np.ndarray) -> np.ndarray:
+    """The number of each original id: its position among the labels, -1 where it is not there."""
     import pandas as pd
 
     ids = ids.astype(object if labels.dtype.kind in "OUT" else labels.dtype)
     return pd.Index(labels.astype(ids.dtype)).get_indexer(pd.Index(ids)).astype(np.int32)
 
 
-def _kept(train, weights):
+def _kept(weights: Any) -> Any:
+    """Index of the interactions that have a weight."""
     return slice(None) if weights is None else np.asarray(weights) != 0
 
 

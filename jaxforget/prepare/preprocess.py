@@ -1,12 +1,17 @@
-"""Host: named pure steps from raw table to raw table, applied in the order they are listed."""
+"""Host: named steps from raw table to raw table, applied in the order they are listed.
+
+Raw tables are pandas frames with the columns ``user``, ``item``, ``value`` and perhaps ``time``. No
+step changes the frame that it is given.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
+from jaxforget import _checks
 from jaxforget._plugins import check_settings, suggest
-from jaxforget.data._formats import require
+from jaxforget.data._frame import require
 
 
 def apply(frame: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
@@ -39,10 +44,10 @@ def apply(frame: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def k_core(frame: Any, *, k: int, by: Literal["both", "user", "item"] = "both") -> Any:
-    """Keeps the users and items with at least ``k`` rows among the kept rows.
+    """Keeps the rows of users and items with at least ``k`` rows among those that are kept.
 
-    With ``by="both"`` the removal is repeated until nothing more falls out; the result does not
-    depend on the order. Rows are counted, so a repeated pair counts as often as it occurs.
+    With ``by="both"`` the removal is repeated until no row is removed any more; the result does
+    not depend on the order. Rows are counted, so a repeated pair counts as often as it occurs.
 
     Args:
       frame: a raw table.
@@ -57,8 +62,8 @@ def k_core(frame: Any, *, k: int, by: Literal["both", "user", "item"] = "both") 
     """
     require(frame)
     if not isinstance(k, int) or k < 1:
-        raise ValueError(f"k must be an integer, 1 or more; got {k!r}")
-    _choice("by", by, ("both", "user", "item"))
+        raise ValueError(f"k_core: k must be an integer, 1 or more; got {k!r}")
+    _checks.choice("k_core", ("both", "user", "item"), by=by)
     import pandas as pd
 
     sides = [pd.factorize(frame[side])[0] for side in ("user", "item") if by in ("both", side)]
@@ -84,7 +89,7 @@ def binarise(
     Args:
       frame: a raw table.
       threshold: a finite number, in the units of the values.
-      strict: asks for value > threshold instead.
+      strict: 1 where value > threshold instead.
       negatives: ``"drop"`` removes the rows of label 0, ``"keep"`` keeps them.
 
     Returns:
@@ -94,9 +99,9 @@ def binarise(
       ValueError: the threshold is not finite, or another ``negatives``.
     """
     require(frame)
-    _choice("negatives", negatives, ("drop", "keep"))
+    _checks.choice("binarise", ("drop", "keep"), negatives=negatives)
     if not (isinstance(threshold, (int, float)) and np.isfinite(threshold)):
-        raise ValueError(f"threshold must be a finite number; got {threshold!r}")
+        raise ValueError(f"binarise: threshold must be a finite number; got {threshold!r}")
     positive = frame["value"] > threshold if strict else frame["value"] >= threshold
     labelled = frame.assign(value=positive.astype(np.float32))
     return labelled[positive].reset_index(drop=True) if negatives == "drop" else labelled
@@ -107,9 +112,9 @@ def duplicates(frame: Any, *, how: Literal["error", "first", "last", "sum", "mea
 
     Args:
       frame: a raw table.
-      how: ``"error"`` refuses them, ``"keep"`` leaves them, ``"first"`` and ``"last"`` keep that row
-        of a pair; ``"sum"`` and ``"mean"`` merge the values into the place of the first row, with
-        the latest time.
+      how: ``"error"`` refuses them, ``"keep"`` leaves them, ``"first"`` and ``"last"`` keep that
+        row of a pair; ``"sum"`` and ``"mean"`` merge the values into the first row, with the
+        latest time.
 
     Returns:
       The table, the kept rows in their order.
@@ -118,7 +123,7 @@ def duplicates(frame: Any, *, how: Literal["error", "first", "last", "sum", "mea
       ValueError: ``how="error"`` and a pair is repeated (it is named), or another ``how``.
     """
     require(frame)
-    _choice("how", how, ("error", "first", "last", "sum", "mean", "keep"))
+    _checks.choice("duplicates", ("error", "first", "last", "sum", "mean", "keep"), how=how)
     pair = ["user", "item"]
     if how == "keep":
         return frame
@@ -139,14 +144,31 @@ def duplicates(frame: Any, *, how: Literal["error", "first", "last", "sum", "mea
 
 
 def zeros(frame: Any, *, how: Literal["drop", "keep"] = "drop") -> Any:
-    """Removes the rows of value 0, or leaves them: in the kernels value 0 means "not there"."""
+    """Removes the rows of value 0, or keeps them: in the kernels value 0 means "not there".
+
+    Args:
+      frame: a raw table.
+      how: ``"drop"`` or ``"keep"``.
+
+    Returns:
+      The rows that stay, in their order.
+
+    Raises:
+      ValueError: another ``how``.
+    """
     require(frame)
-    _choice("how", how, ("drop", "keep"))
+    _checks.choice("zeros", ("drop", "keep"), how=how)
     return frame if how == "keep" else frame[frame["value"] != 0].reset_index(drop=True)
 
 
 def log1p(frame: Any) -> Any:
-    """Replaces every value by ln(1 + value): tames counts and hours.
+    """Replaces every value by ``ln(1 + value)``, as is usual for play counts and hours.
+
+    Args:
+      frame: a raw table.
+
+    Returns:
+      The table with the new values.
 
     Raises:
       ValueError: a value is -1 or less.
@@ -156,11 +178,6 @@ def log1p(frame: Any) -> Any:
     if low <= -1:
         raise ValueError(f"log1p needs values above -1; the smallest is {low}")
     return frame.assign(value=np.log1p(frame["value"]).astype(np.float32))
-
-
-def _choice(name, got, allowed):
-    if got not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {got!r}")
 
 
 STEPS = {step.__name__: step for step in (k_core, binarise, duplicates, zeros, log1p)}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget.sparse import layout
 from jaxforget.types import ForgetSet, Interactions, Split
 
@@ -45,43 +46,47 @@ def inject(
       ratio: profiles as a share of the users, in (0, 1], rounded up.
       count: how many profiles instead. Give exactly one of the two.
       fillers: items of a profile beside the target, 1 or more.
-      unpopular: the target is drawn among this share of the items met with a positive value,
-        those met least often; in (0, 1].
+      unpopular: the target is drawn from this share, in (0, 1], of the items that have a positive
+        value, those with the fewest.
 
     Returns:
-      the attack; forget it with ``request``.
+      The attack; forget it with ``request``.
 
     Raises:
-      ValueError: another kind, or a number out of range.
+      ValueError: another kind, a number out of range, or no positive value.
 
     Example:
       >>> from jaxforget.sparse import layout
       >>> part = layout.build([0, 0, 1], [0, 1, 2], [1.0, 1.0, 1.0])
-      >>> found = inject(jax.random.key(0), Split(part, part, part), kind="random", count=2,
-      ...                fillers=1, unpopular=1.0)
-      >>> found.split.train.n_users, len(found.split.train.users), found.genuine.tolist()
+      >>> attack = inject(jax.random.key(0), Split(part, part, part), kind="random", count=2,
+      ...                 fillers=1, unpopular=1.0)
+      >>> attack.split.train.n_users, len(attack.split.train.users), attack.genuine.tolist()
       (4, 7, [True, True, False, False])
 
-    Source: Mobasher, Burke, Bhaumik, Williams, ACM Trans. Internet Technol. 7(4), 2007; Lam, Riedl, WWW 2004.
+    Source: Mobasher, Burke, Bhaumik, Williams, ACM Trans. Internet Technol. 7(4), 2007; Lam, Riedl,
+    WWW 2004.
     """
     train = split.train
-    if kind not in ("random", "bandwagon"):
-        raise ValueError(f'kind must be "random" or "bandwagon"; got {kind!r}')
+    _checks.choice("inject", ("random", "bandwagon"), kind=kind)
     if not 0 < fillers < train.n_items:
-        raise ValueError(f"fillers must lie in [1, {train.n_items - 1}]; got {fillers}")
+        raise ValueError(f"inject: fillers must lie in [1, {train.n_items - 1}]; got {fillers}")
     if not 0 < unpopular <= 1:
-        raise ValueError(f"unpopular must lie in (0, 1]; got {unpopular}")
+        raise ValueError(f"inject: unpopular must lie in (0, 1]; got {unpopular}")
     count = _count(ratio, count, train.n_users)
-    of_target, of_profiles, of_values = jax.random.split(key, 3)
-    target, popular = _target(of_target, train, unpopular)
+    target_key, items_key, values_key = jax.random.split(key, 3)
+    target, popular = _target(target_key, train, unpopular)
     chosen = popular[popular != target][: fillers // 2 if kind == "bandwagon" else 0]
-    items = _profiles(of_profiles, train.n_items, target, chosen, count, fillers)
-    values = _values(of_values, train, items.shape, 1 + len(chosen))
-    genuine = np.arange(train.n_users + count) < train.n_users
-    added = np.repeat(np.flatnonzero(~genuine), items.shape[1]), items.ravel(), values.ravel()
-    parts = [_with(train, *added, len(genuine))]
-    parts += [_with(part, *(x[:0] for x in added), len(genuine)) for part in split[1:]]
-    return Attack(Split(*parts), jnp.asarray(target, jnp.int32), jnp.asarray(genuine))
+    items = _profiles(items_key, train.n_items, target, chosen, count, fillers)
+    values = _values(values_key, train, items.shape, 1 + len(chosen))
+    n_users = train.n_users + count
+    users = np.repeat(np.arange(train.n_users, n_users), items.shape[1])
+    attacked = Split(
+        train=_extended(train, users, items.ravel(), values.ravel(), n_users),
+        valid=_extended(split.valid, users[:0], items.ravel()[:0], values.ravel()[:0], n_users),
+        test=_extended(split.test, users[:0], items.ravel()[:0], values.ravel()[:0], n_users),
+    )
+    genuine = jnp.arange(n_users) < train.n_users
+    return Attack(attacked, jnp.asarray(target, jnp.int32), genuine)
 
 
 def request(train: Interactions, genuine: Array) -> ForgetSet:
@@ -90,53 +95,62 @@ def request(train: Interactions, genuine: Array) -> ForgetSet:
     return ForgetSet(jnp.ones_like(kept), kept)
 
 
-def _count(ratio, count, n_users):
+def _count(ratio: float | None, count: int | None, n_users: int) -> int:
     """How many profiles."""
     if (ratio is None) == (count is None):
-        raise ValueError(f"give a ratio or a count of profiles; got {ratio} and {count}")
-    if count is not None and (not isinstance(count, int) or count < 1):
-        raise ValueError(f"count must be an integer, 1 or more; got {count!r}")
-    if ratio is not None and not 0 < ratio <= 1:
-        raise ValueError(f"ratio must lie in (0, 1]; got {ratio}")
-    return count or math.ceil(Fraction(ratio).limit_denominator(10**9) * n_users)
+        raise ValueError(f"inject: give a ratio or a count of profiles; got {ratio} and {count}")
+    if ratio is None:
+        if not isinstance(count, int) or count < 1:
+            raise ValueError(f"inject: count must be an integer, 1 or more; got {count!r}")
+        return count
+    if not 0 < ratio <= 1:
+        raise ValueError(f"inject: ratio must lie in (0, 1]; got {ratio}")
+    return math.ceil(Fraction(ratio).limit_denominator(10**9) * n_users)
 
 
-def _target(key, train, unpopular):
-    """The promoted item, and all items that were met, the most popular first, ties at random."""
-    of_ties, of_choice = jax.random.split(key)
-    met = np.bincount(
-        np.asarray(train.items)[np.asarray(train.values) > 0], minlength=train.n_items
-    )
-    order = np.asarray(jax.random.permutation(of_ties, train.n_items))
-    order = order[np.argsort(-met[order], kind="stable")]
-    order = order[met[order] > 0]
+def _target(key: Array, train: Interactions, unpopular: float) -> tuple[int, np.ndarray]:
+    """The promoted item, and all that have a positive value, most popular first, ties at random."""
+    ties_key, choice_key = jax.random.split(key)
+    positive = np.asarray(train.items)[np.asarray(train.values) > 0]
+    popularity = np.bincount(positive, minlength=train.n_items)
+    order = np.asarray(jax.random.permutation(ties_key, train.n_items))
+    order = order[np.argsort(-popularity[order], kind="stable")]
+    order = order[popularity[order] > 0]
     if not len(order):
-        raise ValueError("no item was met with a positive value: nothing to attack")
-    among = int(np.ceil(unpopular * len(order)))
-    return int(order[len(order) - 1 - int(jax.random.randint(of_choice, (), 0, among))]), order
+        raise ValueError("inject: no item has a positive value, so there is none to promote")
+    last = int(np.ceil(unpopular * len(order)))  # the target is among so many at the end
+    return int(order[len(order) - 1 - int(jax.random.randint(choice_key, (), 0, last))]), order
 
 
-def _profiles(key, n_items, target, chosen, count, fillers):
-    """Items of every profile, ``[count, 1 + fillers]``: the target, the chosen, then random ones."""
+def _profiles(
+    key: Array, n_items: int, target: int, chosen: np.ndarray, count: int, fillers: int
+) -> np.ndarray:
+    """Items of every profile, ``[count, 1 + fillers]``: target, chosen ones, then random ones."""
     others = np.setdiff1d(np.arange(n_items), np.append(chosen, target))
-    free = fillers - len(chosen)
+    n_random = fillers - len(chosen)
     drawn = jax.lax.map(
-        lambda k: jax.random.permutation(k, jnp.asarray(others, jnp.int32))[:free],
+        lambda k: jax.random.permutation(k, jnp.asarray(others, jnp.int32))[:n_random],
         jax.random.split(key, count),
     )
     fixed = np.tile(np.append(target, chosen).astype(np.int32), (count, 1))
     return np.concatenate([fixed, np.asarray(drawn)], axis=1)
 
 
-def _values(key, train, shape, n_highest):
-    """The highest value for the target and the chosen, values of the training set for the rest."""
-    given = np.asarray(train.values)
-    drawn = given[np.asarray(jax.random.randint(key, shape, 0, len(given)))]
-    return np.where(np.arange(shape[1])[None] < n_highest, given.max(), drawn)
+def _values(key: Array, train: Interactions, shape: tuple[int, ...], n_highest: int) -> np.ndarray:
+    """Values of every profile: the highest first ``n_highest`` times, then those of random rows."""
+    values = np.asarray(train.values)
+    drawn = values[np.asarray(jax.random.randint(key, shape, 0, len(values)))]
+    return np.where(np.arange(shape[1])[None] < n_highest, values.max(), drawn)
 
 
-def _with(part, users, items, values, n_users):
+def _extended(
+    part: Interactions, users: np.ndarray, items: np.ndarray, values: np.ndarray, n_users: int
+) -> Interactions:
     """A part with more rows and more users."""
-    ours = (np.asarray(x) for x in (part.users, part.items, part.values))
-    columns = [np.concatenate(pair) for pair in zip(ours, (users, items, values), strict=True)]
+    columns = [
+        np.concatenate([np.asarray(old), new])
+        for old, new in zip(
+            (part.users, part.items, part.values), (users, items, values), strict=True
+        )
+    ]
     return layout.build(*columns, n_users=n_users, n_items=part.n_items)

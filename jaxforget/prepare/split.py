@@ -2,13 +2,27 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from jaxforget import _checks
 from jaxforget.data._frame import number
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+By = Literal["interaction", "user", "time"]
+
+
+class Prepared(NamedTuple):
+    """A split with the way back to the original ids."""
+
+    split: Split
+    users: np.ndarray  # [U] original user ids
+    items: np.ndarray  # [I] original item ids
+    position: np.ndarray  # [N] int64, row of each training interaction in the shuffled order
 
 
 def legacy_permutation(seed: int, n: int) -> np.ndarray:
@@ -26,46 +40,34 @@ def legacy_permutation(seed: int, n: int) -> np.ndarray:
     return order
 
 
-TRAIN, VALID, TEST = 0, 1, 2
-
-
-class Prepared(NamedTuple):
-    """A split with the way back to the original ids."""
-
-    split: Split
-    users: np.ndarray  # [U] original user ids
-    items: np.ndarray  # [I] original item ids
-    position: np.ndarray  # [N] int64, row of each training interaction in the shuffled order
-
-
 def assign(
     users: Any,
     *,
     seed: int,
     shares: Sequence[float],
-    by: Literal["interaction", "user", "time"] = "interaction",
+    by: By = "interaction",
     times: Any = None,
 ) -> np.ndarray:
-    """Says for every row whether it is training (0), validation (1) or test (2).
+    """Assigns every row to training (0), validation (1) or test (2).
 
-    With ``m`` rows, the first ``floor(s_0 m)`` in an order are training, those up to
-    ``floor((s_0 + s_1) m)`` validation, the rest test. ``by="interaction"``: the order is
+    With the shares ``s``, the first ``floor(s_0 N)`` rows in an order are training, those up to
+    ``floor((s_0 + s_1) N)`` validation, the rest test. ``by="interaction"``: the order is
     ``legacy_permutation(seed, N)``, as in published recipes. ``by="user"``: the same order, cut
-    within each user, who keeps at least one training row. ``by="time"``: oldest first over all
-    rows, equal times in file order; the seed plays no part.
+    within the rows of each user, who keeps at least one training row. ``by="time"``: oldest first
+    over all rows, equal times in file order; the seed is not read.
 
     Args:
       users: ``[N]`` user of each row, of any kind.
       seed: in ``[0, 2**32)``.
       shares: of training, validation and test; they sum to 1.
-      by: what is cut.
-      times: ``[N]``, needed by ``by="time"``.
+      by: what is cut, see above.
+      times: ``[N]``, read by ``by="time"`` only, and needed there.
 
     Returns:
       ``[N]`` int8.
 
     Raises:
-      ValueError: shares that do not sum to 1, no times, or an empty training part.
+      ValueError: shares that do not sum to 1, another ``by``, no times, or an empty training part.
 
     Example:
       >>> assign([0, 0, 1, 1, 1], seed=0, shares=(0.6, 0.2, 0.2)).tolist()
@@ -79,10 +81,10 @@ def split(
     *,
     seed: int,
     shares: Sequence[float],
-    by: Literal["interaction", "user", "time"] = "interaction",
+    by: By = "interaction",
     times: Any = None,
 ) -> Split:
-    """Splits interactions; all three parts keep the ids, so users and items may be cold.
+    """Splits interactions; all three parts keep the ids, so some may occur in one part only.
 
     Args:
       interactions: what ``data.load`` returns.
@@ -114,7 +116,7 @@ def split_frame(
     *,
     seed: int,
     shares: Sequence[float],
-    by: Literal["interaction", "user", "time"] = "interaction",
+    by: By = "interaction",
     cold: Literal["drop", "keep"] = "drop",
 ) -> Prepared:
     """Splits a raw table and numbers its ids.
@@ -129,13 +131,12 @@ def split_frame(
         ``"keep"`` numbers everything, by first appearance in the file, and drops nothing.
 
     Returns:
-      The split, the original ids, and the place of each training row in the shuffled order.
+      The split, the original ids, and the position of each training row in the shuffled order.
 
     Raises:
       ValueError: as ``assign``, or another ``cold``.
     """
-    if cold not in ("drop", "keep"):
-        raise ValueError(f'cold must be "drop" or "keep"; got {cold!r}')
+    _checks.choice("split_frame", ("drop", "keep"), cold=cold)
     times = frame["time"].to_numpy() if "time" in frame else None
     part, order = _assign(frame["user"], seed, shares, by, times)
     rows = [order[part[order] == p] for p in (TRAIN, VALID, TEST)]  # each in the shuffled order
@@ -152,37 +153,39 @@ def split_frame(
     return Prepared(Split(*parts), user_labels, item_labels, position)
 
 
-def _assign(users, seed, shares, by, times):
-    """The part of each row, and the order it was cut from."""
+def _assign(
+    users: Any, seed: int, shares: Sequence[float], by: By, times: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """The part of each row ``[N]``, and the order ``[N]`` it was cut from."""
     import pandas as pd
 
+    _checks.choice("split", get_args(By), by=by)
     n, cuts = len(users), _cuts(shares)
     if by == "time":
         if times is None:
             raise ValueError('by="time" needs the times of the rows, and these data have none')
         order = np.argsort(np.asarray(times), kind="stable")
-    elif by in ("interaction", "user"):
-        order = legacy_permutation(seed, n)
     else:
-        raise ValueError(f"by must be one of interaction, user, time; got {by!r}")
+        order = legacy_permutation(seed, n)
     groups = pd.factorize(users)[0][order] if by == "user" else np.zeros(n, np.int64)
     sizes = np.bincount(groups, minlength=1)
-    n_train, n_seen = (np.array([share * int(size) // 1 for size in sizes]) for share in cuts)
+    # of each group: rows that are training, and rows that are training or validation
+    n_train, n_known = (np.array([share * int(size) // 1 for size in sizes]) for share in cuts)
     if by == "user":
         n_train = np.maximum(n_train, 1)
-        n_seen = np.maximum(n_seen, n_train)
+        n_known = np.maximum(n_known, n_train)
     grouped = np.argsort(groups, kind="stable")
-    rank = np.empty(n, np.int64)
+    rank = np.empty(n, np.int64)  # of each row within its group
     rank[grouped] = np.arange(n) - (np.cumsum(sizes) - sizes)[groups[grouped]]
     part = np.empty(n, np.int8)
-    part[order] = (rank >= n_train[groups]).astype(np.int8) + (rank >= n_seen[groups])
+    part[order] = (rank >= n_train[groups]).astype(np.int8) + (rank >= n_known[groups])
     if not (part == TRAIN).any():
         raise ValueError(f"the training part is empty: {n} rows, shares {tuple(shares)}")
     return part, order
 
 
-def _cuts(shares):
-    """The two cumulated shares as the fractions that were meant: 0.7 + 0.1 cuts where 0.8 does."""
+def _cuts(shares: Sequence[float]) -> tuple[Fraction, Fraction]:
+    """The two cumulated shares as the fractions that were meant: 0.7 + 0.1 is exactly 0.8."""
     shares = [float(share) for share in shares]
     if len(shares) != 3 or not all(0 <= s <= 1 for s in shares) or abs(sum(shares) - 1) > 1e-9:
         raise ValueError(
@@ -193,14 +196,14 @@ def _cuts(shares):
     return first, first + second
 
 
-def _number(column, train, cold):
-    """Codes of all rows (-1: not in training) and the labels they stand for."""
+def _number(column: Any, train: np.ndarray, cold: str) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of all rows' ids (-1: not in training) and the original ids that they stand for."""
     import pandas as pd
 
     codes, labels = number(column)
     if cold == "keep":
         return codes, labels
-    warm = pd.factorize(codes[train])[1]  # the codes met in training, by first appearance
+    warm = pd.factorize(codes[train])[1]  # the codes that occur in training, as they appear
     renumbered = np.full(len(labels), -1)
     renumbered[warm] = np.arange(len(warm))
     return renumbered[codes], labels[warm]

@@ -96,12 +96,7 @@ def balanced(key: Array, train: Interactions, weights: Array, factors: Factors, 
     Source: Chen et al., Recommendation Unlearning (RecEraser), WWW 2022.
     """
     _check(n_shards, by)
-    _checks.positive("balanced", n_rounds=n_rounds)
-    if not capacity >= 1 or centroids not in ("vector", "scalar"):
-        raise ValueError(
-            'balanced needs capacity >= 1 and centroids "vector" or "scalar"; '
-            f"got {capacity}, {centroids!r}"
-        )
+    check_balance("balanced", capacity=capacity, n_rounds=n_rounds, centroids=centroids)
     live = weights > 0
     points = _points(train, live, by)
     n = jnp.sum(points.live, dtype=jnp.int32)
@@ -125,6 +120,16 @@ def balanced(key: Array, train: Interactions, weights: Array, factors: Factors, 
     if by != "interaction":
         shards = take(shards, _rows(train, by)[1])
     return jnp.where(live, shards, NOWHERE)
+
+
+def check_balance(
+    owner: str, *, capacity: float = 1.2, n_rounds: int = 50, centroids: str = "vector"
+) -> None:
+    """Raises a ``ValueError`` for settings of ``balanced`` that are out of range."""
+    _checks.positive(owner, n_rounds=n_rounds)
+    _checks.choice(owner, ("vector", "scalar"), centroids=centroids)
+    if not capacity >= 1:
+        raise ValueError(f"{owner}: capacity must be at least 1; got {capacity}")
 
 
 def _check(n_shards, by):

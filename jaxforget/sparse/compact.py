@@ -1,4 +1,4 @@
-"""Interactions with some left out, at the front of arrays of the same shape or of a shorter one."""
+"""Leaves interactions out: the others move to the front, the arrays keep their shape or shrink."""
 
 import dataclasses
 import functools
@@ -10,59 +10,64 @@ from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Side
 
 
-def compact(train: Interactions, kept: Array) -> tuple[Interactions, Array]:
-    """Moves the kept interactions to the front and empties the other places.
+def compact(train: Interactions, mask: Array) -> tuple[Interactions, Array]:
+    """Moves the interactions of a mask to the front, in their order; the rest becomes padding.
 
-    The shapes stay, so that one program serves every request, but the kernels' work follows the
-    number of interactions that are left.
+    Every shape stays ``[N]``, so that one compiled program serves every mask, but the work of the
+    kernels follows the number of interactions that are left.
 
     Args:
-      kept: ``[N]`` bool.
+      train: the interactions.
+      mask: ``[N]`` bool, True for those that stay.
 
     Returns:
-      the interactions, and ``[N]`` where each came from (N in emptied places): read weights by
-      ``weights.at[places].get(mode="fill", fill_value=0)``, so that emptied places weigh nothing.
+      the interactions, and ``source [N]`` int32: the position in ``train`` that each one had, N for
+      padding. Weights follow by ``weights.at[source].get(mode="fill", fill_value=0)``, which gives
+      padding the weight 0.
     """
     n = len(train.users)
     slots = jnp.arange(n, dtype=jnp.int32)
-    live = slots < jnp.sum(kept, dtype=jnp.int32)
-    new = jnp.cumsum(kept, dtype=jnp.int32) - 1  # the place of a kept interaction
+    occupied = slots < jnp.sum(mask, dtype=jnp.int32)
+    target = jnp.cumsum(mask, dtype=jnp.int32) - 1  # new position of an interaction that stays
 
-    def side(old, kept, others, places):
-        left = jnp.append(jnp.zeros(1, jnp.int32), jnp.cumsum(kept, dtype=jnp.int32))
-        target = jnp.where(kept, left[:-1], n)
-        moved, order = (slots.at[target].set(x, mode="drop") for x in (others, places))
-        indptr, indices = left[old.indptr], jnp.where(live, moved, 0)
+    def reorient(old: Side, mask: Array, ids: Array, target: Array) -> Side:
+        """One orientation; ``mask``, ``ids`` and ``target`` come in its order."""
+        before = jnp.append(jnp.zeros(1, jnp.int32), jnp.cumsum(mask, dtype=jnp.int32))
+        slot = jnp.where(mask, before[:-1], n)
+        moved, order = (slots.at[slot].set(x, mode="drop") for x in (ids, target))
+        indptr, indices = before[old.indptr], jnp.where(occupied, moved, 0)
         ranked, starts = layout.rank(jnp, indptr, old.widths)
         return Side(order, indptr, indices, ranked, starts, old.widths)
 
     by_item = train.by_item
-    places = jnp.full(n, n, jnp.int32).at[jnp.where(kept, new, n)].set(slots, mode="drop")
-    read = functools.partial(jnp.take, indices=places, axis=0, mode="fill")
+    source = jnp.full(n, n, jnp.int32).at[jnp.where(mask, target, n)].set(slots, mode="drop")
+    read = functools.partial(jnp.take, indices=source, axis=0, mode="fill")
     smaller = dataclasses.replace(
         train,
-        users=read(train.users, fill_value=max(train.n_users - 1, 0)),  # they stay sorted
+        users=read(train.users, fill_value=max(train.n_users - 1, 0)),  # so users stay sorted
         items=read(train.items, fill_value=0),
         values=read(train.values, fill_value=0),
-        by_user=side(train.by_user, kept, train.items, new),
-        by_item=side(by_item, kept[by_item.order], by_item.indices, new[by_item.order]),
+        by_user=reorient(train.by_user, mask, train.items, target),
+        by_item=reorient(by_item, mask[by_item.order], by_item.indices, target[by_item.order]),
     )
-    return smaller, places
+    return smaller, source
 
 
 def shorten(train: Interactions, size: int) -> Interactions:
-    """Cuts off emptied places at the end; see ``compact``."""
+    """Cuts the arrays of ``compact`` to ``[size]``, for which only padding may be cut off."""
 
-    def side(old: Side) -> Side:
-        indptr = jnp.minimum(old.indptr, size)  # a kernel must not read on, whatever comes
-        cut = {"order": old.order[:size], "indices": old.indices[:size], "indptr": indptr}
-        return dataclasses.replace(old, **cut)
+    def cut(side: Side) -> Side:
+        # a kernel must not read past the end, even if more interactions were left than fit
+        indptr = jnp.minimum(side.indptr, size)
+        return dataclasses.replace(
+            side, order=side.order[:size], indices=side.indices[:size], indptr=indptr
+        )
 
     return dataclasses.replace(
         train,
         users=train.users[:size],
         items=train.items[:size],
         values=train.values[:size],
-        by_user=side(train.by_user),
-        by_item=side(train.by_item),
+        by_user=cut(train.by_user),
+        by_item=cut(train.by_item),
     )

@@ -7,15 +7,23 @@ from jaxforget.sparse.kernels import spmm
 from jaxforget.types import Factors, Interactions
 
 
-def degrees(train: Interactions, linked: Array) -> tuple[Array, Array]:
-    """Sums the weights of ``linked`` per user ``[U]`` and per item ``[I]``."""
-    ones = Factors(*(jnp.ones((n, 1), linked.dtype) for n in (train.n_users, train.n_items)))
-    users, items = exchange(train, linked, ones)
+def degrees(train: Interactions, weights: Array) -> tuple[Array, Array]:
+    """Sums the weights ``[N]`` of every user's and of every item's interactions.
+
+    Returns:
+      ``[U]`` and ``[I]``; counts where the weights are 0 or 1.
+    """
+    ones = Factors(*(jnp.ones((n, 1), weights.dtype) for n in (train.n_users, train.n_items)))
+    users, items = exchange(train, weights, ones)
     return users[:, 0], items[:, 0]
 
 
 def exchange(train: Interactions, values: Array, rows: Factors) -> Factors:
-    """Sends every row along the interactions: users receive ``V items``, items ``V' users``."""
+    """Sends every row along the interactions, with ``V`` the sparse matrix of ``values [N]``.
+
+    Returns:
+      ``V items`` for the users, ``[U, D]``, and ``V' users`` for the items, ``[I, D]``.
+    """
     return Factors(
         spmm(train, values, rows.items, by="user"), spmm(train, values, rows.users, by="item")
     )

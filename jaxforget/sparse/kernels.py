@@ -1,25 +1,23 @@
 """The two sparse kernels: sparse times dense, and scores at the observed pairs.
 
 Both are bilinear and each is the other's derivative, so they are two primitives whose forward,
-reverse and batching rules are written once, in terms of each other. Whatever calculus asks for
-(reverse, forward over reverse, under ``jit``, ``lax.map`` or ``vmap``) stays on the fast bodies.
+reverse and batching rules are written once, in terms of each other. Derivatives of any order and
+mode, under ``jit``, ``lax.map`` or ``vmap``, are then products of the same two kinds, each with one
+implementation for a CPU and one for accelerators.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget._jax import Primitive, ad, batching, csr_product, mlir
+from jaxforget._jax import Primitive, ad, batching, mlir
+from jaxforget.sparse import bodies
+from jaxforget.sparse.arithmetic import gather
 from jaxforget.types import Interactions
-
-# One block of gathered rows of the CPU gather-dot: small enough for the last-level cache together with
-# its partner, large enough that XLA deals it to every core; blocks of 0.5 MB take 1.5 to 2 times as long.
-BLOCK_BYTES = 1 << 22
-
-# columns from which the CPU's CSR kernel is fast: fewer take five times as long as eight
-NARROW = 8
 
 
 @functools.partial(jax.jit, static_argnames="by")
@@ -52,7 +50,7 @@ def spmm(train: Interactions, values: Array, dense: Array, *, by: str) -> Array:
     rows = train.n_items if by == "user" else train.n_users
     _check("values", values, train.users.shape, dense.dtype)
     _check("dense", dense, (rows, *dense.shape[1:2]), values.dtype)
-    return _spmm_p.bind(values, dense, *_indices(train), by=by, shape=_shape(train))
+    return _spmm_p.bind(values, dense, *indices(train), by=by, shape=shape_of(train))
 
 
 @jax.jit
@@ -78,10 +76,10 @@ def sddmm(train: Interactions, left: Array, right: Array) -> Array:
     """
     _check("left", left, (train.n_users, *left.shape[1:2]), right.dtype)
     _check("right", right, (train.n_items, *left.shape[1:2]), left.dtype)
-    return _sddmm_p.bind(left, right, *_indices(train), shape=_shape(train))
+    return _sddmm_p.bind(left, right, *indices(train), shape=shape_of(train))
 
 
-def _check(name, array, shape, dtype):
+def _check(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> None:
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(
             f"{name} must be {dtype}{list(shape)} for these interactions; "
@@ -89,11 +87,12 @@ def _check(name, array, shape, dtype):
         )
 
 
-def _shape(train):
+def shape_of(train: Interactions) -> tuple[int, int]:
     return (train.n_users, train.n_items)
 
 
-def _indices(train):
+def indices(train: Interactions) -> tuple[Array, ...]:
+    """What every body takes, as ``users, items, user_ptr, order, item_ptr, item_users``."""
     return (
         train.users,
         train.items,
@@ -104,83 +103,26 @@ def _indices(train):
     )
 
 
-def _spmm_csr(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
-    width = dense.shape[1]
-    if 0 < width < NARROW:
-        dense = jnp.pad(dense, ((0, 0), (0, NARROW - width)))
-    if by == "user":
-        out = csr_product(values, items, user_ptr, dense, shape=shape)
-    else:
-        values = take(values, order)
-        out = csr_product(values, item_users, item_ptr, dense, shape=shape[::-1])
-    return out[:, :width]
-
-
-def _spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
-    if by == "user":
-        terms, rows, n_rows = values[:, None] * dense[items], users, shape[0]
-    else:  # in item order, so that the segments are sorted
-        terms, n_rows = values[order][:, None] * dense[item_users], shape[1]
-        rows = items[order]
-    return jax.ops.segment_sum(terms, rows, num_segments=n_rows, indices_are_sorted=True)
-
-
-def _sddmm_chunked(left, right, users, items, user_ptr, *indices, shape):
-    """Chunk by chunk as far as there are interactions; 0 in places that ``compact`` emptied."""
-    n, width = len(users), left.shape[1]
-    if (
-        20 < width < 52
-    ):  # gathers of such rows do not vectorise; those of 64 take a third of the time
-        left, right = (jnp.pad(side, ((0, 0), (0, 64 - width))) for side in (left, right))
-    size, ones = min(_chunk(left), n), jnp.ones((left.shape[1], 1), left.dtype)
-
-    def dots(k, out):
-        # the last chunk overlaps the one before: a rest of its own size costs twice the whole loop
-        first = jnp.minimum(k * size, n - size)
-        own = (lax.dynamic_slice(x, (first,), (size,)) for x in (users, items))
-        met, others = (take(side, index) for side, index in zip((left, right), own))
-        others = lax.optimization_barrier(others)  # two gathers in one loop vectorise less well
-        # a product with ones: XLA's CPU reduction over the last axis is four times slower
-        return lax.dynamic_update_slice(out, ((met * others) @ ones)[:, 0], (first,))
-
-    out = jnp.zeros(n, left.dtype)
-    return lax.fori_loop(0, -(-user_ptr[-1] // size), dots, out) if n else out
-
-
-def _chunk(rows):
-    """Pairs per step: the largest power of two whose gathered rows fit a block."""
-    row = max(rows.shape[1], 1) * rows.dtype.itemsize
-    return 1 << max(BLOCK_BYTES // row, 1).bit_length() - 1
-
-
-def take(array, index):
-    """Gathers without the bounds checks that keep XLA's CPU gather from vectorising."""
-    return array.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)
-
-
-def _sddmm_gather(left, right, users, items, *indices, shape):
-    return jnp.einsum("nd,nd->n", left[users], right[items], precision="highest")
-
-
-def _spmm_for(by, shape, values, dense, indices):
-    return _spmm_p.bind(values, dense, *indices, by=by, shape=shape)
-
-
-def _spmm_transpose(ct, values, dense, *indices, by, shape):
+def _spmm_transpose(cotangent, values, dense, *indices, by, shape):
+    """Transposed in the values, spmm is sddmm; in the dense matrix, spmm of the other side."""
     if ad.is_undefined_primal(values):
-        left, right = (ct, dense) if by == "user" else (dense, ct)
+        left, right = (cotangent, dense) if by == "user" else (dense, cotangent)
         return (_sddmm_p.bind(left, right, *indices, shape=shape), None, *[None] * 6)
     other = "item" if by == "user" else "user"
-    return (None, _spmm_for(other, shape, values, ct, indices), *[None] * 6)
+    return (None, _spmm_p.bind(values, cotangent, *indices, by=other, shape=shape), *[None] * 6)
 
 
-def _sddmm_transpose(ct, left, right, *indices, shape):
+def _sddmm_transpose(cotangent, left, right, *indices, shape):
+    """Transposed in either matrix, sddmm is spmm with the cotangents as values."""
     if ad.is_undefined_primal(left):
-        return (_spmm_for("user", shape, ct, right, indices), None, *[None] * 6)
-    return (None, _spmm_for("item", shape, ct, left, indices), *[None] * 6)
+        left = _spmm_p.bind(cotangent, right, *indices, by="user", shape=shape)
+        return (left, None, *[None] * 6)
+    right = _spmm_p.bind(cotangent, left, *indices, by="item", shape=shape)
+    return (None, right, *[None] * 6)
 
 
 def _bilinear_jvp(primitive, primals, tangents, **params):
+    """The product rule. JAX calls it only if one tangent at least is not zero."""
     (a, b, *indices), (da, db, *_) = primals, tangents
     out = primitive.bind(a, b, *indices, **params)
     terms = []
@@ -188,46 +130,44 @@ def _bilinear_jvp(primitive, primals, tangents, **params):
         terms.append(primitive.bind(da, b, *indices, **params))
     if type(db) is not ad.Zero:
         terms.append(primitive.bind(a, db, *indices, **params))
-    return out, functools.reduce(
-        jnp.add, terms
-    )  # JAX calls this rule only if one tangent is not zero
+    return out, functools.reduce(jnp.add, terms)
 
 
-def _batch(primitive, fast, general, args, dims, **params):
-    """Batches by a loop over the fast body on a CPU, by one wide call elsewhere."""
+def _batch(primitive, general, args, dims, **params):
+    """Batches by a loop over the CPU's body on a CPU, by ``vmap`` of the general one elsewhere."""
     size = next(x.shape[d] for x, d in zip(args, dims) if d is not None)
     moved = [x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(args, dims)]
     mapped = [d is not None for d in dims]
 
-    def one(batched):
+    def apply(function, batched):
         batched = iter(batched)
-        return primitive.bind(*[next(batched) if m else x for x, m in zip(moved, mapped)], **params)
+        return function(*[next(batched) if m else x for x, m in zip(moved, mapped)], **params)
 
     def loop(*batched):
-        return lax.map(one, batched)
+        return lax.map(functools.partial(apply, primitive.bind), batched)
 
-    def wide(*batched):
-        def body(*batched):
-            batched = iter(batched)
-            return general(*[next(batched) if m else x for x, m in zip(moved, mapped)], **params)
-
-        return jax.vmap(body, axis_size=size)(*batched)
-
+    wide = jax.vmap(lambda *batched: apply(general, batched), axis_size=size)
     batched = [x for x, m in zip(moved, mapped) if m]
     return lax.platform_dependent(*batched, cpu=loop, default=wide), 0
 
 
-def _primitive(name, fast, general, out_aval, transpose):
+def _primitive(
+    name: str, on_cpu: Callable, general: Callable, out_aval: Callable, transpose: Callable
+) -> Primitive:
+    """Registers a bilinear operation with every rule that JAX may ask for."""
     primitive = Primitive(name)
     primitive.def_abstract_eval(out_aval)
-    mlir.register_lowering(primitive, mlir.lower_fun(general, multiple_results=False))
-    mlir.register_lowering(primitive, mlir.lower_fun(fast, multiple_results=False), platform="cpu")
+    general_lowering, cpu_lowering = (
+        mlir.lower_fun(body, multiple_results=False) for body in (general, on_cpu)
+    )
+    mlir.register_lowering(primitive, general_lowering)
+    mlir.register_lowering(primitive, cpu_lowering, platform="cpu")
     primitive.def_impl(
         lambda *args, **params: jax.jit(lambda *a: primitive.bind(*a, **params))(*args)
     )
     ad.primitive_jvps[primitive] = functools.partial(_bilinear_jvp, primitive)
     ad.primitive_transposes[primitive] = transpose
-    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive, fast, general)
+    batching.primitive_batchers[primitive] = functools.partial(_batch, primitive, general)
     return primitive
 
 
@@ -239,8 +179,12 @@ def _sddmm_aval(left, right, users, *indices, shape):
     return left.update(shape=users.shape)
 
 
-_spmm_p = _primitive("jaxforget_spmm", _spmm_csr, _spmm_segment, _spmm_aval, _spmm_transpose)
+_spmm_p = _primitive(
+    "jaxforget_spmm", bodies.spmm_csr, bodies.spmm_segment, _spmm_aval, _spmm_transpose
+)
 
 _sddmm_p = _primitive(
-    "jaxforget_sddmm", _sddmm_chunked, _sddmm_gather, _sddmm_aval, _sddmm_transpose
+    "jaxforget_sddmm", bodies.sddmm_chunked, bodies.sddmm_gathered, _sddmm_aval, _sddmm_transpose
 )
+
+take = gather  # the name that other packages import it by

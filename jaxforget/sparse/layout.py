@@ -5,15 +5,27 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike
 
 from jaxforget.types import Interactions, Side
 
-SHORT = (4, 8, 16, 32)  # widths that are always there: what is cut into shards has short rows
+# Widths of the classes of short rows. Each of them is in every layout that has longer rows, because
+# cutting interactions into shards shortens rows without building a new layout.
+SHORT = (4, 8, 16, 32)
 
-STEPS_PER_OCTAVE = 2  # longer ones grow by about sqrt(2): finer ones pad less and compile longer
+# Widths above the short ones per doubling: more of them pad less and take longer to compile.
+STEPS_PER_OCTAVE = 2
 
 
-def build(users, items, values, *, n_users: int | None = None, n_items: int | None = None):
+def build(
+    users: ArrayLike,
+    items: ArrayLike,
+    values: ArrayLike,
+    *,
+    n_users: int | None = None,
+    n_items: int | None = None,
+) -> Interactions:
     """Builds the training set of every model: sorted by (user, item), in both orientations.
 
     Repeated pairs are kept, in their given order; ``preprocess.duplicates`` merges them.
@@ -36,38 +48,39 @@ def build(users, items, values, *, n_users: int | None = None, n_items: int | No
       >>> train.users.tolist(), train.items.tolist(), train.n_items
       ([0, 1, 1], [2, 0, 1], 3)
     """
-    users, n_users = _ids("users", users, n_users)
-    items, n_items = _ids("items", items, n_items)
-    values = np.asarray(values)
-    if values.dtype != np.float64:
-        values = values.astype(np.float32)
-    if not users.shape == items.shape == values.shape:
+    user_ids, n_users = _check_ids("users", users, n_users)
+    item_ids, n_items = _check_ids("items", items, n_items)
+    numbers = np.asarray(values)
+    if numbers.dtype != np.float64:
+        numbers = numbers.astype(np.float32)
+    if not user_ids.shape == item_ids.shape == numbers.shape:
         raise ValueError(
-            f"users, items and values must have one shape [N]; got {users.shape}, {items.shape}, "
-            f"{values.shape}"
+            f"users, items and values must have one shape [N]; got {user_ids.shape}, "
+            f"{item_ids.shape}, {numbers.shape}"
         )
-    if not np.isfinite(values).all():
-        bad = int(np.flatnonzero(~np.isfinite(values))[0])
+    if not np.isfinite(numbers).all():
+        bad = int(np.flatnonzero(~np.isfinite(numbers))[0])
         raise ValueError(
-            f"values must be finite; got {values[bad]} at position {bad}: drop that row"
+            f"values must be finite; got {numbers[bad]} at position {bad}: drop that row"
         )
 
-    rank = np.lexsort((items, users))  # stable: repeated pairs keep their order
-    users, items, values = users[rank], items[rank], values[rank]
-    by_item = np.argsort(items, kind="stable").astype(np.int32)
+    by_user = np.lexsort((item_ids, user_ids))  # stable: repeated pairs keep their order
+    user_ids, item_ids, numbers = user_ids[by_user], item_ids[by_user], numbers[by_user]
+    by_item = np.argsort(item_ids, kind="stable").astype(np.int32)
     return Interactions(
-        users=jnp.asarray(users),
-        items=jnp.asarray(items),
-        values=jnp.asarray(values),
-        by_user=_side(np.arange(len(users), dtype=np.int32), users, items, n_users),
-        by_item=_side(by_item, items[by_item], users[by_item], n_items),
+        users=jnp.asarray(user_ids),
+        items=jnp.asarray(item_ids),
+        values=jnp.asarray(numbers),
+        by_user=_orient(np.arange(len(user_ids), dtype=np.int32), user_ids, item_ids, n_users),
+        by_item=_orient(by_item, item_ids[by_item], user_ids[by_item], n_items),
         n_users=n_users,
         n_items=n_items,
     )
 
 
-def _ids(name, ids, bound):
-    ids = np.asarray(ids)
+def _check_ids(name: str, given: ArrayLike, bound: int | None) -> tuple[np.ndarray, int]:
+    """The ids as int32 and their bound, or the ValueError of ``build``."""
+    ids = np.asarray(given)
     if ids.size == 0:
         ids = ids.astype(np.int32)
     if ids.ndim != 1 or not np.issubdtype(ids.dtype, np.integer):
@@ -81,14 +94,15 @@ def _ids(name, ids, bound):
     return ids.astype(np.int32), bound
 
 
-def _side(order, rows, others, n_rows):
+def _orient(order: np.ndarray, rows: np.ndarray, columns: np.ndarray, n_rows: int) -> Side:
+    """The interactions as a sparse matrix in compressed rows; all arrays are in row order."""
     indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=n_rows))).astype(np.int32)
     widths = _widths(np.diff(indptr))
     ranked, starts = rank(np, indptr, widths)
     return Side(
         order=jnp.asarray(order),
         indptr=jnp.asarray(indptr),
-        indices=jnp.asarray(others),
+        indices=jnp.asarray(columns),
         ranked=jnp.asarray(ranked),
         starts=jnp.asarray(starts),
         widths=widths,
@@ -96,33 +110,40 @@ def _side(order, rows, others, n_rows):
 
 
 def rank(xp: Any, indptr: Any, widths: tuple[int, ...]) -> tuple[Any, Any]:
-    """Puts the rows in order of their class: ``Side.ranked`` and ``Side.starts``.
+    """Sorts the rows by the class of their length.
 
     Args:
       xp: ``numpy`` on the host, ``jax.numpy`` in traced code.
-      indptr: ``[rows + 1]``; no row is longer than the last of ``widths``.
+      indptr: ``[rows + 1]`` int32 where each row starts; no row is longer than the last width.
+      widths: ``[C]`` of the classes, increasing.
+
+    Returns:
+      ``ranked`` and ``starts`` of ``Side``.
     """
     lengths = xp.diff(indptr)
     ladder = xp.asarray((0, *widths), dtype=xp.int32)
-    kind = xp.searchsorted(ladder, lengths).astype(xp.int32)  # 0: no history
-    sizes = xp.sum(kind[:, None] == xp.arange(len(ladder), dtype=xp.int32)[None], axis=0)
-    return xp.argsort(kind, stable=True).astype(xp.int32), xp.cumsum(sizes).astype(xp.int32)
+    classes = xp.searchsorted(ladder, lengths).astype(xp.int32)  # 0: a row without interactions
+    sizes = xp.sum(classes[:, None] == xp.arange(len(ladder), dtype=xp.int32)[None], axis=0)
+    return xp.argsort(classes, stable=True).astype(xp.int32), xp.cumsum(sizes).astype(xp.int32)
 
 
-def members(side: Side, first: Any, end: Any, count: int) -> Any:
-    """``[count]`` rows of ``side.ranked`` from ``first`` to ``end``, padded by one past the last row."""
-    place = first + jnp.arange(count, dtype=jnp.int32)
-    return jnp.where(place < end, side.ranked.at[place].get(mode="clip"), len(side.ranked))
+def members(side: Side, first: Array, end: Array, count: int) -> Array:
+    """Reads ``side.ranked[first:end]`` as ``[count]`` row ids, for bounds that are traced.
+
+    Padding is the number of rows: an id past the end, which a scatter drops.
+    """
+    slots = first + jnp.arange(count, dtype=jnp.int32)
+    return jnp.where(slots < end, side.ranked.at[slots].get(mode="clip"), len(side.ranked))
 
 
-def _widths(lengths):
-    """The widths in use, and the short ones below them."""
+def _widths(lengths: np.ndarray) -> tuple[int, ...]:
+    """The widths that these row lengths use, and the short widths below them."""
     used = {_width(length) for length in np.unique(lengths[lengths > 0]).tolist()}
     return tuple(sorted(used | {width for width in SHORT if width < max(used, default=0)}))
 
 
-def _width(length):
-    """The smallest width that holds ``length``: a short one, or one of a geometric ladder."""
+def _width(length: int) -> int:
+    """The smallest width for a row: one of ``SHORT``, or one of ``STEPS_PER_OCTAVE`` per octave."""
     if length <= SHORT[-1]:
         return min(width for width in SHORT if width >= length)
     step = 2 ** (math.ceil(math.log2(length)) - 1) // STEPS_PER_OCTAVE

@@ -1,4 +1,4 @@
-"""Finding (user, item) pairs among the sorted interactions."""
+"""Binary search for (user, item) pairs in the sorted interactions."""
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +8,16 @@ from jaxforget.types import Interactions
 
 
 def position(train: Interactions, users: Array, items: Array, *, after: bool) -> Array:
-    """Where pairs stand, or would stand, in the sorted interactions: a binary search per pair.
+    """Positions at which pairs stand, or would be inserted, as ``numpy.searchsorted`` gives them.
 
     Args:
+      train: the interactions, sorted by (user, item).
       users: ``[P]`` int32; a user outside ``[0, n_users)`` has no interactions.
       items: ``[P]`` int32.
-      after: the first place behind the pair's interactions instead of the place of the first.
+      after: False for the position before equal pairs, True for the one behind them.
 
     Returns:
-      ``[P]`` int32; the pair occurs as often as the two answers differ.
+      ``[P]`` int32. A pair occurs as often as its two positions differ.
     """
     inside = (users >= 0) & (users < train.n_users)
     row = jnp.where(inside, users, 0)

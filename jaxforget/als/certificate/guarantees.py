@@ -10,6 +10,7 @@ from jax import Array
 
 from jaxforget import als
 from jaxforget.als.certificate import lanczos
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.types import Factors, Interactions, Terms
 
 
@@ -50,7 +51,7 @@ def local(factors: Factors, train: Interactions, terms: Terms, *, key: Array, st
     def off_gauge(x):
         x = unravel(x)
         twist = users.T @ x.users + items.T @ x.items
-        twist = (twist - twist.T) / jnp.where(sums > 0, sums, 1)
+        twist = ratio(twist - twist.T, sums)
         return jax.flatten_util.ravel_pytree(
             Factors(x.users - users @ twist, x.items - items @ twist)
         )[0]
@@ -70,5 +71,5 @@ def local(factors: Factors, train: Interactions, terms: Terms, *, key: Array, st
     small = small + jnp.diag(jnp.where(exhausted, 1 + jnp.max(jnp.abs(small)), 0))
     smallest = jnp.linalg.eigvalsh(small)[0]
     size = jnp.linalg.norm(gradient(flat))
-    distance = jnp.where(smallest > 0, size / jnp.where(smallest > 0, smallest, 1), jnp.inf)
+    distance = ratio(size, smallest, otherwise=jnp.inf)
     return Local(als.optimality(factors, train, terms), size, smallest, distance)

@@ -5,7 +5,9 @@ from jaxforget.gradient.influence import (
     damping,
     flow,
     importance,
+    linear,
     precondition,
+    problem,
     pull,
     region,
     released,
@@ -13,14 +15,13 @@ from jaxforget.gradient.influence import (
     steps,
 )
 from jaxforget.gradient.influence.cg import cg
-from jaxforget.gradient.influence.curvature import bends, gauss_newton, hessian, hvp, need_margins
+from jaxforget.gradient.influence.curvature import gauss_newton, hessian, hvp
 from jaxforget.gradient.influence.pull import forget_gradient
 from jaxforget.gradient.vectors import add, axpy, dot, norm
 
 __all__ = [
     "add",
     "axpy",
-    "bends",
     "cg",
     "curvature",
     "damping",
@@ -31,9 +32,10 @@ __all__ = [
     "hessian",
     "hvp",
     "importance",
-    "need_margins",
+    "linear",
     "norm",
     "precondition",
+    "problem",
     "pull",
     "region",
     "released",

@@ -11,8 +11,15 @@ from jaxforget.gradient.vectors import axpy, dot
 from jaxforget.types import Solution
 
 
-def cg(matvec: Callable, rhs: Any, *, n_steps: int, damping: Any = 0.0,
-       tol: float = 0.0, precondition: Callable | None = None) -> Solution:  # fmt: skip
+def cg(
+    matvec: Callable[[Any], Any],
+    rhs: Any,
+    *,
+    n_steps: int,
+    damping: Any = 0.0,
+    tol: float = 0.0,
+    precondition: Callable[[Any], Any] | None = None,
+) -> Solution:
     """Solves ``(A + damping) x = rhs`` by preconditioned conjugate gradients on pytrees.
 
     Unlike JAX's own: it stops before the first direction of curvature that is not positive and

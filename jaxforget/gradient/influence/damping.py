@@ -1,28 +1,26 @@
 """How much an influence system is damped, and solving it with as much as it needs."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget.gradient.influence.cg import cg
-from jaxforget.gradient.influence.curvature import need_margins
 from jaxforget.gradient.vectors import dot
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Factors, ForgetSet, Interactions, Model, Solution
 
 RAISE = 4.0  # factor by which damping grows while curvature is not positive
-
 MAX_RAISES = 40
 
 
 def degree_scale(train: Interactions, weights: Array, *, power: float) -> Factors:
     """Scales damping per row: ``max(1, remembered interactions)^power``, ``[U, 1]`` and ``[I, 1]``.
 
-    Adam divides a row's pull by the root of its mean square, which grows with how often the row is
-    met: stopped early, it holds a row back like a ridge that grows with ``power = 0.5``.
+    Adam divides the gradient of a row by the root of its mean square, which grows with how often
+    the row occurs: stopped early, it holds a row back like a ridge that grows with power 0.5.
     """
     return Factors(*(jnp.maximum(d, 1)[:, None] ** power for d in degrees(train, weights)))
 
@@ -35,6 +33,8 @@ def implied_ridge(slope: Array, params: Any, scale: Any) -> Array:
 
     Args:
       slope: ``<p, grad L(p)>``.
+      params: p.
+      scale: pytree of positive numbers that broadcasts against ``params``.
 
     Example:
       >>> p = jnp.array([1.0])  # (p - 3)^2, stopped at 1 on the way to the minimum
@@ -45,98 +45,101 @@ def implied_ridge(slope: Array, params: Any, scale: Any) -> Array:
     return jnp.maximum(0, -slope) / jnp.where(size > 0, size, 1)
 
 
-def solve(matvec: Callable, rhs: Any, *, damping: Array, scale: Any, n_steps: int, tol: float,
-          precondition: Callable | None = None) -> tuple[Solution, Array]:  # fmt: skip
+def settle(
+    model: Model,
+    params: Any,
+    train: Interactions,
+    forget: ForgetSet,
+    *,
+    damping: Any,
+    power: float,
+) -> tuple[Array, Any]:
+    """Decides the damping from training alone.
+
+    Neither test nor validation data nor the labels that a forgotten interaction should have had
+    are looked at.
+
+    Args:
+      params: where training on ``forget.before`` stopped.
+      damping: a number, or ``"auto"``: the ``implied_ridge`` of the loss of everything learnt.
+      power: of the degree, in ``degree_scale``; rows are scaled where ``params`` are rows.
+
+    Returns:
+      the damping, and its scale, a pytree that broadcasts against ``params``.
+    """
+    if model.by_row:
+        scale = degree_scale(train, forget.after, power=power)
+    else:
+        scale = jax.tree.map(lambda x: jnp.ones((1,) * x.ndim, x.dtype), params)
+    if damping == "auto":
+        return implied_ridge(_slope(model, params, train, forget.before), params, scale), scale
+    return jnp.asarray(damping, jax.tree.leaves(params)[0].dtype), scale
+
+
+def _slope(model: Model, params: Any, train: Interactions, weights: Array) -> Array:
+    """``<params, grad L>``: how fast the loss grows as all parameters are scaled up.
+
+    Margins are quadratic forms of the parameters: scaled by ``t`` they are ``t^2`` times what they
+    were, so that one pass over the interactions is enough.
+    """
+    loss = model.margins
+    if loss is None:
+        total = (lambda p: model.loss(p, train, weights, weights), (params,), (params,))
+        return jax.jvp(*total)[1]
+    margins, penalty = loss.margins(params, train, weights), loss.penalty(params)
+
+    def scaled(t: Array) -> Array:
+        return jnp.sum(loss.outcomes(t * t * margins, train, weights)) + t * t * penalty
+
+    return jax.grad(scaled)(jnp.ones((), weights.dtype))
+
+
+def solve_damped(
+    matvec: Callable[[Any], Any],
+    rhs: Any,
+    *,
+    damping: Array | float,
+    scale: Any,
+    n_steps: int,
+    tol: float,
+    precondition: Callable[[Array], Callable[[Any], Any]] | None = None,
+) -> tuple[Solution, Array]:
     """Runs ``cg`` with ``damping * scale``, and again with four times the damping while it fails.
 
     Failing is to meet curvature that is not positive. A damping of 0 goes on from a thousandth of
     the curvature along the right-hand side.
 
     Args:
+      matvec: ``x -> A x``, symmetric.
       scale: pytree that broadcasts against ``rhs``.
+      n_steps, tol: of ``cg``.
       precondition: ``damping -> (r -> M r)``.
 
     Returns:
       the solution, and the damping that gave it.
     """
 
-    def attempt(damping):
+    def attempt(damping: Array) -> Solution:
         ridge = jax.tree.map(lambda s: damping * s, scale)
         inner = None if precondition is None else precondition(damping)
         return cg(matvec, rhs, n_steps=n_steps, damping=ridge, tol=tol, precondition=inner)
 
-    def failed(carry):
-        found, _, n = carry
-        return ~(found.min_curvature > 0) & (n < MAX_RAISES)
+    def failed(carry: tuple[Solution, Array, Array]) -> Array:
+        solution, _, n = carry
+        return ~(solution.min_curvature > 0) & (n < MAX_RAISES)
 
-    def again(carry):
+    def again(carry: tuple[Solution, Array, Array]) -> tuple[Solution, Array, Array]:
         _, damping, n = carry
-        # a product that only a first failure needs: out of a condition nothing is hoisted
+        # behind a condition, or XLA moves this product out of the loop, which seldom runs at all
         least = lax.cond(n == 0, floor, lambda: jnp.zeros_like(damping))
         damping = RAISE * jnp.maximum(damping, least)
         return attempt(damping), damping, n + 1
 
-    def floor():
+    def floor() -> Array:
         size = dot(rhs, rhs)
         return 1e-3 * jnp.abs(dot(rhs, matvec(rhs))) / jnp.where(size > 0, size, 1)
 
-    damping = jnp.asarray(damping, jax.tree.leaves(rhs)[0].dtype)
-    found, damping, _ = lax.while_loop(
-        failed, again, (attempt(damping), damping, jnp.zeros((), jnp.int32))
-    )
-    return found, damping
-
-
-class System(NamedTuple):
-    """Settings of the linear system and of its solution."""
-
-    hessian: str  # "gauss_newton" or "full"
-    damping: Any  # a number or "auto"
-    power: float  # of the degree, in the damping of a row
-    n_steps: int
-    tol: float
-    precondition: str  # "diagonal", "rows" or "none"
-
-
-def check(system: System, model: Model, name: str) -> None:
-    """Raises a ``ValueError`` for settings that are out of range or that the model cannot serve."""
-    choices = {"hessian": ("gauss_newton", "full"), "precondition": ("diagonal", "rows", "none")}
-    for setting, known in choices.items():
-        if (got := getattr(system, setting)) not in known:
-            raise ValueError(f"{name}: {setting} must be one of {', '.join(known)}; got {got!r}")
-    if system.damping != "auto" and not (
-        isinstance(system.damping, (int, float)) and system.damping >= 0
-    ):
-        raise ValueError(f'{name}: damping must be 0 or more, or "auto"; got {system.damping!r}')
-    if system.hessian == "gauss_newton" or system.precondition != "none":
-        need_margins(model.loss, f"{name}: {system.hessian}, preconditioning {system.precondition}")
-
-
-def settle(system: System, loss: Any, params: Any, train: Interactions,
-           forget: ForgetSet) -> tuple[Array, Any]:  # fmt: skip
-    """Decides the damping: ``(damping, scale)``, from training alone.
-
-    ``"auto"`` is ``damping.implied_ridge`` of the loss of everything learnt, where the old
-    training stopped. Neither test nor validation data nor the labels that a forgotten interaction
-    should have had are looked at.
-    """
-    if not isinstance(params, Factors):
-        scale = jax.tree.map(lambda x: jnp.ones((1,) * x.ndim, x.dtype), params)
-    else:
-        scale = degree_scale(train, forget.after, power=system.power)
-    if system.damping == "auto":
-        return implied_ridge(_along(loss, params, train, forget.before), params, scale), scale
-    return jnp.asarray(system.damping, jax.tree.leaves(params)[0].dtype), scale
-
-
-def _along(loss, params, train, weights):
-    """``<params, grad L>``; margins are of second degree, so a look at them is enough."""
-    one = jnp.ones((), weights.dtype)
-    if hasattr(loss, "margins"):
-        margins, penalty = loss.margins(params, train, weights), loss.penalty(params)
-
-        def of(t):
-            return jnp.sum(loss.outcomes(t * t * margins, train, weights)) + t * t * penalty
-
-        return jax.grad(of)(one)
-    return jax.jvp(lambda p: loss(p, train, weights, weights), (params,), (params,))[1]
+    first = jnp.asarray(damping, jax.tree.leaves(rhs)[0].dtype)
+    start = (attempt(first), first, jnp.zeros((), jnp.int32))
+    solution, used, _ = lax.while_loop(failed, again, start)
+    return solution, used

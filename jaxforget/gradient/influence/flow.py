@@ -1,4 +1,4 @@
-"""Gradient flow on a quadratic for as long as training lasted: influence on a model stopped early."""
+"""Gradient flow on a quadratic, for as long as training of a model that stopped early lasted."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget.gradient import influence
+from jaxforget.gradient.vectors import dot
 
 POWER_STEPS = 8  # of the power iteration that bounds the step size
-
-MARGIN = 1.3  # over its estimate, which comes from below; steps up to twice as long are stable
+HEADROOM = 1.3  # over its estimate, which comes from below; steps up to twice as long are stable
 
 
 def duration(ridge: Array, bend: Array) -> Array:
@@ -36,11 +35,11 @@ def duration(ridge: Array, bend: Array) -> Array:
     return jnp.where(ridge > 0, grown / safe, jnp.inf)
 
 
-def largest(matvec: Callable, *, scale: Any, start: Any) -> Array:
+def largest_curvature(matvec: Callable[[Any], Any], *, scale: Any, start: Any) -> Array:
     """Estimates the largest curvature in units of ``scale``, from below; 1 where none is met."""
 
     def unit(x):
-        size = jnp.sqrt(influence.dot(x, x, scale=scale))
+        size = jnp.sqrt(dot(x, x, scale=scale))
         return jax.tree.map(lambda v: v / jnp.where(size > 0, size, 1), x), size
 
     def power(_, carry):
@@ -50,8 +49,15 @@ def largest(matvec: Callable, *, scale: Any, start: Any) -> Array:
     return jnp.where(top > 0, top, 1)
 
 
-def run(matvec: Callable, rhs: Any, *, scale: Any, start: Any, duration: Array,
-        n_steps: int) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+def run(
+    matvec: Callable[[Any], Any],
+    rhs: Any,
+    *,
+    scale: Any,
+    start: Any,
+    duration: Array | float,
+    n_steps: int,
+) -> tuple[Any, dict[str, Array]]:
     """Follows ``scale x' = rhs - A x`` from 0 for the duration: ``x = (1 - e^(-T A)) A^-1 rhs``.
 
     Where ``A`` bends strongly this is its inverse, where it hardly bends ``T rhs``. A direction
@@ -77,7 +83,7 @@ def run(matvec: Callable, rhs: Any, *, scale: Any, start: Any, duration: Array,
       [2.0, 0.25]
     """
 
-    top = MARGIN * largest(matvec, scale=scale, start=start)
+    top = HEADROOM * largest_curvature(matvec, scale=scale, start=start)
     wanted = jnp.clip(jnp.ceil(duration * top), 1, n_steps)
     length = jnp.minimum(duration / wanted, 1 / top)
 
@@ -87,9 +93,8 @@ def run(matvec: Callable, rhs: Any, *, scale: Any, start: Any, duration: Array,
 
     n = wanted.astype(jnp.int32)
     x = lax.fori_loop(0, n, step, jax.tree.map(jnp.zeros_like, rhs))
-    told = {
+    return x, {
         "iterations": n + POWER_STEPS,
         "duration": wanted * length,
-        "top_curvature": top / MARGIN,
+        "top_curvature": top / HEADROOM,
     }
-    return x, told

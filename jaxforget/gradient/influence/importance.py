@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget.sparse.compact import compact
 from jaxforget.sparse.degrees import degrees, exchange
 from jaxforget.sparse.kernels import take as pick
@@ -17,12 +18,12 @@ class Importance(NamedTuple):
 
     users: Array  # [U]
     items: Array  # [I]
-    asked_users: Array  # [U] bool, occurs in the request itself
-    asked_items: Array  # [I] bool
+    requested_users: Array  # [U] bool, occurs in the request itself
+    requested_items: Array  # [I] bool
 
 
 class Rows(NamedTuple):
-    """Chosen rows; a place that is not used holds the number of rows, which is no row."""
+    """Chosen rows; an unused entry holds the number of rows, which is no row."""
 
     users: Array  # [K] int32
     items: Array  # [K'] int32
@@ -43,36 +44,33 @@ def reach(train: Interactions, forget: ForgetSet, *, hops: int) -> Importance:
     Example:
       >>> from jaxforget.sparse import layout
       >>> train = layout.build([0, 0, 1], [0, 1, 1], [1.0, 1.0, 1.0])
-      >>> asked = ForgetSet(jnp.ones(3), jnp.array([0.0, 1.0, 1.0]))
-      >>> [round(x, 3) for x in reach(train, asked, hops=0).users.tolist()]
+      >>> request = ForgetSet(jnp.ones(3), jnp.array([0.0, 1.0, 1.0]))
+      >>> [round(x, 3) for x in reach(train, request, hops=0).users.tolist()]
       [0.333, 0.0]
 
     Source: arXiv 2307.02147, as its code computes it.
     """
-    if hops < 0:
-        raise ValueError(f"hops must be 0 or more; got {hops}")
+    _checks.not_negative("reach", hops=hops)
     known = (forget.before > 0).astype(train.values.dtype)
     gone = (forget.before > forget.after).astype(known.dtype)
     (all_users, all_items), (users, items) = (degrees(train, x) for x in (known, gone))
-    asked = users > 0, items > 0
+    requested = users > 0, items > 0
     users, items = users / (1 + all_users), items / (1 + all_items)
     single = once(train, known)
     for _ in range(hops):
-        met = exchange(train, single, Factors(users[:, None], items[:, None]))
-        users = (users + met.users[:, 0]) / (1 + all_users)
-        items = (items + met.items[:, 0]) / (1 + all_items)
-    return Importance(users, items, *asked)
+        near = exchange(train, single, Factors(users[:, None], items[:, None]))
+        users = (users + near.users[:, 0]) / (1 + all_users)
+        items = (items + near.items[:, 0]) / (1 + all_items)
+    return Importance(users, items, *requested)
 
 
 def once(train: Interactions, known: Array) -> Array:
-    """Leaves of the weights ``[N]`` of repeated pairs the first that is not 0."""
-    places = jnp.arange(len(known), dtype=jnp.int32)
+    """``[N]`` the weights, of each pair's repetitions only the first that is not 0."""
+    slots = jnp.arange(len(known), dtype=jnp.int32)
     new = jnp.append(jnp.ones(1, bool), (jnp.diff(train.users) != 0) | (jnp.diff(train.items) != 0))
-    first = jax.lax.cummax(jnp.where(new[: len(known)], places, 0))
-    before = jnp.cumsum(known > 0, dtype=jnp.int32) - (known > 0).astype(
-        jnp.int32
-    )  # remembered ahead of this place
-    return jnp.where(before == before[first], known, 0)
+    first = jax.lax.cummax(jnp.where(new[: len(known)], slots, 0))  # of the same pair
+    ahead = jnp.cumsum(known > 0, dtype=jnp.int32) - (known > 0).astype(jnp.int32)
+    return jnp.where(ahead == ahead[first], known, 0)
 
 
 def select(importance: Importance, *, keep: float, always: bool = True) -> tuple[Array, Array]:
@@ -87,14 +85,14 @@ def select(importance: Importance, *, keep: float, always: bool = True) -> tuple
     reached = scores > 0
     n = jnp.sum(reached, dtype=jnp.int32)
     ordered = jnp.sort(jnp.where(reached, scores, jnp.inf))
-    place = (1 - keep) * jnp.maximum(n - 1, 0).astype(scores.dtype)
-    low = jnp.floor(place).astype(jnp.int32)
+    rank = (1 - keep) * jnp.maximum(n - 1, 0).astype(scores.dtype)  # of the quantile
+    low = jnp.floor(rank).astype(jnp.int32)
     ends = ordered[low], ordered[jnp.minimum(low + 1, jnp.maximum(n - 1, 0))]
     step = jnp.where(jnp.isfinite(ends[1] - ends[0]), ends[1] - ends[0], 0)
-    bar = ends[0] + (place - low.astype(place.dtype)) * step
+    bar = ends[0] + (rank - low.astype(rank.dtype)) * step
     chosen = reached if keep == 1 else reached & (scores > bar)
-    asked = jnp.concatenate([importance.asked_users, importance.asked_items])
-    chosen = chosen | asked if always else chosen
+    requested = jnp.concatenate([importance.requested_users, importance.requested_items])
+    chosen = chosen | requested if always else chosen
     n_users = len(importance.users)
     return chosen[:n_users], chosen[n_users:]
 
@@ -102,22 +100,21 @@ def select(importance: Importance, *, keep: float, always: bool = True) -> tuple
 def top(importance: Importance, *, n_users: int, n_items: int) -> Rows:
     """Picks the rows of the highest scores, those of the request first; static sizes.
 
-    Rows that are not reached are never picked: their places stay unused. A request with more
-    users or items than there are places fills them all with its own.
+    Rows that are not reached are never picked: their entries stay unused. A request with more
+    users or items than there are entries fills them all with its own.
     """
-    sides = zip(
-        (importance.users, importance.items), (importance.asked_users, importance.asked_items)
-    )
+    users = importance.users, importance.requested_users, n_users
+    items = importance.items, importance.requested_items, n_items
     picked = []
-    for (scores, asked), size in zip(sides, (n_users, n_items)):
-        ranks = jnp.where(asked, 1 + scores, scores)  # a score is below 1
+    for scores, requested, size in (users, items):
+        ranks = jnp.where(requested, 1 + scores, scores)  # a score is below 1
         values, rows = jax.lax.top_k(ranks, min(size, len(scores)))
         picked.append(jnp.where(values > 0, rows, len(scores)).astype(jnp.int32))
     return Rows(*picked)
 
 
 def take(params: Factors, rows: Rows) -> Factors:
-    """Reads the chosen rows: ``[K, D]`` and ``[K', D]``; 0 in unused places."""
+    """Reads the chosen rows: ``[K, D]`` and ``[K', D]``; 0 in unused entries."""
     pairs = zip(params, rows)
     return Factors(*(x.at[r].get(mode="fill", fill_value=0) for x, r in pairs))
 

@@ -2,35 +2,46 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _checks
 from jaxforget.gradient import graph
-from jaxforget.gradient.influence.curvature import bends
 from jaxforget.sparse import dense
 from jaxforget.sparse.degrees import exchange
-from jaxforget.types import Factors, Interactions
+from jaxforget.types import Factors, Interactions, MarginLoss
 
 
-def preconditioner(kind: str, loss: Any, params: Factors, train: Interactions, weights: Array,
-                   edges: Array) -> Callable | None:  # fmt: skip
-    """Builds ``ridge -> (r -> M r)``, ridge ``[U, 1]`` and ``[I, 1]``, from the Gauss-Newton curvature of each row.
+def preconditioner(
+    kind: str,
+    loss: MarginLoss,
+    params: Factors,
+    train: Interactions,
+    weights: Array,
+    edges: Array,
+) -> Callable[[Factors], Callable[[Factors], Factors]]:
+    """Builds ``ridge -> (r -> M r)`` with ``M`` near the inverse of the Gauss-Newton matrix.
 
-    ``"diagonal"`` costs two sparse products; ``"rows"`` inverts the ``[D, D]`` weighted Gram of
-    every row, ``(U + I) D^2`` numbers: fewer steps, worth it where many requests follow or memory
-    is wide. ``"none"``: no preconditioner. Propagation enters through the squares of its weights.
+    Propagation enters through the squares of its weights.
+
+    Args:
+      kind: ``"diagonal"`` inverts the diagonal, for two sparse products; ``"rows"`` inverts the
+        ``[D, D]`` weighted Gram of every row, ``(U + I) D^2`` numbers: fewer steps, worth it where
+        many requests follow or memory is wide.
+      weights, edges: ``[N]`` of the loss whose curvature is meant.
+
+    Returns:
+      A function of the ridge, ``[U, 1]`` and ``[I, 1]``.
     """
-    if kind == "none":
-        return None
+    _checks.choice("preconditioner", ("diagonal", "rows"), kind=kind)
     margins = loss.margins(params, train, edges)
-    bend = bends(loss, margins, train, weights)
+    bends = loss.bends(margins, train, weights)
     served = graph.propagate(params, train, edges, n_layers=loss.n_layers)
     per_row = functools.partial(_spread_squares, loss.n_layers, train, edges)
     if kind == "diagonal":
-        diagonal = per_row(exchange(train, bend, jax.tree.map(jnp.square, served)))
+        diagonal = per_row(exchange(train, bends, jax.tree.map(jnp.square, served)))
 
         def scaled(ridge):
             whole = jax.tree.map(lambda d, r: d + r + 2 * loss.reg, diagonal, ridge)
@@ -38,7 +49,7 @@ def preconditioner(kind: str, loss: Any, params: Factors, train: Interactions, w
             return lambda r: jax.tree.map(jnp.multiply, inverse, r)
 
         return scaled
-    blocks = _grams(train, bend, served, per_row)
+    blocks = _grams(train, bends, served, per_row)
 
     def inverted(ridge):
         inverses = Factors(*(_invert(b, r + 2 * loss.reg) for b, r in zip(blocks, ridge)))
@@ -48,7 +59,7 @@ def preconditioner(kind: str, loss: Any, params: Factors, train: Interactions, w
     return inverted
 
 
-def _spread_squares(n_layers, train, edges, rows):
+def _spread_squares(n_layers: int, train: Interactions, edges: Array, rows: Factors) -> Factors:
     """The diagonal of ``P' B P`` for a diagonal ``B``, products of different layers left out."""
     if n_layers == 0:
         return rows
@@ -57,23 +68,23 @@ def _spread_squares(n_layers, train, edges, rows):
     return jax.tree.map(lambda x: x / (n_layers + 1), spread)
 
 
-def _grams(train, bend, served, per_row):
+def _grams(train, bends, served, per_row):
     """``[U, D, D]`` and ``[I, D, D]``, one column at a time."""
 
     def column(k):
-        return per_row(exchange(train, bend, jax.tree.map(lambda x: x * x[:, k, None], served)))
+        return per_row(exchange(train, bends, jax.tree.map(lambda x: x * x[:, k, None], served)))
 
     columns = lax.map(column, jnp.arange(served.users.shape[1]))
     return Factors(*(jnp.moveaxis(x, 0, 1) for x in columns))
 
 
-def _invert(blocks, ridge):
+def _invert(blocks: Array, ridge: Array) -> Array:
     """Inverses of ``block + ridge I`` by Cholesky."""
     return jax.vmap(_invert_one)(blocks, jnp.broadcast_to(ridge, (len(blocks), 1))[:, 0])
 
 
 @dense.singly
-def _invert_one(block, ridge):
+def _invert_one(block: Array, ridge: Array) -> Array:
     ridge = jnp.where(ridge > 0, ridge, jnp.finfo(block.dtype).eps * (1 + jnp.trace(block)))
     root = dense.inverse_root(block + ridge * jnp.eye(len(block), dtype=block.dtype))
     return jnp.matmul(root, root.T, precision="highest")

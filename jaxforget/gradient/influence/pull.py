@@ -1,17 +1,21 @@
 """What a request pulls at the parameters: a difference of gradients."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 
-from jaxforget.types import ForgetSet, Interactions
+from jaxforget.types import ForgetSet, Interactions, Loss, MarginLoss
 
 
 def forget_gradient(
-    loss: Callable, params: Any, train: Interactions, forget: ForgetSet
+    loss: Loss,
+    params: Any,
+    train: Interactions,
+    forget: ForgetSet,
+    *,
+    margins: MarginLoss | None = None,
 ) -> tuple[Any, Any]:
     """Splits what a request pulls at the parameters into direct and spillover influence.
 
@@ -21,28 +25,46 @@ def forget_gradient(
 
     Args:
       loss: as ``Model.loss``: ``(params, train, weights, edges) -> scalar sum``.
+      margins: the same loss by its margins, where it has some (``Model.margins``): the direct
+        part is then one gradient, and spillover is computed only where there is a graph.
 
     Returns:
       ``(direct, spillover)`` like ``params``; exactly 0 for an empty request.
     """
-    asked = jnp.any(forget.before != forget.after)
-
-    def along(edges, weights):
-        return jax.grad(loss)(params, train, weights, edges)
-
-    def steps(edges, weights):  # one body for all stages: equal inputs give equal bits
-        found = lax.map(lambda stage: along(*stage), (jnp.stack(edges), jnp.stack(weights)))
-        return [
-            jax.tree.map(lambda g, k=k: jnp.where(asked, g[k] - g[k + 1], 0), found)
-            for k in range(len(edges) - 1)
-        ]
-
     before, after = forget
-    if not hasattr(loss, "difference"):
-        return tuple(steps((before, before, after), (before, after, after)))
-    direct = jax.grad(
-        lambda p: jnp.sum(loss.difference(loss.margins(p, train, before), train, forget))
-    )(params)
-    if loss.n_layers == 0:
+    if margins is None:
+        direct, spillover = _steps(
+            loss, params, train, forget, (before, before, after), (before, after, after)
+        )
+        return direct, spillover
+
+    def gone(p: Any) -> Array:
+        return jnp.sum(margins.difference(margins.margins(p, train, before), train, forget))
+
+    direct = jax.grad(gone)(params)
+    if margins.n_layers == 0:
         return direct, jax.tree.map(jnp.zeros_like, direct)
-    return direct, steps((before, after), (after, after))[0]
+    return direct, _steps(loss, params, train, forget, (before, after), (after, after))[0]
+
+
+def _steps(
+    loss: Loss,
+    params: Any,
+    train: Interactions,
+    forget: ForgetSet,
+    edges: tuple[Array, ...],
+    weights: tuple[Array, ...],
+) -> list[Any]:
+    """Differences of consecutive gradients; 0 for an empty request.
+
+    The gradients are taken by one loop body, so that equal inputs give equal bits.
+    """
+    gradients = lax.map(
+        lambda stage: jax.grad(loss)(params, train, stage[1], stage[0]),
+        (jnp.stack(edges), jnp.stack(weights)),
+    )
+    changed = jnp.any(forget.before != forget.after)
+    return [
+        jax.tree.map(lambda g, k=k: jnp.where(changed, g[k] - g[k + 1], 0), gradients)
+        for k in range(len(edges) - 1)
+    ]

@@ -1,6 +1,6 @@
-"""What the released code of IFRU computes where it departs from the paper: its solver, its spillover.
+"""What the released code of IFRU computes where it departs from the paper: solver and spillover.
 
-Used by ``methods.ifru`` with ``mode="as_released"`` or ``solver="adam"``; the paper is arXiv 2307.02147.
+Used by ``methods.ifru_released``; the paper is arXiv 2307.02147.
 """
 
 from collections.abc import Callable
@@ -14,33 +14,37 @@ from jax import Array, lax
 from jaxforget.gradient import descent
 from jaxforget.gradient.influence import importance
 from jaxforget.gradient.influence.region import Region, maps
+from jaxforget.metrics.labels import label_auc
 from jaxforget.sparse.degrees import degrees
-from jaxforget.types import ForgetSet, Interactions
+from jaxforget.types import ForgetSet, Interactions, Model, Watched
 
 LOST = 0.01  # a node counts as changed if it lost more than this share of its degree
 
 
-def plain(loss: Any) -> Any:
-    """The loss without its penalty, which the released Hessian leaves out."""
-    return loss._replace(reg=0.0) if hasattr(loss, "reg") else loss
-
-
 def changed(train: Interactions, request: ForgetSet) -> Array:
-    """``[N]`` 1 at interactions of the nodes that a positive label left with a clear loss of degree.
+    """``[N]`` 1 at interactions of nodes that clearly lost degree with a forgotten positive label.
 
     As released: repeated pairs of one label count once.
     """
     positive = (train.values > 0).astype(request.after.dtype)
     old, new = (degrees(train, x * positive) for x in request)
-    hit = degrees(train, (request.before - request.after) * positive)
-    flags = [(h > 0) & (1 - n / jnp.where(o > 0, o, 1) > LOST) for o, n, h in zip(old, new, hit)]
-    met = flags[0][train.users] | flags[1][train.items]
+    gone = degrees(train, (request.before - request.after) * positive)
+    flags = [(g > 0) & (1 - n / jnp.where(o > 0, o, 1) > LOST) for o, n, g in zip(old, new, gone)]
+    beside = flags[0][train.users] | flags[1][train.items]
     once = sum(importance.once(train, request.after * label) for label in (positive, 1 - positive))
-    return jnp.where(met, once, 0)
+    return jnp.where(beside, once, 0)
 
 
-def by_adam(matvec: Callable, pull: Any, region: Region | None, *, lr: Array, n_steps: int,
-            patience: int | None, score: Callable) -> tuple[Any, dict[str, Array]]:  # fmt: skip
+def by_adam(
+    matvec: Callable[[Any], Any],
+    pull: Any,
+    region: Region | None,
+    *,
+    lr: Array,
+    n_steps: int,
+    patience: int | None,
+    score: Callable[[Any], Array],
+) -> tuple[Any, dict[str, Array]]:
     """Minimises ``x'A x / 2 - pull'x`` on the region by Adam from 0, stopped by a score.
 
     No damping and no residual test. With ``patience`` it returns the iterate of the best
@@ -53,11 +57,11 @@ def by_adam(matvec: Callable, pull: Any, region: Region | None, *, lr: Array, n_
     down, up = maps(region)
     rhs, adam = down(pull), descent.adam(lr)
 
-    def unfinished(carry):
+    def unfinished(carry: tuple) -> Array:
         n, stale = carry[-2:]
         return n < n_steps if patience is None else (n < n_steps) & (stale <= patience)
 
-    def step(carry):
+    def step(carry: tuple) -> tuple:
         x, state, best, record, n, stale = carry
         slope = jax.tree.map(jnp.subtract, down(matvec(up(x))), rhs)
         change, state = adam.update(slope, state)
@@ -70,7 +74,20 @@ def by_adam(matvec: Callable, pull: Any, region: Region | None, *, lr: Array, n_
 
     zero, origin = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, rhs)
     none = jnp.zeros((), jax.tree.leaves(rhs)[0].dtype)
-    _, _, best, record, n, _ = lax.while_loop(
-        unfinished, step, (origin, adam.init(origin), origin, none, zero, zero)
-    )
+    start = (origin, adam.init(origin), origin, none, zero, zero)
+    _, _, best, record, n, _ = lax.while_loop(unfinished, step, start)
     return up(best), {"iterations": n, "score": record}
+
+
+def validation_auc(model: Model, params: Any, train: Interactions, edges: Array) -> Array:
+    """Validation AUC of what is served along ``edges``: only released recipes look at it.
+
+    Raises:
+      ValueError: the training interactions bring no validation data.
+    """
+    if not isinstance(train, Watched):
+        raise ValueError(
+            "stopping on validation needs validation interactions: call "
+            "types.watch(train, valid) first, or set patience=None"
+        )
+    return label_auc(model.factors(params, train, edges), train.valid)

@@ -1,9 +1,9 @@
 """Training replayed twice, with a request and without: the difference is what the request did.
 
-An influence function asks what one linear step would undo; a model stopped early is still on its way,
-and its way is short. So walk it again, roughly, in full batches: from a point near the origin in the
-direction of the trained parameters, until as far along them as training came. Both walks are rough
-alike, and only their difference is used.
+This is no influence function: nothing is linearised. A model that stopped early is still on its
+way to a minimum, and its way is short; so it is walked again in few, large, full-batch steps, from
+a point near the origin in the direction of the trained parameters until as far along them as
+training came. Both walks have the same coarse steps, and only their difference is used.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,25 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget.gradient import influence
+from jaxforget.gradient.vectors import add, dot
 
 STEP = 1.2  # over the largest curvature; explicit steps are stable below 2, and its estimate is low
 
 
-def run(before: Callable, after: Callable, params: Any, *, scale: Any, top: Array, origin: float,
-        n_steps: int, within: Callable | None = None) -> tuple[Any, dict[str, Array]]:  # fmt: skip
-    """Follows ``S b' = -before(b)`` and ``S (b + d)' = -after(b + d)`` from ``b = origin params``, ``d = 0``.
+def run(
+    before: Callable[[Any], Any],
+    after: Callable[[Any], Any],
+    params: Any,
+    *,
+    scale: Any,
+    top: Array | float,
+    origin: float,
+    n_steps: int,
+    within: Callable[[Any], Any] | None = None,
+) -> tuple[Any, dict[str, Array]]:
+    """Follows two gradient flows in the same steps, and returns how far they part.
 
+    ``S b' = -before(b)`` and ``S (b + d)' = -after(b + d)``, from ``b = origin params``, ``d = 0``.
     It ends where ``<params, S b> = <params, S params>``, or after ``n_steps``.
 
     Args:
@@ -33,19 +43,21 @@ def run(before: Callable, after: Callable, params: Any, *, scale: Any, top: Arra
       within: projects ``d`` onto the coordinates that may change; None: all may.
 
     Returns:
-      ``d``, and ``iterations`` (two gradients each), ``reached`` (share of the way along ``params``)
-      and ``gap``, ``|b - params| / |params|`` in the norm of ``scale``: how rough the replay was.
+      ``d``, and ``iterations`` (two gradients each), ``reached`` (share of the way along
+      ``params``) and ``gap``, ``|b - params| / |params|`` in the norm of ``scale``: how rough the
+      replay was.
 
     Example:
       >>> one = jnp.ones(1)  # (p - 3)^2 / 2 learnt up to 2; then (p - 5)^2 / 2
-      >>> d, _ = run(lambda p: p - 3, lambda p: p - 5, 2 * one, scale=one, top=60.0, origin=0.1, n_steps=99)
+      >>> walks = (lambda p: p - 3, lambda p: p - 5)
+      >>> d, _ = run(*walks, 2 * one, scale=one, top=60.0, origin=0.1, n_steps=99)
       >>> round(float(d[0]), 1)  # 2 (1 - e^-t), where 3 - 2.8 e^-t = 2
       1.3
 
     Source: unrolled training as in Hara, Nitanda, Maehara, NeurIPS 2019 (arXiv 1906.08473), whose
     trajectory is the recorded one and whose difference is linear.
     """
-    size = influence.dot(params, params, scale=scale)
+    size = dot(params, params, scale=scale)
     length = STEP / top
     within = within or (lambda x: x)
 
@@ -55,8 +67,8 @@ def run(before: Callable, after: Callable, params: Any, *, scale: Any, top: Arra
 
     def step(carry):
         base, change, share, n = carry
-        old, new = before(base), after(influence.add(base, change))
-        further = -length * influence.dot(params, old) / size
+        old, new = before(base), after(add(base, change))
+        further = -length * dot(params, old) / size
         over = share + further > 1
         part = jnp.where(over, (1 - share) / jnp.where(over, further, 1), 1)  # stops at exactly 1
         pull = within(jax.tree.map(jnp.subtract, old, new))
@@ -70,5 +82,5 @@ def run(before: Callable, after: Callable, params: Any, *, scale: Any, top: Arra
     start = (base, jax.tree.map(jnp.zeros_like, params), jnp.asarray(origin, size.dtype))
     base, change, share, n = lax.while_loop(unfinished, step, (*start, jnp.zeros((), jnp.int32)))
     off = jax.tree.map(jnp.subtract, base, params)
-    gap = jnp.sqrt(influence.dot(off, off, scale=scale) / size)
+    gap = jnp.sqrt(dot(off, off, scale=scale) / size)
     return change, {"iterations": n, "reached": share, "gap": gap}

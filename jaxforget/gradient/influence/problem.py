@@ -1,0 +1,80 @@
+"""What a step has to answer: one request to a trained model."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget.gradient.influence.pull import forget_gradient
+from jaxforget.gradient.influence.region import Region, clear, maps, near
+from jaxforget.gradient.vectors import add, norm
+from jaxforget.types import ForgetSet, Interactions, Model
+
+
+class Problem(NamedTuple):
+    """One request to a trained model: where it stands, and what pulls at it."""
+
+    model: Model
+    params: Any  # where training on ``forget.before`` stopped
+    learnt: Interactions  # everything that was learnt
+    request: ForgetSet  # its weights
+    train: Interactions  # of these, what meets the region, where nothing else counts
+    forget: ForgetSet
+    region: Region | None  # rows that may change; None: all
+    pull: Any  # like ``params``: where it is drawn to; None until a method gives it
+    spillover: bool  # the retained loss is taken along the graph without the forgotten
+    curved: str  # whose curvature counts: "retained" or "old" data, each on their own graph
+
+    @property
+    def along(self) -> Array:
+        """``[N]`` the graph of the retained loss."""
+        return self.forget.after if self.spillover else self.forget.before
+
+    @property
+    def curvature_of(self) -> tuple[Array, Array]:
+        """Weights and graph of the loss whose curvature counts."""
+        if self.curved == "old":
+            return self.forget.before, self.forget.before
+        return self.forget.after, self.along
+
+
+def state(
+    model: Model,
+    params: Any,
+    train: Interactions,
+    forget: ForgetSet,
+    *,
+    region: Region | None = None,
+    spillover: bool = True,
+    curved: str = "retained",
+) -> Problem:
+    """States a problem, without its pull."""
+    close = near(model, train, forget, region)
+    return Problem(model, params, train, forget, *close, region, None, spillover, curved)
+
+
+def with_pull(stated: Problem) -> tuple[Problem, dict[str, Array]]:
+    """Adds the change of the gradient that the request makes: direct plus spillover influence.
+
+    Returns:
+      the problem, and the norms ``pull_norm`` (on the region) and ``spillover_norm``.
+    """
+    model, params = stated.model, stated.params
+    direct, spilled = forget_gradient(
+        model.loss, params, stated.train, stated.forget, margins=model.margins
+    )
+    if not stated.spillover:
+        spilled = jax.tree.map(jnp.zeros_like, spilled)
+    pull = add(direct, spilled)
+    down, up = maps(stated.region)
+    info = {"pull_norm": norm(up(down(pull))), "spillover_norm": norm(spilled)}
+    return stated._replace(pull=pull), info
+
+
+def move(stated: Problem, change: Any, *, clearing: bool) -> Any:
+    """Adds a change to the parameters, and clears the rows that lose all they had (``clear``)."""
+    new = add(stated.params, change)
+    if not clearing:
+        return new
+    return clear(stated.model, new, stated.params, stated.learnt, stated.request, stated.region)

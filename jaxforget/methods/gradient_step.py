@@ -1,0 +1,50 @@
+"""A first-order update on the retained loss: one step of gradient descent."""
+
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget import _checks
+from jaxforget.gradient.influence import problem
+from jaxforget.gradient.vectors import axpy, norm
+from jaxforget.metrics import claims
+from jaxforget.types import ForgetSet, Interactions, Method, Model
+
+
+def build(
+    model: Model, *, lr: float, pull: Literal["retained", "difference"] = "retained"
+) -> Method:
+    """Builds ``params - lr g``, with ``g`` as in ``newton``.
+
+    Args:
+      lr: per unit of the *sum* loss.
+      pull: ``"retained"``, the gradient of the retained loss, or ``"difference"``, the change of
+        the gradient that the request makes.
+
+    Raises:
+      ValueError: a setting is out of range.
+
+    Source: Warnecke et al., Machine Unlearning of Features and Labels, NDSS 2023.
+    """
+    _checks.positive("gradient_step", lr=lr)
+    _checks.choice("gradient_step", ("retained", "difference"), pull=pull)
+
+    def unlearn(
+        key: Array, params: Any, train: Interactions, forget: ForgetSet
+    ) -> tuple[Any, dict[str, Array]]:
+        del key
+        if pull == "difference":
+            stated, _ = problem.with_pull(problem.state(model, params, train, forget))
+            g = stated.pull
+        else:
+            gradient = jax.grad(model.loss)(params, train, forget.after, forget.after)
+            g = jax.tree.map(jnp.negative, gradient)
+        return axpy(lr, g, params), {"pull_norm": norm(g)}
+
+    return Method(model.fit, unlearn, model.factors)
+
+
+EXACTNESS = claims.approximate(parameters="moved")
+TOY = {"lr": 0.01}

@@ -1,0 +1,48 @@
+"""Small operations that every package needs: guarded division, full products, unchecked reads."""
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def ratio(a: Array | float, b: Array, *, otherwise: float | None = None) -> Array:
+    """Divides where the divisor is positive.
+
+    Args:
+      a: any shape that broadcasts with ``b``.
+      b: counts, norms or other numbers that are meant to be 0 or more.
+      otherwise: the result where ``b`` is not positive; None leaves ``a`` undivided there, which is
+        0 wherever ``a`` sums over what ``b`` counts.
+
+    Returns:
+      ``a / b`` where ``b > 0``. No division by 0 takes place, so derivatives are finite too.
+
+    Example:
+      >>> a, b = jnp.array([6.0, 0.0]), jnp.array([3.0, 0.0])
+      >>> ratio(a, b).tolist(), ratio(a, b, otherwise=1.0).tolist()
+      ([2.0, 0.0], [2.0, 1.0])
+    """
+    quotient = a / jnp.where(b > 0, b, 1)
+    return quotient if otherwise is None else jnp.where(b > 0, quotient, otherwise)
+
+
+def times(a: Array, b: Array) -> Array:
+    """Multiplies matrices as ``a @ b`` does, at the highest precision of the device.
+
+    The default of an accelerator rounds the factors to fewer bits first, which Gram matrices and
+    normal equations do not bear.
+
+    Example:
+      >>> times(jnp.array([[1.0, 2.0]]), jnp.array([[3.0], [4.0]])).tolist()
+      [[11.0]]
+    """
+    return jnp.matmul(a, b, precision="highest")
+
+
+def gather(array: Array, index: Array) -> Array:
+    """Reads ``array[index]`` without bounds checks, which keep XLA's CPU gather from vectorising.
+
+    Args:
+      array: ``[n, ...]``.
+      index: integers in ``[0, n)``, of any shape; what others read is undefined.
+    """
+    return array.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)

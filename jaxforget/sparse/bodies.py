@@ -1,0 +1,81 @@
+"""What the two sparse kernels compute: one body for a CPU, one for accelerators.
+
+Every body takes the arrays of ``kernels.indices`` as positional arguments and the numbers of users
+and items as ``shape``; ``kernels.spmm`` and ``kernels.sddmm`` say what the result is.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget._jax import csr_product
+from jaxforget.sparse.arithmetic import gather
+
+# Bytes of the rows that one step of sddmm on a CPU gathers from each side: two such blocks fit the
+# last-level cache, and one is large enough for XLA to share among all cores. Blocks of 0.5 MB take
+# 1.5 to 2 times as long.
+BLOCK_BYTES = 1 << 22
+
+# Dense matrices of fewer columns are padded to this many for the CPU's CSR kernel, which takes five
+# times as long without.
+MIN_COLUMNS = 8
+
+# On a CPU, gathers of rows of more than 20 and fewer than 52 columns do not vectorise: they take
+# three times as long as those of 64 columns, to which sddmm pads them.
+SLOW_COLUMNS, PADDED_COLUMNS = range(21, 52), 64
+
+
+def spmm_csr(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
+    """The CPU's product with a matrix in compressed rows."""
+    width = dense.shape[1]
+    if 0 < width < MIN_COLUMNS:
+        dense = jnp.pad(dense, ((0, 0), (0, MIN_COLUMNS - width)))
+    if by == "user":
+        out = csr_product(values, items, user_ptr, dense, shape=shape)
+    else:
+        values = gather(values, order)
+        out = csr_product(values, item_users, item_ptr, dense, shape=shape[::-1])
+    return out[:, :width]
+
+
+def spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
+    """The accelerator's sum over sorted segments."""
+    if by == "user":
+        terms, rows, n_rows = values[:, None] * dense[items], users, shape[0]
+    else:  # in item order, so that the segments are sorted
+        terms, n_rows = values[order][:, None] * dense[item_users], shape[1]
+        rows = items[order]
+    return jax.ops.segment_sum(terms, rows, num_segments=n_rows, indices_are_sorted=True)
+
+
+def sddmm_chunked(left, right, users, items, user_ptr, *indices, shape):
+    """The CPU's scores, chunk by chunk; padding of ``compact``, at the end, is not visited: 0."""
+    n, width = len(users), left.shape[1]
+    if width in SLOW_COLUMNS:
+        left, right = (jnp.pad(x, ((0, 0), (0, PADDED_COLUMNS - width))) for x in (left, right))
+    size, ones = min(_chunk_size(left), n), jnp.ones((left.shape[1], 1), left.dtype)
+
+    def dots(k, out):
+        # The last chunk overlaps the one before it: code for a shorter chunk of its own would make
+        # the whole take three times as long.
+        first = jnp.minimum(k * size, n - size)
+        user_ids, item_ids = (lax.dynamic_slice(x, (first,), (size,)) for x in (users, items))
+        user_rows, item_rows = gather(left, user_ids), gather(right, item_ids)
+        # The barrier keeps the two gathers in two loops; fused into one they vectorise less well.
+        item_rows = lax.optimization_barrier(item_rows)
+        # The product with ones sums rows; XLA's CPU reduction over the last axis is 4 times slower.
+        return lax.dynamic_update_slice(out, ((user_rows * item_rows) @ ones)[:, 0], (first,))
+
+    out = jnp.zeros(n, left.dtype)
+    return lax.fori_loop(0, -(-user_ptr[-1] // size), dots, out) if n else out
+
+
+def _chunk_size(table: Array) -> int:
+    """Pairs per chunk: the largest power of two whose gathered rows fit ``BLOCK_BYTES``."""
+    row = max(table.shape[1], 1) * table.dtype.itemsize
+    return 1 << max(BLOCK_BYTES // row, 1).bit_length() - 1
+
+
+def sddmm_gathered(left, right, users, items, *indices, shape):
+    """The accelerator's scores: two gathers and a reduction that XLA fuses."""
+    return jnp.einsum("nd,nd->n", left[users], right[items], precision="highest")
