@@ -20,6 +20,8 @@ COMMANDS = {
     "bench": "measure the library against its neighbours",
 }
 
+EXTRA = ("matplotlib", "msgspec", "tqdm", "pooch")  # what the library alone does not install
+
 
 def usage() -> str:
     """The page of ``--help``."""
@@ -40,6 +42,14 @@ def main(argv: list[str]) -> int:
         return importlib.import_module(f".commands.{argv[0]}", __package__).main(argv[1:])
     except Refused as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
+        print(
+            f"error: {error.name} is not installed; pip install 'jaxforget[experiments]'",
+            file=sys.stderr,
+        )
         return 2
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stderr.close()

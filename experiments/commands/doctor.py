@@ -47,7 +47,8 @@ def main(argv: list[str]) -> int:
 
     facts = provenance.lasting()
     for name, value in facts.items():
-        print(f"{name:<17} {'not installed' if value is None else value}")
+        absent = "not installed" if name in provenance.PACKAGES else "unknown"
+        print(f"{name:<17} {absent if value is None else value}")
     for name in EXTRAS:
         print(f"{name:<17} {provenance.version(name) or 'not installed'}")
     print(f"{'devices':<17} {', '.join(str(device) for device in jax.devices())}")

@@ -201,7 +201,9 @@ def read(path: str, overrides: tuple[str, ...] = ()) -> Config:
         text = file.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        raise Refused(f"no config {path!r}; the committed ones are in configs/") from None
+        raise Refused(
+            f"no config {path!r}: give a TOML file, or the name of one in configs/"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise Refused(f"{path}: {error}") from None
     for assignment in overrides:
