@@ -203,7 +203,11 @@ def test_a_gz_cut_short_names_a_line_within_what_is_left(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("r.gz", b"not gzip at all"), ("r.zip", b"not a zip"), ("r.gz", gzip.compress(ROWS, mtime=0)[:-3])],
+    [
+        ("r.gz", b"not gzip at all"),
+        ("r.zip", b"not a zip"),
+        ("r.gz", gzip.compress(ROWS, mtime=0)[:-3]),
+    ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_damaged(tmp_path, name, content):
     with pytest.raises(ValueError, match=f"{name}, line .*damaged or cut short"):

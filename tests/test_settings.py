@@ -17,8 +17,8 @@ from jaxforget import _plugins, methods, models
 from jaxforget.sparse import layout
 from jaxforget.types import watch
 
-MODELS = _plugins.names("jaxforget.models", "jaxforget.models")
-METHODS = _plugins.names("jaxforget.methods", "jaxforget.methods")
+MODELS = _plugins.names(_plugins.DOORS["models"])
+METHODS = _plugins.names(_plugins.DOORS["methods"])
 
 GRADIENT = {"dim": 3, "init_scale": 0.1, "lr": 0.05, "batch_size": 16, "n_epochs": 3}
 ALS = {"dim": 3, "reg": 1.0, "alpha": 3.0}
