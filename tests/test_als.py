@@ -147,6 +147,12 @@ def test_many_cg_steps_equal_cholesky_and_an_emptied_row_is_zero(toy):
     assert np.all(np.asarray(steps[3]) == 0) and np.all(np.asarray(exact[3]) == 0)
 
 
+def test_cg_steps_without_rows_to_start_from_are_refused(toy):
+    terms = als.implicit(toy, some(toy), reg=REG, alpha=ALPHA)
+    with pytest.raises(ValueError, match="give start"):
+        als.half_sweep(factors(toy).items, toy, terms, by="user", cg_steps=2)
+
+
 @pytest.mark.parametrize("by", ["user", "item"])
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
 def test_each_cg_step_is_that_of_a_dense_loop(toy, by, n_steps):
