@@ -13,8 +13,8 @@ from oracles import request
 from jaxforget import _plugins, methods, models
 from jaxforget.types import Method, Model
 
-MODELS = _plugins.names("jaxforget.models", "jaxforget.models")
-METHODS = _plugins.names("jaxforget.methods", "jaxforget.methods")
+MODELS = _plugins.names(_plugins.DOORS["models"])
+METHODS = _plugins.names(_plugins.DOORS["methods"])
 
 
 def toy_settings(kind, name):

@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from jaxforget.shards import attention, partition
 from jaxforget.shards.training import Info, first_changed, slices_of, train_shards
-from jaxforget.types import Factors, Interactions, Loss, Method, Model
+from jaxforget.types import Factors, Interactions, Method, Model
 
 
 class Sharded(NamedTuple):
@@ -118,10 +118,9 @@ def _served(model: Model, state: Sharded, train: Interactions, weights: Array) -
 def _served_loss(model: Model, train: Interactions, weights: Array) -> Callable[[Factors], Array]:
     """The model's mean loss as a function of the factors that are served.
 
-    These are propagated already, and have no regulariser of their own.
+    These are propagated already, so no layers are left; and without the ridge, which is one of the
+    parameters. A loss without margins is taken as it is.
     """
     total = jnp.maximum(jnp.sum(weights), 1)
-    loss: Loss = model.loss
-    if model.margins is not None:
-        loss = model.margins.replace(n_layers=0, reg=0.0)
+    loss = model.loss if model.margins is None else model.margins.replace(n_layers=0, reg=0.0)
     return lambda served: loss(served, train, weights, weights) / total

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.errors import Refused
+from ..errors import PROGRAM, Refused
 
 GROUP = ["data", "model"]  # one panel or row of panels
 
@@ -25,17 +25,15 @@ def read(folder: Path) -> Tables:
     for name in Tables._fields:
         path = folder / f"{name}.csv"
         if not path.is_file():
-            raise Refused(
-                f"{path} is not there; first: python -m experiments collect {folder.name}"
-            )
+            raise Refused(f"{path} is not there; first: {PROGRAM} collect {folder.name}")
         frames.append(pd.read_csv(path, dtype={"cell": str, "reason": str}))
     return Tables(*frames)
 
 
 def swept(cells: pd.DataFrame) -> list[str]:
-    """Columns of swept settings; what fit, unlearn and reference tell are not settings."""
-    told = ("fit.", "unlearn.", "reference.")
-    return [c for c in cells.columns if "." in c and not c.startswith(told)]
+    """Columns of swept settings; the info of fit, unlearn and reference is none."""
+    info = ("fit.", "unlearn.", "reference.")
+    return [c for c in cells.columns if "." in c and not c.startswith(info)]
 
 
 def finished(tables: Tables) -> pd.DataFrame:
@@ -62,25 +60,26 @@ def value(tables: Tables, stage: str, metric: str, split: str, k: int | None = N
     return rows[keep].set_index("cell")["value"]
 
 
-def recovery(found: Tables, metric: str) -> pd.Series:
+def recovery(tables: Tables, metric: str) -> pd.Series:
     """By cell id: ``(after - before) / (reference - before)`` on test, 1 where all is recovered."""
     before, after, goal = (
-        value(found, s, metric, "test") for s in ("before", "after", "reference")
+        value(tables, s, metric, "test") for s in ("before", "after", "reference")
     )
     return (after - before) / (goal - before)
 
 
-def local_residual(found: Tables) -> pd.Series:
+def local_residual(tables: Tables) -> pd.Series:
     """By cell id: distance to the reference after unlearning, as a share of that before.
 
-    Of the method ``retrain`` it is how far two retrainings lie apart: no method can be asked for less.
+    Of the method ``retrain`` it is how far two retrainings lie apart, below which no method can be
+    expected to come.
     """
-    before, after = (value(found, stage, "distance", "all") for stage in ("before", "after"))
+    before, after = (value(tables, stage, "distance", "all") for stage in ("before", "after"))
     return after / before
 
 
 def first_k(tables: Tables, metric: str) -> int:
-    """The first k the config asked for, which is the one that figures show."""
+    """The first k of the config, which is the one that figures show."""
     return int(tables.metrics.loc[tables.metrics["metric"] == metric, "k"].iloc[0])
 
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import plugins
-from experiments.config import ALONE, RESERVED, SHILLING, Config
-from experiments.errors import Refused, hint
+from ..errors import Refused
+from ..plugins import suggest
+from . import schema
+from .fields import ALONE, RESERVED, SHILLING
+from .reading import Config
 
 SCHEMA = 1
 
@@ -44,7 +46,7 @@ def _tables(kind: str, label: str, table: dict[str, Any], where: str) -> Iterato
     given = {
         k: v for k, v in table.items() if k not in RESERVED or (kind != "methods" and k != "use")
     }
-    fixed, swept = plugins.find(kind, use, f"{where}.use").split(given, where)
+    fixed, swept = schema.find(kind, use, f"{where}.use").split(given, where)
     for point in _combinations(swept):
         axes = {f"{kind.removesuffix('s')}.{name}": value for name, value in point.items()}
         yield axes, {"use": use, "settings": fixed | point}
@@ -62,7 +64,7 @@ def _data(config: Config) -> Iterator[tuple]:
 def _reference(config: Config, model: dict[str, Any], label: str) -> dict[str, Any]:
     """The overrides of the retrained reference, checked against this model."""
     over = config.experiment.reference
-    signature = plugins.find("models", model["use"], f"models.{label}.use")
+    signature = schema.find("models", model["use"], f"models.{label}.use")
     checked, swept = signature.split(over, "reference", partial=True)
     if swept:
         raise Refused(f"reference.{next(iter(swept))}: the reference cannot be swept")
@@ -170,7 +172,7 @@ def _axis(name: str, known: set[str]) -> str:
     short = [n for n in known if n.partition(".")[2] == name]
     if len(short) != 1:
         bare = known | {n.partition(".")[2] for n in known if "." in n}
-        raise Refused(f"--only {name}: no such axis{hint(name, bare)}")
+        raise Refused(f"--only {name}: no such axis{suggest(name, bare)}")
     return short[0]
 
 
@@ -193,7 +195,7 @@ def only(cells: list[Cell], wanted: list[str]) -> list[Cell]:
     for name, values in choice.items():
         there = set().union(*(texts(cell, name) for cell in cells))
         for value in values - there:
-            raise Refused(f"--only {name}={value}: not in the grid{hint(value, there)}")
+            raise Refused(f"--only {name}={value}: not in the grid{suggest(value, there)}")
         cells = [cell for cell in cells if texts(cell, name) & values]
     return cells
 

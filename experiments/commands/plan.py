@@ -2,14 +2,17 @@
 
 from collections import Counter
 
-from experiments import grid, selection, store
+from .. import files
+from ..config import grid
+from ..lab import store
+from . import _selection
 
 
 def main(argv: list[str]) -> int:
-    parser = selection.parser("plan", __doc__, select=True)
+    parser = _selection.parser("plan", __doc__, select=True)
     arguments = parser.parse_intermixed_args(argv)
-    config, cells = selection.load(arguments)
-    folder = store.folder(arguments.results, config.name) / "cells"
+    config, cells = _selection.load(arguments)
+    folder = files.folder(arguments.results, config.name) / "cells"
     rows = store.stored(folder, [cell.id for cell in cells])
     states = [rows[cell.id]["status"] if cell.id in rows else "to run" for cell in cells]
     for cell, state in zip(cells, states, strict=True):

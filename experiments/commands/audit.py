@@ -7,16 +7,31 @@ content, everything is trained and unlearnt again with the same keys, and the ou
 import argparse
 from typing import Any
 
-from experiments import collect, run, selection, store
-from experiments.config import Config
-from experiments.errors import Refused
-from experiments.grid import Cell
-from experiments.plugins import find
+from .. import files
+from ..config.grid import Cell
+from ..config.reading import Config
+from ..config.schema import find
+from ..errors import Refused
+from ..lab import setup
+from ..lab.setup import Laboratory
+from ..lab.tables import csv
+from . import _selection
 
-COLUMNS = (
-    "data", "model", "method", "claim", "values", "pairs", "retrained", "bitwise", "undeleted",
-    "noise", "declared", "differs", "verdict",
-)  # fmt: skip
+COLUMNS = [
+    "data",
+    "model",
+    "method",
+    "claim",
+    "values",
+    "pairs",
+    "retrained",
+    "bitwise",
+    "undeleted",
+    "noise",
+    "declared",
+    "differs",
+    "verdict",
+]
 ROUNDING = {"float32": 1e-4, "float64": 1e-9}  # what the order of sums may make of predictions
 
 
@@ -46,68 +61,73 @@ def _declared(claim: Any, cell: Cell) -> str:
     return "; ".join(f"{name} {what}" for name, what in state.items())
 
 
-def row(lab: Any, cell: Cell, made: Any) -> dict[str, Any]:
-    """One line of audit.csv; ``made`` keeps what several lines have in common."""
+def _measure(lab: Laboratory, cell: Cell, shared: Any) -> Any:
+    """How the output depends on what was deleted; ``shared`` keeps what several lines need."""
+    from jaxforget.metrics import audit
+
+    from ..lab.programs import keys
+
+    key = keys(cell.spec["seed"])["fit"]
+    method, request = lab.programs.method(cell), lab.materials.request(cell)
+    name = cell.key("data", "split", "model", "method", "request", "seed")
+    return shared.get(name, lambda: audit.exactness(key, method, *request))
+
+
+def row(lab: Laboratory, cell: Cell, shared: Any) -> dict[str, Any]:
+    """One line of audit.csv: what a method claims, what was measured, and the verdict."""
     import jax
 
-    from experiments.cell import Skipped, keys
     from jaxforget import methods
     from jaxforget.metrics import audit, claims
 
-    def measure(cell):
-        key, method, request = keys(cell.spec["seed"])["fit"], lab.method(cell), lab.request(cell)
-        place = cell.key("data", "split", "model", "method", "request", "seed")
-        return made.get(place, lambda: audit.exactness(key, method, *request))
+    from ..lab.programs import Skipped
 
     swept = [
         f"{n.partition('.')[2]}={v}" for n, v in sorted(cell.axes.items()) if n[:7] == "method."
     ]
-    told = {"data": cell.axes["data"], "model": cell.axes["model"]}
-    told["method"] = " ".join([cell.axes["method"], *swept])
-    spec = cell.spec["method"]
-    claim = claims.of(methods.load(spec["use"]), spec["settings"])
-    told |= {"claim": claim.kind, "declared": _declared(claim, cell)}
+    line = {name: cell.axes[name] for name in ("data", "model")}
+    line["method"] = " ".join([cell.axes["method"], *swept])
     try:
-        found = measure(cell)
-        given = measure(_under(cell, dict(claim.settings))) if claim.settings else None
+        spec = cell.spec["method"]
+        claim = claims.of(methods.load(spec["use"]), spec["settings"])
+        line |= {"claim": claim.kind, "declared": _declared(claim, cell)}
+        measured = _measure(lab, cell, shared)
+        settings = dict(claim.settings)
+        given = _measure(lab, _under(cell, settings), shared) if settings else None
     except (Skipped, ValueError) as reason:
-        return told | {"verdict": f"not audited: {reason}"}
+        return line | {"verdict": f"not audited: {reason}"}
     rounding = ROUNDING["float64" if jax.config.jax_enable_x64 else "float32"]
-    gaps = {name: getattr(found, name).distance for name in ("values", "pairs", "retrained")}
-    differs = [f"{name} {gap:.2g}" for name, gap in found.state.items() if gap]
-    return told | gaps | {
-        "bitwise": found.bitwise, "undeleted": found.undeleted, "noise": found.noise,
-        "differs": "; ".join(differs),
-        "verdict": audit.verdict(found, claim, rounding=rounding, given=given),
-    }  # fmt: skip
+    gaps = {name: getattr(measured, name).distance for name in ("values", "pairs", "retrained")}
+    differs = [f"{name} {gap:.2g}" for name, gap in measured.state.items() if gap]
+    return (
+        line
+        | gaps
+        | {name: getattr(measured, name) for name in ("bitwise", "undeleted", "noise")}
+        | {"differs": "; ".join(differs)}
+        | {"verdict": audit.verdict(measured, claim, rounding=rounding, given=given)}
+    )
 
 
 def audit(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Audits the cells one by one; the table is on disk after each."""
-    from experiments.cell import Laboratory
-    from experiments.clock import Recent
+    lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
+    from ..lab.clock import Recent
 
-    experiment = config.experiment
-    run.configure(arguments.device, experiment.dtype)
-    lab = Laboratory(
-        run.root(arguments.root), experiment.request.path, experiment.ks, experiment.repeats
-    )
-    rows, made = [], Recent(64)
+    rows, shared = [], Recent(64)
     for cell in chosen(cells):
         if cell.spec["request"]["kind"] == "none":
             raise Refused("audit: the request is empty; give another one: request.kind=random ...")
-        rows.append(row(lab, cell, made))
+        rows.append(row(lab, cell, shared))
         table = [[line.get(name) for name in COLUMNS] for line in rows]
-        folder = store.folder(arguments.results, config.name)
-        store.write_atomically(folder / "audit.csv", collect.csv(list(COLUMNS), table))
+        folder = files.folder(arguments.results, config.name)
+        files.write_atomically(folder / "audit.csv", csv(COLUMNS, table))
         print("{data} {model} {method}: {verdict}".format(**rows[-1]), flush=True)
     return rows
 
 
 def main(argv: list[str]) -> int:
-    parser = selection.parser("audit", __doc__, select=True)
-    parser.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: JAX's choice")
-    parser.add_argument("--root", help="folder of the data sets (default: $JAXFORGET_DATA)")
+    parser = _selection.parser("audit", __doc__, select=True)
+    _selection.add_laboratory(parser)
     arguments = parser.parse_intermixed_args(argv)
-    rows = audit(*selection.load(arguments), arguments)
+    rows = audit(*_selection.load(arguments), arguments)
     return int(any(str(line["verdict"]).startswith("broken") for line in rows))

@@ -10,59 +10,40 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from experiments import provenance, selection, store
-from experiments.config import Config
-from experiments.errors import Refused
-from experiments.grid import Cell
-from experiments.progress import Progress
+from .. import files
+from ..config.grid import Cell
+from ..config.reading import Config
+from ..errors import PROGRAM, Refused
+from ..lab import provenance, setup, store
+from ..lab.progress import Progress
+from ..lab.setup import Laboratory
+from . import _selection
 
 
-def root(given: str | None) -> str:
-    """Folder of the data sets: the option, else JAXFORGET_DATA, else the user's cache folder."""
-    if given or os.environ.get("JAXFORGET_DATA"):
-        return given or os.environ["JAXFORGET_DATA"]
-    import pooch
-
-    return str(pooch.os_cache("jaxforget"))
-
-
-def configure(device: str | None, dtype: str) -> None:
-    """Chooses device and precision, before anything is made on a device."""
-    import jax
-
-    if device:
-        jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    try:
-        jax.devices()
-    except RuntimeError as error:
-        raise Refused(f"--device {device}: {str(error).splitlines()[0]}") from None
-
-
-def _row(lab: Any, cell: Cell, facts: dict[str, Any]) -> dict[str, Any]:
+def _row(lab: Laboratory, cell: Cell, facts: dict[str, Any]) -> dict[str, Any]:
     """One cell's file. A failure is stored with its traceback and stops nothing."""
-    from experiments.cell import Skipped
+    from ..lab.programs import Skipped
 
     row = {"id": cell.id, "spec": cell.spec, "status": "ok", "reason": None, "traceback": None}
     row |= {"info": {}, "metrics": [], "timings": {}}
     row["provenance"] = facts | {"started": provenance.now()}
     try:
-        row["data_hash"] = lab.prepared(cell).hash
-        row |= lab.compute(cell)
+        row["data_hash"] = lab.materials.prepared(cell).hash
+        row |= lab.judging.row(cell)
     except Refused:
         raise
     except Skipped as error:
         row |= {"status": "skipped", "reason": str(error)}
     except Exception as error:  # whatever a plug-in raises, the sweep goes on
         row |= {"status": store.FAILED, "reason": f"{type(error).__name__}: {error}".strip()}
-        home = str(Path(__file__).parent.parent) + os.sep
+        home = str(Path(__file__).parents[2]) + os.sep
         row["traceback"] = traceback.format_exc().replace(home, "").replace(str(Path.home()), "~")
     return row
 
 
-def _same_data(lab: Any, cell: Cell, cells: list[Cell], rows: dict[str, dict]) -> None:
+def _same_data(lab: Laboratory, cell: Cell, cells: list[Cell], rows: dict[str, dict]) -> None:
     """Refuses to put results on other data beside those already stored."""
-    now = lab.prepared(cell).hash
+    now = lab.materials.prepared(cell).hash
     for other in cells:
         was = rows.get(other.id, {}).get("data_hash", now)
         same = other.key("data", "split") == cell.key("data", "split")
@@ -73,22 +54,24 @@ def _same_data(lab: Any, cell: Cell, cells: list[Cell], rows: dict[str, dict]) -
             )
 
 
-def _ready(lab: Any, todo: list[Cell]) -> None:
-    """Meets every data set, model and amount before the first cell is written."""
+def _ready(lab: Laboratory, todo: list[Cell]) -> None:
+    """Makes every data set, model and amount once, before the first cell is written."""
+    from ..lab.programs import reference_spec
+
     for cell in {c.key("data"): c for c in reversed(todo)}.values():
-        lab.frame(cell.spec["data"])
+        lab.materials.frame(cell.spec["data"])
     for cell in {c.key("model", "reference"): c for c in todo}.values():
-        lab.model(cell.spec["model"])
-        lab.oracle(cell)
+        lab.programs.model(cell.spec["model"])
+        lab.programs.model(reference_spec(cell))
     axes = ("kind", "ratio", "count")
-    asked = {(c.key("data"), *(c.axes[a] for a in axes)): c for c in reversed(todo)}
-    for cell in asked.values():  # a count that is too large, a pair that is not there
-        lab.request(cell)
+    amounts = {(c.key("data"), *(c.axes[a] for a in axes)): c for c in reversed(todo)}
+    for cell in amounts.values():  # a count that is too large, a pair that is not there
+        lab.materials.request(cell)
 
 
 def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[Cell]:
     """Computes what is missing; returns the cells that failed."""
-    folder = store.folder(arguments.results, config.name) / "cells"
+    folder = files.folder(arguments.results, config.name) / "cells"
     rows = {} if arguments.force else store.stored(folder, [cell.id for cell in cells])
     again = (store.FAILED,) if arguments.retry else ()
     todo = [c for c in cells if c.id not in rows or rows[c.id]["status"] in again]
@@ -98,15 +81,10 @@ def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> lis
     if not todo:
         return failed
 
-    from experiments.cell import Laboratory
-
-    experiment = config.experiment
-    configure(arguments.device, experiment.dtype)
-    lab = Laboratory(
-        root(arguments.root), experiment.request.path, experiment.ks, experiment.repeats
-    )
+    lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
     _ready(lab, todo)
-    facts = provenance.lasting() | {"config_sha256": config.sha256, "repeats": experiment.repeats}
+    choices = {"config_sha256": config.sha256, "repeats": config.experiment.repeats}
+    facts = provenance.lasting() | choices
     progress = Progress(len(todo), arguments.quiet)
     try:
         for cell in todo:
@@ -121,14 +99,13 @@ def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> lis
 
 
 def main(argv: list[str]) -> int:
-    parser = selection.parser("run", __doc__, select=True)
+    parser = _selection.parser("run", __doc__, select=True)
     parser.add_argument("--retry", action="store_true", help="run failed cells again")
     parser.add_argument("--force", action="store_true", help="run every cell again")
-    parser.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: JAX's choice")
-    parser.add_argument("--root", help="folder of the data sets (default: $JAXFORGET_DATA)")
+    _selection.add_laboratory(parser)
     parser.add_argument("--quiet", action="store_true", help="say nothing unless a cell fails")
     arguments = parser.parse_intermixed_args(argv)
-    config, cells = selection.load(arguments)
+    config, cells = _selection.load(arguments)
     failed = run(config, cells, arguments)
     if failed:
         print(f"{len(failed)} cells failed:", file=sys.stderr)
@@ -137,8 +114,8 @@ def main(argv: list[str]) -> int:
                 f"  cell={cell.id}  {cell.axes['method']} seed={cell.axes['seed']}", file=sys.stderr
             )
         words = [w for w in argv if w not in ("--retry", "--force")]
-        print(f"again: python -m experiments run {' '.join(words)} --retry", file=sys.stderr)
+        print(f"again: {PROGRAM} run {' '.join(words)} --retry", file=sys.stderr)
         return 1
     if not arguments.quiet:
-        print(f"next: python -m experiments collect {arguments.config}")
+        print(f"next: {PROGRAM} collect {arguments.config}")
     return 0

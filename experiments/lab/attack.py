@@ -5,11 +5,12 @@ from typing import Any
 
 import jax
 
-from experiments.errors import Refused
 from jaxforget.metrics import ranking
 from jaxforget.prepare import shilling
 from jaxforget.prepare.shilling import Attack
 from jaxforget.types import Factors, ForgetSet, Interactions, Split
+
+from ..errors import Refused
 
 
 def inject(key: jax.Array, parts: Split, how: dict[str, Any]) -> Attack | None:
@@ -24,7 +25,7 @@ def inject(key: jax.Array, parts: Split, how: dict[str, Any]) -> Attack | None:
 
 
 def request(train: Interactions, spam: Attack) -> ForgetSet:
-    """Asks to forget all that the attack injected."""
+    """A request to forget all that the attack injected."""
     return shilling.request(train, spam.genuine)
 
 

@@ -10,25 +10,28 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from experiments import plugins
-from experiments.errors import Refused, hint
-from experiments.run import root
+from ..errors import PROGRAM, Refused
+from ..lab.setup import root
+from ..plugins import DOORS, names, resolve, suggest
 
 
 def sources() -> dict[str, tuple[str, Any]]:
     """Every source by its name, with the plug-in that reads it."""
-    found = {}
-    for plugin in plugins.names("data"):
-        module = importlib.import_module(f"jaxforget.data.{plugin}")
+    known = {}
+    for plugin in names(DOORS["data"]):
+        try:
+            module = importlib.import_module(resolve(plugin, DOORS["data"]).module)
+        except (ValueError, ImportError) as error:
+            raise Refused(f"data set {plugin!r}: {error}") from error
         for name, source in getattr(module, "SOURCES", {}).items():
-            found[name] = (plugin, source)
-    return found
+            known[name] = (plugin, source)
+    return known
 
 
 def _source(name: str) -> tuple[str, Any]:
     known = sources()
     if name not in known:
-        raise Refused(f"no data set {name!r}{hint(name, known)}")
+        raise Refused(f"no data set {name!r}{suggest(name, known)}")
     return known[name]
 
 
@@ -57,10 +60,10 @@ def fetch(source: Any, folder: Path, url: str | None = None) -> Path:
     file = address.rstrip("/").rpartition("/")[2].partition("?")[0]
     target = folder / source.folder / file
     if target.is_file() and source.sha256:
-        found = hashlib.sha256(target.read_bytes()).hexdigest()
-        if found != source.sha256:
+        digest = hashlib.sha256(target.read_bytes()).hexdigest()
+        if digest != source.sha256:
             raise Refused(
-                f"{target} exists with sha256 {found}, expected {source.sha256}; move it away"
+                f"{target} exists with sha256 {digest}, expected {source.sha256}; move it away"
             )
     try:
         pooch.retrieve(address, source.sha256 and f"sha256:{source.sha256}", file, target.parent)
@@ -82,7 +85,7 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments data",
+        prog=f"{PROGRAM} data",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

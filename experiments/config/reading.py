@@ -5,70 +5,14 @@ import math
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 
-from experiments import plugins
-from experiments.errors import Refused, hint
-
-Count = Annotated[int, msgspec.Meta(ge=1)]
-Seed = Annotated[int, msgspec.Meta(ge=0, lt=2**32)]
-Share = Annotated[float, msgspec.Meta(gt=0, le=1)]
-RESERVED = ("use", "models", "ratio")  # keys of a method's table that are not its settings
-Kind = Literal[
-    "random", "users", "items", "active", "inactive", "popular", "flipped", "pairs", "none",
-    "shilling_random", "shilling_bandwagon",
-]  # fmt: skip
-ALONE = ("none", "pairs")  # kinds that share no amount with others
-SHILLING = ("fillers", "unpopular")  # what the shilling kinds need beside an amount
-
-
-class Split(msgspec.Struct, forbid_unknown_fields=True):
-    """How interactions become train, valid and test; without a seed, each seed splits anew."""
-
-    by: Literal["interaction", "user", "time"] = "interaction"
-    shares: list[Annotated[float, msgspec.Meta(ge=0, le=1)]] = msgspec.field(
-        default_factory=lambda: [0.8, 0.1, 0.1]
-    )
-    cold: Literal["drop", "keep"] = "drop"
-    seed: Seed | None = None
-
-
-class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """Who asks to be forgotten, and how much; a list is an axis of the grid."""
-
-    kind: Kind | list[Kind] = "random"
-    ratio: Share | list[Share] | None = None
-    count: Count | list[Count] | None = None
-    path: str | None = None  # CSV of pairs, from the working folder
-    fillers: Count | None = None  # items of an injected profile beside its target
-    unpopular: Share | None = None  # the target is among this share of the items, fewest first
-    seed: Seed | None = None
-
-    @property
-    def kinds(self) -> list[str]:
-        return self.kind if isinstance(self.kind, list) else [self.kind]
-
-    @property
-    def shilling(self) -> bool:
-        return any(kind.startswith("shilling") for kind in self.kinds)
-
-
-class Experiment(msgspec.Struct, forbid_unknown_fields=True):
-    """The file as typed fields; plug-in tables stay open, their plug-ins are their schema."""
-
-    seeds: list[Seed]
-    data: dict[str, Any]
-    models: dict[str, dict[str, Any]]
-    methods: dict[str, dict[str, Any]]
-    request: Request
-    split: Split = msgspec.field(default_factory=Split)
-    reference: dict[str, Any] = {}
-    ks: list[Count] = msgspec.field(default_factory=lambda: [10, 20])
-    dtype: Literal["float32", "float64"] = "float32"
-    repeats: Count = 1
-    figures: list[str] = []
+from ..errors import Refused
+from ..plugins import DOORS, names, suggest
+from . import schema
+from .fields import ALONE, SHILLING, Experiment, Request, Share, Split
 
 
 class Config(NamedTuple):
@@ -110,7 +54,7 @@ def override(raw: dict[str, Any], assignment: str) -> None:
     )
     for depth, key in enumerate(keys[:-1]):
         if depth == 1 and keys[0] in ("models", "methods") and key not in table:
-            raise Refused(f"{'.'.join(keys[:2])}: not in the file{hint(key, table)}")
+            raise Refused(f"{'.'.join(keys[:2])}: not in the file{suggest(key, table)}")
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
             raise Refused(f"{path}: {'.'.join(keys[: depth + 1])} is a value, not a table")
@@ -135,7 +79,7 @@ def _known(raw: Any, struct: type, path: str) -> None:
         return  # the type check that follows says so
     fields = {f.name: f for f in msgspec.structs.fields(struct)}
     for key in raw.keys() - fields.keys():
-        raise Refused(f"{path}{key}: unknown key{hint(key, fields)}")
+        raise Refused(f"{path}{key}: unknown key{suggest(key, fields)}")
     for name, field in fields.items():
         if field.required and name not in raw:
             raise Refused(f"{path}{name}: missing; every config needs it")
@@ -154,8 +98,8 @@ def _typed(raw: dict[str, Any]) -> Experiment:
         keys = re.sub(r"\[\d+\]", "", path).split(".")
         struct = {"request": Request, "split": Split}.get(keys[0], Experiment)
         choices = _choices(get_type_hints(struct).get(keys[-1])) if "enum" in text else ()
-        found = re.search(r"'(.*)'", text)
-        near = hint(found[1], choices) if found and choices else ""
+        given = re.search(r"'(.*)'", text)
+        near = suggest(given[1], choices) if given and choices else ""
         text = text.replace("Invalid enum value", "no choice").replace("`", "")
         raise Refused(f"{path}: {text[0].lower()}{text[1:]}{near}") from None
 
@@ -179,8 +123,8 @@ def _request(request: Request) -> None:
         return
     if given != wanted:
         need = {"none": "nothing else", "pairs": "path = 'pairs.csv' and nothing else"}
-        asked = need.get(kinds[0], "either ratio = 0.05 or count = 100")
-        raise Refused(f"request: kind {kinds[0]!r} takes {asked}, got {given or 'nothing'}")
+        takes = need.get(kinds[0], "either ratio = 0.05 or count = 100")
+        raise Refused(f"request: kind {kinds[0]!r} takes {takes}, got {given or 'nothing'}")
     if request.path and not Path(request.path).is_file():
         raise Refused(f"request.path: no file {request.path!r}; it is a CSV with user,item columns")
 
@@ -196,13 +140,13 @@ def _shilling(request: Request) -> None:
 
 def _steps(data: dict[str, Any]) -> None:
     """The preprocessing steps, checked in place against their signatures."""
-    known = plugins.steps() if data.get("steps") else {}
+    known = schema.steps() if data.get("steps") else {}
     for i, step in enumerate(data.get("steps", [])):
         where = f"data.steps[{i}]"
         if not isinstance(step, dict) or not isinstance(step.get("use"), str):
             raise Refused(f"{where}: expected {{use = 'name', ...}}, got {step!r}")
         if step["use"] not in known:
-            raise Refused(f"{where}.use: no step {step['use']!r}{hint(step['use'], known)}")
+            raise Refused(f"{where}.use: no step {step['use']!r}{suggest(step['use'], known)}")
         given = {k: v for k, v in step.items() if k != "use"}
         fixed, swept = known[step["use"]].split(given, where)
         if swept:
@@ -219,14 +163,14 @@ def _shapes(experiment: Experiment) -> None:
     if len(shares) != 3 or not math.isclose(sum(shares), 1.0, abs_tol=1e-9) or shares[0] == 0:
         raise Refused(f"split.shares: expected three shares that sum to 1, got {shares}")
     if not isinstance(experiment.data.get("use"), str | list):
-        raise Refused(f"data.use: name a data set{hint('', plugins.names('data'))}")
+        raise Refused(f"data.use: name a data set{suggest('', names(DOORS['data']))}")
     if not isinstance(experiment.data.get("steps", []), list):
         raise Refused("data.steps: expected a list such as [{use = 'binarise', threshold = 4.0}]")
     for label, table in experiment.methods.items():
         for model in table.get("models", []):
             if model not in experiment.models:
                 raise Refused(
-                    f"methods.{label}.models: no model {model!r}{hint(model, experiment.models)}"
+                    f"methods.{label}.models: no model {model!r}{suggest(model, experiment.models)}"
                 )
         if "ratio" in table and experiment.request.ratio is None:
             raise Refused(f"methods.{label}.ratio: the request gives no ratio to override")
@@ -234,10 +178,8 @@ def _shapes(experiment: Experiment) -> None:
             msgspec.convert(table.get("ratio"), Share | list[Share] | None, strict=True)
         except msgspec.ValidationError as error:
             raise Refused(f"methods.{label}.ratio: {error}") from None
-    known = plugins.figures()
     for name in experiment.figures:
-        if name not in known:
-            raise Refused(f"figures: no figure {name!r}{hint(name, known)}")
+        schema.find("figures", name, "figures")
 
 
 def sentence(text: str) -> str:
@@ -259,7 +201,9 @@ def read(path: str, overrides: tuple[str, ...] = ()) -> Config:
         text = file.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
     except FileNotFoundError:
-        raise Refused(f"no config {path!r}; the committed ones are in configs/") from None
+        raise Refused(
+            f"no config {path!r}: give a TOML file, or the name of one in configs/"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise Refused(f"{path}: {error}") from None
     for assignment in overrides:

@@ -1,38 +1,14 @@
 """One JSON file per cell, written whole or not at all; a finished cell is a file that exists."""
 
-import contextlib
 import json
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import Refused
+from ..errors import Refused
+from ..files import write_atomically
 
 FAILED = "failed"  # the one status that --retry runs again
-
-
-def folder(results: str, name: str) -> Path:
-    """Where one experiment keeps everything: results/<config name>/."""
-    return Path(results) / name
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside the target and renames: a reader, or a kill, never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's own mode would hide the file from colleagues
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
 
 
 def _null(value: Any) -> Any:

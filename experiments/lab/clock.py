@@ -8,23 +8,28 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments.programs import Program
-
 
 class Recent:
-    """The last few things made, each found again by what made it."""
+    """A cache of the entries used last."""
 
     def __init__(self, size: int):
-        self.size, self.made = size, OrderedDict()
+        self.size, self.entries = size, OrderedDict()
 
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """The thing under this key, made now if it is not at hand."""
-        if key not in self.made:
-            self.made[key] = make()
-            while len(self.made) > self.size:
-                self.made.popitem(last=False)
-        self.made.move_to_end(key)
-        return self.made[key]
+    def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """The entry under this key, computed now where there is none."""
+        if key not in self.entries:
+            self.entries[key] = compute()
+            while len(self.entries) > self.size:
+                self.entries.popitem(last=False)
+        self.entries.move_to_end(key)
+        return self.entries[key]
+
+
+class Program(NamedTuple):
+    """A function that compiles once, and the numbers to call it with."""
+
+    shell: Callable  # (numbers, *args)
+    numbers: dict[str, dict[str, float]]
 
 
 class Timing(NamedTuple):

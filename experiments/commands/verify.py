@@ -1,4 +1,4 @@
-"""``python -m experiments verify``: checks a receipt of certified unlearning, trusting nobody."""
+"""Checks a receipt of certified unlearning: recomputes its certificate, trusting nobody."""
 
 import argparse
 import csv
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.errors import Refused
+from ..errors import PROGRAM, Refused
 
 
 def main(argv: list[str]) -> int:
     """Recomputes the certificate; prints what it finds; 0 verified, 1 not, 2 unreadable input."""
-    parser = argparse.ArgumentParser(prog="python -m experiments verify", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} verify", description=__doc__)
     parser.add_argument("receipt", type=Path, help="receipt.json")
-    parser.add_argument("model", type=Path, help="factors.npz with users [U, D] and items [I, D]")
+    parser.add_argument("model", type=Path, help="factors.npz as `implicit` saves them")
     parser.add_argument("data", type=Path, help="retained.npz with users, items, values, shape")
     parser.add_argument(
         "--request", type=Path, help="CSV (user,item) of the ids asked to be forgotten"
@@ -25,29 +25,36 @@ def main(argv: list[str]) -> int:
     seed = secrets.randbits(31) if args.seed is None else args.seed
     try:
         receipt = json.loads(args.receipt.read_text())
-        model, data = _arrays(args.model), _arrays(args.data)
         request = args.request and _pairs(args.request)
-        wrong = _check(receipt, model, data, request, seed)
+        wrong = _check(receipt, args.model, _arrays(args.data), request, seed)
     except (OSError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
         raise Refused(f"cannot verify: {type(error).__name__}: {error}") from error
     for line in wrong:
         print(f"FAILED   {line}")
     if not wrong:
         stated = receipt["certificate"]
-        print(f"verified |M - M*| <= {stated['relative_bound']:.3g} |M| (promised "
-              f"{receipt['promise']['tol']:.3g}), {receipt['request']['pairs']} pairs forgotten; "
-              f"chance of error {stated['failure_probability']:.1g} per seed, yours is {seed}")  # fmt: skip
+        print(
+            f"verified |M - M*| <= {stated['relative_bound']:.3g} |M| (promised "
+            f"{receipt['promise']['tol']:.3g}), {receipt['request']['pairs']} pairs forgotten; "
+            f"chance of error {stated['failure_probability']:.1g} per seed, yours is {seed}"
+        )
     return 1 if wrong else 0
 
 
 def save(folder: Path, receipt: dict, factors, train, weights) -> None:
-    """Writes ``receipt.json``, ``factors.npz`` and ``retained.npz``: what ``verify`` reads."""
+    """Writes ``receipt.json``, ``factors.npz`` and ``retained.npz``: what ``verify`` reads.
+
+    The factors keep their precision, and have the names that the library ``implicit`` gives them.
+    """
+    from jaxforget.prepare import interop
+
     folder.mkdir(parents=True, exist_ok=True)
     kept = np.asarray(weights) > 0
     columns = {
         name: np.asarray(getattr(train, name))[kept] for name in ("users", "items", "values")
     }
-    np.savez(folder / "factors.npz", users=factors.users, items=factors.items)
+    dtype = np.asarray(factors.users).dtype
+    interop.save_factors(folder / "factors.npz", factors, dtype=dtype)
     np.savez(folder / "retained.npz", **columns, shape=[train.n_users, train.n_items])
     (folder / "receipt.json").write_text(json.dumps(receipt, indent=2) + "\n")
 
@@ -57,7 +64,6 @@ def _check(receipt, model, data, request, seed):
 
     from jaxforget.als.certificate import receipt as receipts
     from jaxforget.sparse import layout
-    from jaxforget.types import Factors
 
     with jax.enable_x64(True):
         n_users, n_items = (int(n) for n in data["shape"])
@@ -65,8 +71,19 @@ def _check(receipt, model, data, request, seed):
         retained = layout.build(
             data["users"], data["items"], values, n_users=n_users, n_items=n_items
         )
-        factors = Factors(*(jax.numpy.asarray(model[name]) for name in ("users", "items")))
+        factors = jax.tree.map(jax.numpy.asarray, _factors(model, receipt))
         return receipts.check(receipt, factors, retained, fresh_seed=seed, request=request)
+
+
+def _factors(path, receipt):
+    """The factors of a file; in 64 bits where that is what the receipt is about."""
+    from jaxforget.als.certificate.receipt import hash_arrays
+    from jaxforget.prepare import interop
+    from jaxforget.types import Factors
+
+    stored = interop.load_factors(path)
+    wide = Factors(*(array.astype(np.float64) for array in stored))
+    return wide if receipt["factors"] == hash_arrays(*wide) else stored
 
 
 def _arrays(path):

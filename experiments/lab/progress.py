@@ -1,11 +1,11 @@
-"""How a run tells where it is: a bar on a terminal, one line per cell in a log."""
+"""Shows how far a run is: a bar on a terminal, one line per cell in a log."""
 
 import sys
 import time
 from typing import Any
 
-from experiments import grid
-from experiments.grid import Cell
+from ..config import grid
+from ..config.grid import Cell
 
 
 def _short(value: float | None) -> str:

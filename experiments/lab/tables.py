@@ -1,15 +1,13 @@
-"""Gathers the cells of a config into three tables; the same cells give the same bytes.
+"""The three tables of an experiment, from its stored cells: the same cells give the same bytes.
 
 cells.csv and metrics.csv hold what the config decides; timings.csv holds whatever depends on
 the machine or the moment.
 """
 
-import sys
 from typing import Any
 
-from experiments import grid, selection, store
-from experiments.errors import Refused
-from experiments.grid import Cell
+from ..config import grid
+from ..config.grid import Cell
 
 AXES = ("data", "model", "method", "kind", "ratio", "count", "seed")
 METRICS = ("cell", "stage", "split", "metric", "k", "value")
@@ -65,19 +63,3 @@ def tables(cells: list[Cell], rows: dict[str, dict[str, Any]]) -> dict[str, byte
         "metrics.csv": csv(list(METRICS), long),
         "timings.csv": csv(["cell", *times, *facts], moment),
     }
-
-
-def main(argv: list[str]) -> int:
-    arguments = selection.parser("collect", __doc__, select=False).parse_intermixed_args(argv)
-    config, cells = selection.load(arguments)
-    folder = store.folder(arguments.results, config.name)
-    rows = store.stored(folder / "cells", [cell.id for cell in cells])
-    if not rows:
-        raise Refused(f"{config.name}: no cells to collect; first: run {arguments.config}")
-    for name, content in tables(cells, rows).items():
-        store.write_atomically(folder / name, content)
-    print(f"{folder}: {len(rows)} of {len(cells)} cells collected")
-    if len(rows) < len(cells):
-        missing = len(cells) - len(rows)
-        print(f"{missing} cells have no result yet; run {arguments.config}", file=sys.stderr)
-    return 0

@@ -9,11 +9,11 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from experiments.store import write_atomically
+from ..files import write_atomically
 
 mpl.use("agg")  # files only: no window, no display needed
 
-STYLE = Path(__file__).parent / "figures" / "style.mplstyle"
+STYLE = Path(__file__).parent / "style.mplstyle"
 # Okabe and Ito's colours, told apart by colour-blind readers; yellow left out, it is too pale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours: 56 lines before a look repeats
@@ -45,7 +45,7 @@ def looks(labels: list[str]) -> dict[str, dict[str, Any]]:
 def grid(
     rows: int, columns: int, *, width: float = 3.3, height: float = 2.7
 ) -> tuple[mpl.figure.Figure, Any]:
-    """An empty figure with a row of panels per place; sizes in inches per panel."""
+    """An empty figure with rows of panels; sizes in inches per panel."""
     size = (width * columns + 0.3, height * rows + 0.9)
     return plt.subplots(rows, columns, figsize=size, squeeze=False)
 
@@ -79,11 +79,16 @@ def heights(axis: Any, names: list[str]) -> dict[str, float]:
 
 
 def hollow(axis: Any, rows: pd.DataFrame, x: str, style: dict[str, Any]) -> None:
-    """Hollow markers over a curve's own: points that did not reach what was asked."""
+    """Hollow markers over a curve's own: points that did not reach their tolerance."""
     axis.plot(
-        rows[x], rows["mean"], linestyle="none", marker=style["marker"],
-        markerfacecolor="white", markeredgecolor=style["color"], zorder=4,
-    )  # fmt: skip
+        rows[x],
+        rows["mean"],
+        linestyle="none",
+        marker=style["marker"],
+        markerfacecolor="white",
+        markeredgecolor=style["color"],
+        zorder=4,
+    )
 
 
 def legend(figure: mpl.figure.Figure, axes: Any) -> None:

@@ -18,8 +18,10 @@ PACKAGES = ("jaxforget", "jax", "jaxlib", "optax", "numpy", "scipy", "pandas")
 
 
 def _git(*words: str) -> str | None:
-    """What git says about the tree these files lie in, or None outside one."""
-    folder = Path(__file__).parent.parent
+    """What git says about the checkout these files belong to; None for an installed package."""
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():  # an environment may lie inside another repository
+        return None
     try:
         done = subprocess.run(
             ["git", *words], cwd=folder, capture_output=True, text=True, check=False
