@@ -48,10 +48,14 @@ def _text(cell):
 
 
 class Settings(Directive):
-    """``{settings} jaxforget/methods/ifru.py``: the keywords of its ``build`` (``:function:``)."""
+    """``{settings} jaxforget/methods/ifru.py``: the keywords of its ``build`` (``:function:``).
+
+    ``:meanings: path function`` takes what is said of a setting from another function's docstring,
+    where the first only refers to it.
+    """
 
     required_arguments = 1
-    option_spec = {"function": directives.unchanged}  # noqa: RUF012
+    option_spec = {"function": directives.unchanged, "meanings": directives.unchanged}  # noqa: RUF012
 
     def run(self):
         path = ROOT / self.arguments[0]
@@ -59,6 +63,10 @@ class Settings(Directive):
         found = signatures.settings(path, self.options.get("function", "build"))
         if not found:
             return [nodes.paragraph("", "It has no settings.")]
+        if "meanings" in self.options:
+            other, function = self.options["meanings"].split()
+            said = signatures.explained(ROOT / other, function)
+            found = [s._replace(meaning=said.get(s.name, s.meaning)) for s in found]
         rows = [
             [f"``{s.name}``", s.values, f"``{s.default}``" if s.default else "required",
              s.meaning]
@@ -77,10 +85,7 @@ class Fields(Directive):
     has_content = True
 
     def run(self):
-        try:
-            from experiments.config import fields as schema
-        except ImportError:
-            from experiments import config as schema
+        from experiments.config import fields as schema
 
         struct = getattr(schema, self.arguments[0])
         known = signatures.comments(

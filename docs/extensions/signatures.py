@@ -43,12 +43,9 @@ def settings(path: Path, function: str = "build") -> list[Setting]:
 
     A docstring may speak of several at once: ``max_sweeps, tol: ...``.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
-    if not found:
-        raise ValueError(f"{path}: no function {function}")
-    meanings = arguments(ast.get_docstring(found[0]) or "")
-    pairs = zip(found[0].args.kwonlyargs, found[0].args.kw_defaults, strict=True)
+    node = definition(path, function)
+    meanings = arguments(ast.get_docstring(node) or "")
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     return [
         Setting(
             argument.arg,
@@ -58,6 +55,19 @@ def settings(path: Path, function: str = "build") -> list[Setting]:
         )
         for argument, default in pairs
     ]
+
+
+def definition(path: Path, function: str) -> ast.FunctionDef:
+    """The syntax tree of a function of a file."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return node
+    raise ValueError(f"{path}: no function {function}")
+
+
+def explained(path: Path, function: str) -> dict[str, str]:
+    """What the docstring of a function says of each of its arguments."""
+    return arguments(ast.get_docstring(definition(path, function)) or "")
 
 
 def annotation(node: ast.expr | None) -> str:
