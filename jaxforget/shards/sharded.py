@@ -79,15 +79,13 @@ def method(
         return aggregate(aggregate_key, Sharded(key, shards, params, ()), train, weights, info)
 
     def unlearn(key, state, train, forget):
-        del key  # a shard is trained again with the key it had
         divide_key, slice_key, _, aggregate_key = jax.random.split(state.key, 4)
         shards = divide(divide_key, train, forget.after) if redivide else state.shards
         shards = jnp.where(forget.after > 0, shards, partition.NOWHERE)
         slices = slices_of(slice_key, train, n_slices)
         first = first_changed(state.shards, shards, forget, slices, n_shards, n_slices)
-        params, info = train_parts(
-            state.key, train, forget.after, shards, old=state.params, first=first
-        )
+        old, key = state.params, state.key  # a shard is trained again with the key it had
+        params, info = train_parts(key, train, forget.after, shards, old=old, first=first)
         state = state._replace(shards=shards, params=params)
         if aggregation is not None and not aggregation.renew:
             return state, info
