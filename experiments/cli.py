@@ -1,43 +1,34 @@
-"""The commands. One entry in COMMANDS is one command; its module is imported only when called."""
+"""The commands. One entry of COMMANDS is one command, a file of its name in ``commands``."""
 
 import importlib
 import sys
-from pathlib import Path
 
-from experiments.errors import Refused, hint
+from .errors import PROGRAM, Refused
+from .plugins import suggest
 
-# name: (module with main(argv) -> exit code, what it does)
+# name of a file in commands/, which has main(argv) -> exit code: what it does
 COMMANDS = {
-    "run": ("experiments.run", "compute the cells of a config that have no result yet"),
-    "plan": ("experiments.plan", "show the grid of a config and which cells exist"),
-    "collect": ("experiments.collect", "gather the cells into cells.csv, metrics.csv, timings.csv"),
-    "figures": ("experiments.draw", "draw a config's figures from its tables"),
-    "report": ("experiments.report", "write one offline HTML page: words, figures, tables"),
-    "audit": ("experiments.audit", "measure whether methods are as exact as they claim"),
-    "doctor": ("experiments.doctor", "print versions, devices and known-bad combinations"),
-    "data": ("experiments.datasets", "list, show or fetch data sets"),
-    "verify": ("experiments.verify", "recompute a certificate from factors and retained data"),
-    "bench": ("experiments.cli:bench", "measure the library against its neighbours"),
+    "run": "compute the cells of a config that have no result yet",
+    "plan": "show the grid of a config and which cells exist",
+    "collect": "gather the cells into cells.csv, metrics.csv, timings.csv",
+    "figures": "draw a config's figures from its tables",
+    "report": "write one offline HTML page: words, figures, tables",
+    "audit": "measure whether methods are as exact as they claim",
+    "doctor": "print versions, devices and known-bad combinations",
+    "data": "list, show or fetch data sets",
+    "verify": "recompute a certificate from factors and retained data",
+    "bench": "measure the library against its neighbours",
 }
+
+EXTRA = ("matplotlib", "msgspec", "tqdm", "pooch")  # what the library alone does not install
 
 
 def usage() -> str:
-    lines = [f"  {name:<9}{help_}" for name, (_, help_) in COMMANDS.items()]
-    head = "usage: python -m experiments COMMAND ..."
-    tail = "Each command explains itself: python -m experiments COMMAND --help"
+    """The page of ``--help``."""
+    lines = [f"  {name:<9}{about}" for name, about in COMMANDS.items()]
+    head = f"usage: {PROGRAM} COMMAND ..."
+    tail = f"Each command explains itself: {PROGRAM} COMMAND --help"
     return "\n".join([head, "", *lines, "", tail])
-
-
-def bench(argv: list[str]) -> int:
-    """Hands over to ``experiments.bench.<name>``; every file there is a benchmark."""
-    folder = Path(__file__).parent / "bench"
-    known = sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
-    if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: python -m experiments bench {{{','.join(known)}}} ...")
-        return 0
-    if argv[0] not in known:
-        raise Refused(f"no benchmark {argv[0]!r}{hint(argv[0], known)}")
-    return importlib.import_module(f"experiments.bench.{argv[0]}").main(argv[1:]) or 0
 
 
 def main(argv: list[str]) -> int:
@@ -47,11 +38,18 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         if argv[0] not in COMMANDS:
-            raise Refused(f"no command {argv[0]!r}{hint(argv[0], COMMANDS)}")
-        module, _, function = COMMANDS[argv[0]][0].partition(":")
-        return getattr(importlib.import_module(module), function or "main")(argv[1:])
+            raise Refused(f"no command {argv[0]!r}{suggest(argv[0], COMMANDS)}")
+        return importlib.import_module(f".commands.{argv[0]}", __package__).main(argv[1:])
     except Refused as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA:
+            raise
+        print(
+            f"error: {error.name} is not installed; pip install 'jaxforget[experiments]'",
+            file=sys.stderr,
+        )
         return 2
     except BrokenPipeError:  # the reader of our output, such as `head`, has left
         sys.stderr.close()

@@ -1,224 +1,33 @@
-"""What a plug-in accepts, read from its source text: nothing is imported, so no jax is woken."""
+"""The library's plug-in resolver, loaded by its path: importing the library would load jax."""
 
-import ast
-import functools
-import importlib.metadata
 import importlib.util
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from experiments.errors import Refused, hint
-
-REQUIRED = object()
-UNKNOWN = object()  # a default that is no literal; the plug-in fills it in itself
+from types import ModuleType
 
 
-class Kind(NamedTuple):
-    folder: str  # inside jaxforget
-    function: str  # whose signature is the schema
-    group: str  # entry points of packages outside the tree
-    noun: str
+def _load() -> ModuleType:
+    """``jaxforget/_plugins.py``, which imports nothing but the standard library."""
+    package = importlib.util.find_spec("jaxforget")  # finds a top-level package without importing
+    path = Path(package.submodule_search_locations[0]) / "_plugins.py"
+    spec = importlib.util.spec_from_file_location(f"{__package__}._library_plugins", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-KINDS = {
-    "data": Kind("data", "read", "jaxforget.datasets", "data set"),
-    "models": Kind("models", "build", "jaxforget.models", "model"),
-    "methods": Kind("methods", "build", "jaxforget.methods", "method"),
-}
-
-
-class Setting(NamedTuple):
-    """One keyword of a plug-in: what its annotation and its default say."""
-
-    types: frozenset[str]  # of "int float bool str list dict"; empty: anything
-    choices: tuple  # values of a Literal
-    default: Any
-
-    def check(self, value: Any, where: str) -> Any:
-        """Returns the value (an int given for a float as float); raises on a wrong type."""
-        name = type(value).__name__
-        if not (self.types or self.choices):
-            return value
-        if any(value == choice and type(value) is type(choice) for choice in self.choices):
-            return value
-        if name in self.types:
-            return value
-        if name == "int" and "float" in self.types:
-            return float(value)
-        if self.choices and isinstance(value, str):
-            raise Refused(
-                f"{where}: no choice {value!r}{hint(value, [str(c) for c in self.choices])}"
-            )
-        wanted = " or ".join([*sorted(self.types), *(repr(c) for c in self.choices)])
-        raise Refused(f"{where}: expected {wanted}, got {value!r} ({name})")
-
-
-class Signature(NamedTuple):
-    """The settings of one plug-in."""
-
-    name: str
-    settings: dict[str, Setting]
-    open: bool  # takes **settings, or could not be read: the plug-in judges itself
-
-    def split(
-        self, given: dict[str, Any], where: str, *, partial: bool = False
-    ) -> tuple[dict[str, Any], dict[str, list]]:
-        """Checks settings; returns (fixed ones with the defaults, swept ones as lists).
-
-        ``partial``: these only override others, so none is missing and none has a default.
-        """
-        for name in given:
-            if name not in self.settings and not self.open:
-                raise Refused(f"{where}.{name}: unknown setting{hint(name, self.settings)}")
-        fixed, swept = {}, {}
-        for name, setting in ({} if partial else self.settings).items():
-            if name not in given and setting.default is REQUIRED:
-                raise Refused(f"{where}.{name}: missing; {self.name} has no default for it")
-            if name not in given and setting.default is not UNKNOWN:
-                fixed[name] = setting.default
-        for name, value in given.items():
-            path, setting = f"{where}.{name}", self.settings.get(name, Setting(frozenset(), (), 0))
-            axis = isinstance(value, list)
-            if axis and "list" in setting.types:  # a list is this setting's own value
-                axis = bool(value) and all(isinstance(v, list) for v in value)
-            if not axis:
-                fixed[name] = setting.check(value, path)
-                continue
-            if not value:
-                raise Refused(f"{path}: an empty list sweeps over nothing; give a value")
-            swept[name] = [setting.check(v, path) for v in value]
-        return fixed, swept
-
-
-def _annotation(node: ast.expr | None, named: dict[str, ast.expr]) -> tuple[set[str], list, bool]:
-    """Type names, Literal values, and whether the annotation was understood.
-
-    ``named``: what the module calls by a name of its own, such as ``Variant = Literal[...]``.
-    """
-    match node:
-        case ast.Constant(value=None):
-            return set(), [], True
-        case ast.Constant(value=str(text)):
-            return _annotation(ast.parse(text, mode="eval").body, named)
-        case ast.Name(id=("int" | "float" | "bool" | "str" | "dict") as name):
-            return {name}, [], True
-        case ast.BinOp(left=left, right=right, op=ast.BitOr()):
-            a, b = _annotation(left, named), _annotation(right, named)
-            return a[0] | b[0], a[1] + b[1], a[2] and b[2]
-        case ast.Subscript(value=value, slice=inner):
-            outer = value.attr if isinstance(value, ast.Attribute) else getattr(value, "id", "")
-            if outer == "Literal":
-                items = inner.elts if isinstance(inner, ast.Tuple) else [inner]
-                return set(), [ast.literal_eval(i) for i in items], True
-            if outer == "Optional":
-                return _annotation(inner, named)
-            if outer in ("list", "tuple", "Sequence", "Iterable"):
-                return {"list"}, [], True
-            if outer in ("dict", "Mapping"):
-                return {"dict"}, [], True
-        case ast.Name(id=("list" | "tuple" | "Sequence")):
-            return {"list"}, [], True
-        case ast.Name(id=name) if name in named:
-            return _annotation(named[name], {})
-    return set(), [], False
-
-
-def _setting(argument: ast.arg, default: Any, named: dict[str, ast.expr]) -> Setting:
-    types, choices, known = _annotation(argument.annotation, named)
-    if default is REQUIRED:
-        value = REQUIRED
-    else:
-        try:
-            value = ast.literal_eval(default)
-        except ValueError:
-            value = UNKNOWN
-        value = list(value) if isinstance(value, tuple) else value
-    return Setting(frozenset(types if known else ()), tuple(choices if known else ()), value)
-
-
-def signature(source: Path, function: str, name: str, skip: int = 0) -> Signature:
-    """Reads the keywords of one function; the first ``skip`` arguments are not settings."""
-    tree = ast.parse(source.read_text(encoding="utf-8"))
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name == function:
-            break
-    else:  # made elsewhere: its own TypeError has to do
-        return Signature(name, {}, True)
-    arguments = node.args
-    plain = [*arguments.posonlyargs, *arguments.args]
-    defaults = [REQUIRED] * (len(plain) - len(arguments.defaults)) + arguments.defaults
-    pairs = list(zip(plain, defaults, strict=True))[skip:]
-    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
-        pairs.append((argument, REQUIRED if default is None else default))
-    named = {
-        target.id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    settings = {argument.arg: _setting(argument, default, named) for argument, default in pairs}
-    return Signature(name, settings, arguments.kwarg is not None)
-
-
-def package(name: str) -> Path:
-    """Folder of a top-level package, without importing it."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise Refused(f"no package {name!r} is installed")
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def _outside(target: str) -> tuple[Path, str]:
-    """Source file and function behind ``package.module:function``."""
-    module, _, function = target.partition(":")
-    top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)
-    if not rest and spec and spec.origin:  # a package, or one file
-        return Path(spec.origin), function
-    path = package(top).joinpath(*rest)
-    for source in (path.with_suffix(".py"), path / "__init__.py"):
-        if source.is_file():
-            return source, function
-    raise Refused(f"{target!r}: there is no file {path.with_suffix('.py').name} in {top!r}")
-
-
-def names(kind: str) -> list[str]:
-    """Every plug-in of a kind: the files of its folder, then the entry points."""
-    files = package("jaxforget").joinpath(KINDS[kind].folder).glob("*.py")
-    points = importlib.metadata.entry_points(group=KINDS[kind].group)
-    return sorted({p.stem for p in files if not p.stem.startswith("_")} | set(points.names))
-
-
-@functools.cache
-def find(kind: str, name: str, where: str) -> Signature:
-    """The signature of a plug-in; an unknown name is refused with the nearest known one."""
-    folder, function, group, noun = KINDS[kind]
-    skip = 0 if kind == "models" else 1  # a method's model, a reader's root
-    source = package("jaxforget") / folder / f"{name}.py"
-    if name.isidentifier() and source.is_file():
-        return signature(source, function, name, skip)
-    points = importlib.metadata.entry_points(group=group)
-    target = points[name].value if name in points.names else name
-    if "." not in target and ":" not in target:
-        raise Refused(f"{where}: no {noun} {name!r}{hint(name, names(kind))}")
-    source, given = _outside(target)
-    return signature(source, given or function, name, skip)
-
-
-def steps() -> dict[str, Signature]:
-    """The preprocessing steps and their settings."""
-    source = package("jaxforget") / "prepare" / "preprocess.py"
-    found = {}
-    for node in ast.parse(source.read_text(encoding="utf-8")).body:
-        if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
-            continue
-        if node.args.args and node.args.args[0].arg == "frame" and node.name != "apply":
-            found[node.name] = signature(source, node.name, node.name, 1)
-    return found
-
-
-def figures() -> list[str]:
-    """The figures there are: the files of experiments/figures."""
-    folder = Path(__file__).parent / "figures"
-    return sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("_"))
+_library = _load()
+Door, Target = _library.Door, _library.Target
+resolve, load, names, suggest = (
+    _library.resolve,
+    _library.load,
+    _library.names,
+    _library.suggest,
+)
+FIGURES = Door(
+    "figure",
+    f"{__package__}.figures",
+    Path(__file__).parent / "figures",
+    "jaxforget.figures",
+    "draw",
+)
+DOORS = {**_library.DOORS, "figures": FIGURES}

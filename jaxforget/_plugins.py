@@ -1,64 +1,125 @@
-"""Finds a plug-in: a file in its folder, an entry point, or ``package.module:function``."""
+"""Decides which plug-in a name means, in one way for the library and for the runner.
+
+A name is a file of the door's folder, an entry point of an installed package, or
+``package.module:function``. Only the standard library is imported here: the runner loads this one
+file by its path, so that it decides as the library does without importing jax.
+"""
 
 import difflib
 import importlib
-import importlib.util
+import importlib.metadata
 import inspect
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-def names(package: str, group: str) -> list[str]:
-    """The plug-ins of a folder of this package and of installed packages."""
-    folder = Path(importlib.import_module(package).__file__).parent
-    return sorted(
-        {path.stem for path in folder.glob("[!_]*.py")}
-        | {point.name for point in entry_points(group=group)}
-    )
+class Door(NamedTuple):
+    """Where the plug-ins of one kind come from."""
+
+    noun: str  # what an error calls such a plug-in
+    package: str  # each of its files is a plug-in, but for those whose name starts with "_"
+    folder: Path  # of that package
+    group: str  # of the entry points by which other packages add theirs
+    function: str  # what the function of a plug-in is called, unless an entry point names another
 
 
-def find(name: str, *, package: str, group: str, function: str, noun: str) -> Callable:
-    """Finds the function of a plug-in by name.
+class Target(NamedTuple):
+    """A plug-in's function: where to import it from."""
+
+    module: str
+    function: str
+
+
+_FOLDER = Path(__file__).parent
+DOORS = {
+    "data": Door("data set", "jaxforget.data", _FOLDER / "data", "jaxforget.datasets", "read"),
+    "models": Door("model", "jaxforget.models", _FOLDER / "models", "jaxforget.models", "build"),
+    "methods": Door(
+        "method", "jaxforget.methods", _FOLDER / "methods", "jaxforget.methods", "build"
+    ),
+}
+
+
+def names(door: Door) -> list[str]:
+    """The names of all plug-ins of a kind: files and entry points, sorted."""
+    points = importlib.metadata.entry_points(group=door.group)
+    return sorted({*_files(door), *(point.name for point in points)})
+
+
+def resolve(name: str, door: Door) -> Target:
+    """Decides which function a name means; imports nothing.
 
     Args:
-      name: a file of ``package`` first, then an entry point of ``group``; ``"module:function"``
-        names one directly.
-      function: what it is called inside a file of ``package``.
-      noun: what to call the thing in an error.
+      name: ``"package.module:function"``, a file of the door, or an entry point of its group.
+      door: the kind of plug-in.
 
     Raises:
-      ValueError: nothing has that name (near misses are suggested), or it cannot be imported.
+      ValueError: nothing has that name (the nearest known one is suggested), or several plug-ins
+        have it (the error spells out how to name each).
+
+    Example:
+      >>> resolve("ials", DOORS["models"])
+      Target(module='jaxforget.models.ials', function='build')
     """
     if ":" in name:
-        module, _, attribute = name.partition(":")
-        try:
-            return getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as fault:
-            raise ValueError(f"{noun} {name!r} cannot be imported: {fault}") from fault
-    points = [point for point in entry_points(group=group) if point.name == name]
-    if name.isidentifier() and importlib.util.find_spec(f"{package}.{name}") and name[0] != "_":
-        if points:
-            raise ValueError(
-                f"{noun} {name!r} is a file of {package} and an entry point of "
-                f"{points[0].value}: name the latter as package.module:{function}"
-            )
-        return getattr(importlib.import_module(f"{package}.{name}"), function)
-    if points:
-        return points[0].load()
-    raise ValueError(f"no {noun} {name!r}{suggest(name, names(package, group))}")
+        module, _, function = name.partition(":")
+        if not module or not function:
+            raise ValueError(f"{door.noun} {name!r}: expected package.module:{door.function}")
+        return Target(module, function)
+    targets = [Target(f"{door.package}.{name}", door.function)] if name in _files(door) else []
+    for point in importlib.metadata.entry_points(group=door.group):
+        target = Target(point.module, point.attr or door.function)
+        if point.name == name and target not in targets:
+            targets.append(target)
+    if len(targets) > 1:
+        spelt = " or ".join(repr(":".join(target)) for target in targets)
+        raise ValueError(f"{door.noun} {name!r} could mean several; name one in full: {spelt}")
+    if targets:
+        return targets[0]
+    if "." in name:
+        raise ValueError(
+            f"no {door.noun} {name!r}; a function outside is named as {name}:{door.function}"
+        )
+    raise ValueError(f"no {door.noun} {name!r}{suggest(name, names(door))}")
+
+
+def load(name: str, door: Door) -> Callable:
+    """Imports the function that a name means.
+
+    Raises:
+      ValueError: as ``resolve`` does, or the function cannot be imported.
+    """
+    target = resolve(name, door)
+    try:
+        function = importlib.import_module(target.module)
+        for attribute in target.function.split("."):
+            function = getattr(function, attribute)
+    except (ImportError, AttributeError) as fault:
+        raise ValueError(f"{door.noun} {name!r} cannot be imported: {fault}") from fault
+    return function
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?``, or the list of what is known."""
+    """Ends an error about an unknown name: the nearest known one, or the list of all.
+
+    Example:
+      >>> suggest("ails", ["ials", "mf"]), suggest("x", ["ials", "mf"])
+      ("; did you mean 'ials'?", '; known: ials, mf')
+    """
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known) or 'none'}"
 
 
 def check_settings(function: Callable, settings: dict[str, Any], what: str, *, given: int) -> None:
-    """Checks keyword settings against a signature whose first ``given`` arguments come from us.
+    """Checks keyword settings against a signature.
+
+    Args:
+      function: takes the settings by keyword.
+      settings: what is to be passed.
+      what: begins the error, such as ``"data set 'movielens'"``.
+      given: how many of the first arguments are no settings.
 
     Raises:
       ValueError: a setting the function does not take, or a missing one.
@@ -73,3 +134,7 @@ def check_settings(function: Callable, settings: dict[str, Any], what: str, *, g
         required = parameter.name in known and parameter.default is parameter.empty
         if required and parameter.name not in settings:
             raise ValueError(f"{what} needs the setting {parameter.name!r}: it has no default")
+
+
+def _files(door: Door) -> set[str]:
+    return {path.stem for path in door.folder.glob("[!_]*.py")}

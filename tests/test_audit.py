@@ -13,8 +13,8 @@ import pytest
 import toy_runs
 from oracles import tally
 
-from experiments import audit as runner
-from experiments import report
+from experiments.commands import audit as runner
+from experiments.commands import report
 from jaxforget import _plugins, methods, models, shards
 from jaxforget.als import confidence
 from jaxforget.metrics import audit, claims
@@ -23,7 +23,7 @@ from jaxforget.sparse import layout
 from jaxforget.types import Factors, ForgetSet, Method, watch
 
 KEY = jax.random.key(2)
-METHODS = _plugins.names("jaxforget.methods", "jaxforget.methods")
+METHODS = _plugins.names(_plugins.DOORS["methods"])
 ALS = {"dim": 3, "reg": 1.0, "alpha": 3.0, "max_sweeps": 5}
 ROUNDING = 1e-9
 

@@ -158,3 +158,43 @@ def test_importing_the_library_wakes_no_device():
     code = "import jaxforget, jax._src.xla_bridge as b; print(len(b._backends))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "0", done.stderr
+
+
+# the rooms of the runner, as those of the library: a room imports itself and what lies before it
+ROOMS = (
+    ("errors", "files", "plugins"),
+    ("config",),
+    ("lab", "figures"),
+    ("commands", "bench"),
+    ("cli",),
+    ("__main__",),
+)
+
+
+def relative_imports(path):
+    """Every import from inside the runner, as the dotted path from its folder."""
+    package = path.relative_to(ROOT / "experiments").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            module = [*base, *(node.module or "").split(".")] if node.module else list(base)
+            yield from (".".join([*module, alias.name]) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=place)
+def test_the_rooms_of_the_runner_import_only_what_lies_before_them(path):
+    own = path.relative_to(ROOT / "experiments").parts[0].removesuffix(".py")
+    if own == "__init__":
+        return
+    floor_of = {name: floor for floor, names in enumerate(ROOMS) for name in names}
+    for name in relative_imports(path):
+        other = name.split(".")[0]
+        allowed = other == own or floor_of[other] < floor_of[own]
+        assert allowed, f"{place(path)} imports {name}, which lies beside or after it"
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=place)
+def test_the_runner_never_imports_itself_by_name(path):
+    """Installed, it is not called ``experiments``."""
+    names = imports(ast.parse(path.read_text()))
+    assert not [name for name in names if within(name, ("experiments", "jaxforget_experiments"))]

@@ -186,7 +186,7 @@ def test_repeated_pairs_get_no_receipt(issued):
 
 
 def test_the_command_verifies_and_refuses(issued, tmp_path, capsys):
-    from experiments import verify
+    from experiments.commands import verify
     from experiments.errors import Refused
 
     made, factors, kept, (users, items) = issued

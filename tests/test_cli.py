@@ -12,7 +12,10 @@ import jax
 import pytest
 import toy_runs
 
-from experiments import cli, datasets, doctor, plugins
+from experiments import cli, plugins
+from experiments.commands import data as datasets
+from experiments.commands import doctor
+from experiments.config import schema
 from experiments.errors import Refused
 from jaxforget.data import Source
 
@@ -363,5 +366,5 @@ def test_a_failed_cell_stops_nothing_and_is_run_again_only_when_asked(tmp_path, 
 
 
 def test_every_in_tree_data_set_has_a_signature(tmp_path):
-    for name in plugins.names("data"):
-        assert not plugins.find("data", name, "data.use").open
+    for name in plugins.names(plugins.DOORS["data"]):
+        assert not schema.find("data", name, "data.use").open

@@ -7,12 +7,13 @@ import itertools
 import pytest
 import toy_runs
 
-from experiments import config, grid, plugins
+from experiments import plugins
+from experiments.config import grid, reading, schema
 from experiments.errors import Refused
 
 
 def read(folder, *overrides, text=toy_runs.TOML):
-    return config.read(toy_runs.write(folder, text), overrides)
+    return reading.read(toy_runs.write(folder, text), overrides)
 
 
 def cells(folder, *overrides, text=toy_runs.TOML):
@@ -99,7 +100,7 @@ def test_a_file_that_is_not_toml_or_not_there_is_refused(tmp_path):
     with pytest.raises(Refused, match=r"toy\.toml"):
         read(tmp_path, text="seeds = [0,")
     with pytest.raises(Refused, match="nowhere"):
-        config.read(str(tmp_path / "nowhere.toml"))
+        reading.read(str(tmp_path / "nowhere.toml"))
 
 
 def test_the_command_line_beats_the_file_and_the_file_beats_the_default(tmp_path):
@@ -127,7 +128,7 @@ def test_the_command_line_beats_the_file_and_the_file_beats_the_default(tmp_path
 )
 def test_an_override_is_a_toml_literal_or_else_a_string(text, value):
     raw = {}
-    config.override(raw, f"data.x={text}")
+    reading.override(raw, f"data.x={text}")
     assert raw == {"data": {"x": value}}
 
 
@@ -204,10 +205,10 @@ def test_only_chooses_by_axis_and_refuses_what_is_not_in_the_grid(tmp_path):
 
 @pytest.mark.parametrize("kind", ["models", "methods"])
 def test_every_plugin_of_the_library_can_be_read_without_importing_it(kind):
-    for name in plugins.names(kind):
+    for name in plugins.names(plugins.DOORS[kind]):
         build = importlib.import_module(f"jaxforget.{kind}.{name}").build
         known = list(inspect.signature(build).parameters)[0 if kind == "models" else 1 :]
-        assert list(plugins.find(kind, name, "here").settings) == known
+        assert list(schema.find(kind, name, "here").settings) == known
 
 
 def test_a_plugin_outside_the_tree_is_named_by_module_and_function(tmp_path, monkeypatch):
@@ -218,7 +219,7 @@ def test_a_plugin_outside_the_tree_is_named_by_module_and_function(tmp_path, mon
         "def make(model, *, depth: int, names: list[str] = ('a',), other=print): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    found = plugins.find("methods", "outsider.mine:make", "methods.mine.use")
+    found = schema.find("methods", "outsider.mine:make", "methods.mine.use")
     assert found.split({"depth": [1, 2]}, "m") == ({"names": ["a"]}, {"depth": [1, 2]})
     assert found.split({"depth": 1, "names": ["b"]}, "m")[0] == {"depth": 1, "names": ["b"]}
     with pytest.raises(Refused, match=r"m\.depth: expected int"):

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import request
 
 from jaxforget import _plugins, methods, models
-from jaxforget.types import ForgetSet, Method, Model
+from jaxforget.types import Method, Model
 
-MODELS = _plugins.names("jaxforget.models", "jaxforget.models")
-METHODS = _plugins.names("jaxforget.methods", "jaxforget.methods")
+MODELS = _plugins.names(_plugins.DOORS["models"])
+METHODS = _plugins.names(_plugins.DOORS["methods"])
 
 
 def toy_settings(kind, name):
@@ -35,11 +36,6 @@ def built(model_name, method_name=None):
 def narrow(labelled):
     """0/1 labels in float32: what every model can be trained on."""
     return dataclasses.replace(labelled, values=labelled.values.astype(jnp.float32))
-
-
-def request(train, forgotten):
-    ones = jnp.ones_like(train.values)
-    return ForgetSet(ones, ones.at[jnp.array(forgotten, int)].set(0))
 
 
 def precision(method_name):

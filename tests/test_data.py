@@ -1,13 +1,17 @@
+"""Readers of data sets: what is read, what is refused, and where files are looked for."""
+
 import hashlib
+import importlib.metadata
 import sys
 import types
 import zipfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from jaxforget import _plugins, data
+from jaxforget import data
 
 # The door
 
@@ -19,7 +23,7 @@ def test_every_data_set_has_what_the_door_promises():
             "delimited"} <= set(data.names())  # fmt: skip
     for path in folder.glob("[!_]*.py"):
         module = __import__(f"jaxforget.data.{path.stem}", fromlist=["read"])
-        assert callable(module.read) and callable(module.load)
+        assert callable(module.read)
         for name, source in module.SOURCES.items():
             assert source.name == name and source.licence and source.citation and source.counts
             assert source.sha256 is None or len(bytes.fromhex(source.sha256)) == 32
@@ -84,11 +88,8 @@ def test_packages_outside_the_tree_bring_their_own_data_sets(monkeypatch):
     with pytest.raises(ValueError, match="no setting 'm'"):
         data.read("outside:read", "a", m=2)
 
-    class Point:
-        name = "theirs"
-        load = staticmethod(lambda: module.read)
-
-    monkeypatch.setattr(_plugins, "entry_points", lambda group: [Point])
+    point = EntryPoint("theirs", "outside:read", "jaxforget.datasets")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [point])
     assert "theirs" in data.names() and len(data.read("theirs", "a", n=3)) == 3
     assert data.load("theirs", "a").n_users == 1
 

@@ -1,3 +1,5 @@
+"""Training by gradient against loops in NumPy: batches, early stopping, full-batch limits."""
+
 import dataclasses
 
 import jax

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import toy_runs
 
-from experiments import cli, figures, plugins, tables
+from experiments import cli, figures, plugins
 from experiments.errors import Refused
+from experiments.figures import _tables
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ def test_the_same_cells_give_the_same_bytes(folder, tmp_path):
         assert (again / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("name", plugins.figures())
+@pytest.mark.parametrize("name", plugins.names(plugins.FIGURES))
 def test_a_figure_says_n_interval_and_what_was_left_out(tmp_path, name):
     def fail(cell, row):
         if cell.axes["seed"] == 2 and cell.axes["method"] == "retrain":
@@ -52,7 +53,7 @@ def test_a_figure_says_n_interval_and_what_was_left_out(tmp_path, name):
     made = toy_runs.fill(path, tmp_path, fail)
     failed = sum(cell.axes["seed"] == 2 and cell.axes["method"] == "retrain" for cell in made)
     assert cli.main(["collect", path, "--results", str(tmp_path)]) == 0
-    figure, frame = figures.load(name)(tables.read(tmp_path / "toy"))
+    figure, frame = figures.load(name)(_tables.read(tmp_path / "toy"))
     words = figure.get_supxlabel()
     assert re.search(r"n = .*3 seeds", words) and "95% t-interval" in words
     assert f"{failed} cells left out" in words
@@ -98,7 +99,7 @@ def frame_of(name, folder):
     path = toy_runs.write(folder, toy_runs.DRAWABLE.get(name, toy_runs.TOML))
     toy_runs.fill(path, folder)
     assert cli.main(["collect", path, "--results", str(folder)]) == 0
-    found = tables.read(folder / "toy")
+    found = _tables.read(folder / "toy")
     return found, figures.load(name)(found)[1]
 
 
@@ -109,7 +110,7 @@ def test_recovery_is_the_share_of_what_retraining_restores_beside_the_noise_of_r
         "local residual",
     }  # fmt: skip
     cells = found.cells.query("method == 'ladder' and ratio == 0.1 and `method.tol` == 0.001")
-    parts = [tables.value(found, s, "distance", "all")[cells["cell"]] for s in ("before", "after")]
+    parts = [_tables.value(found, s, "distance", "all")[cells["cell"]] for s in ("before", "after")]
     here = frame[(frame["line"] == "ladder tol=0.001") & (frame["ratio"] == 0.1)]
     means = here.set_index("quantity")["mean"]
     assert means["local residual"] == pytest.approx((parts[1] / parts[0]).mean())
@@ -139,7 +140,7 @@ def test_a_figure_whose_numbers_are_not_there_says_what_to_sweep(tmp_path):
     path = toy_runs.write(tmp_path, cut)
     toy_runs.fill(path, tmp_path)
     assert cli.main(["collect", path, "--results", str(tmp_path)]) == 0
-    found = tables.read(tmp_path / "toy")
+    found = _tables.read(tmp_path / "toy")
     with pytest.raises(Refused, match="max_sweeps"):
         figures.load("pass_curves")(found)
     with pytest.raises(Refused, match=r"method\.tol"):
@@ -158,10 +159,10 @@ def test_text_stays_text_and_dates_stay_out(folder):
 
 
 def test_the_interval_is_students(folder):
-    mean, half, n = tables.interval(pd.Series([1.0, 2.0, 3.0, float("nan")]))
+    mean, half, n = _tables.interval(pd.Series([1.0, 2.0, 3.0, float("nan")]))
     assert (mean, n) == (2.0, 3)
     assert half == pytest.approx(4.302653 / 3**0.5, rel=1e-6)  # t at 97.5 %, two degrees
-    assert tables.interval(pd.Series([5.0])) == (5.0, 0.0, 1)
+    assert _tables.interval(pd.Series([5.0])) == (5.0, 0.0, 1)
 
 
 def test_the_page_is_one_offline_file_that_opens_with_two_sentences(folder):

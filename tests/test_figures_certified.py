@@ -4,8 +4,9 @@ import matplotlib.pyplot as plt
 import pytest
 import toy_runs
 
-from experiments import cli, figures, tables
+from experiments import cli, figures
 from experiments.errors import Refused
+from experiments.figures import _tables
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +20,7 @@ def drawn(name, folder, text=toy_runs.CERTIFIED, change=lambda cell, row: row):
     path = toy_runs.write(folder, text)
     toy_runs.fill(path, folder, change)
     assert cli.main(["collect", path, "--results", str(folder)]) == 0
-    return figures.load(name)(tables.read(folder / "toy"))
+    return figures.load(name)(_tables.read(folder / "toy"))
 
 
 def refuse_large_ridges(cell, row):

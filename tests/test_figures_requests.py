@@ -4,15 +4,16 @@ import pandas as pd
 import pytest
 import toy_runs
 
-from experiments import cli, figures, tables
+from experiments import cli, figures
 from experiments.errors import Refused
+from experiments.figures import _tables
 
 
 def found(folder, text, change=lambda cell, row: row):
     path = toy_runs.write(folder, text)
     toy_runs.fill(path, folder, change)
     assert cli.main(["collect", path, "--results", str(folder)]) == 0
-    return tables.read(folder / "toy")
+    return _tables.read(folder / "toy")
 
 
 def test_an_empty_request_is_compared_with_the_model_without_unlearning_by_seed(tmp_path):

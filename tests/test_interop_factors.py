@@ -1,6 +1,10 @@
+"""One format of factor files: ours, that of the library ``implicit``, and that of receipts."""
+
 import numpy as np
 import pytest
 
+from experiments.commands import verify
+from jaxforget.als.certificate import receipt as receipts
 from jaxforget.prepare import interop
 from jaxforget.sparse import layout
 from jaxforget.types import Factors
@@ -90,3 +94,33 @@ def test_loading_factors_runs_no_code_from_the_file(tmp_path):
     np.savez(tmp_path / "evil.npz", **arrays)
     with pytest.raises(ValueError, match=r"not an .npz of factors"):
         interop.load_factors(tmp_path / "evil.npz")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_factors_are_saved_in_the_precision_asked_for(tmp_path, dtype):
+    factors = random_factors(np.float64)
+    interop.save_factors(tmp_path / "factors.npz", factors, dtype=dtype)
+    loaded = interop.load_factors(tmp_path / "factors.npz")
+    assert loaded.users.dtype == loaded.items.dtype == dtype
+    np.testing.assert_array_equal(loaded.users, factors.users.astype(dtype))
+
+
+def test_the_names_that_receipts_once_had_are_refused_with_what_to_do(tmp_path):
+    factors = random_factors()
+    np.savez(tmp_path / "factors.npz", users=factors.users, items=factors.items)
+    with pytest.raises(ValueError, match=r"factors\.npz: .*save them again as user_factors="):
+        interop.load_factors(tmp_path / "factors.npz")
+
+
+def test_a_receipt_keeps_64_bits_and_is_checked_against_a_file_of_32(tmp_path):
+    served = random_factors(np.float32)
+    wide = Factors(*(part.astype(np.float64) for part in served))
+    verify.save(tmp_path, {}, wide, random_train(), np.ones(60))
+    stored = interop.load_factors(tmp_path / "factors.npz")
+    assert receipts.hash_arrays(*stored) == receipts.hash_arrays(*wide)
+    interop.save_factors(tmp_path / "served.npz", served)  # as implicit saves them
+    for name in ("factors.npz", "served.npz"):
+        got = verify._factors(tmp_path / name, {"factors": receipts.hash_arrays(*wide)})
+        assert receipts.hash_arrays(*got) == receipts.hash_arrays(*wide)
+    narrow = verify._factors(tmp_path / "served.npz", {"factors": receipts.hash_arrays(*served)})
+    assert narrow.users.dtype == np.float32

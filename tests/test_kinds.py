@@ -6,8 +6,10 @@ import pandas as pd
 import pytest
 import toy_runs
 
-from experiments import cli, config, figures, grid, tables
+from experiments import cli, figures
+from experiments.config import grid, reading
 from experiments.errors import Refused
+from experiments.figures import _tables
 
 SHILLING = toy_runs.TOML[: toy_runs.TOML.index("[methods.retrain]")] + "[methods.retrain]\n"
 SHILLING = SHILLING.replace('kind = "random"', 'kind = "shilling_bandwagon"')
@@ -15,7 +17,7 @@ SHILLING = SHILLING.replace("ratio = [0.01, 0.1]", "count = 30\nfillers = 3\nunp
 
 
 def cells(folder, *overrides, text=toy_runs.TOML):
-    return grid.cells(config.read(toy_runs.write(folder, text), overrides))
+    return grid.cells(reading.read(toy_runs.write(folder, text), overrides))
 
 
 def test_a_list_of_kinds_is_an_axis_and_one_kind_keeps_its_ids(tmp_path):
@@ -65,7 +67,7 @@ def test_kinds_have_panels_of_their_own(tmp_path):
     toy_runs.fill(path, tmp_path)
     for command in ("collect", "figures", "report"):
         assert cli.main([command, path, "--results", str(tmp_path)]) == 0
-    figure, frame = figures.load("ratio_curves")(tables.read(tmp_path / "toy"))
+    figure, frame = figures.load("ratio_curves")(_tables.read(tmp_path / "toy"))
     assert set(frame["kind"]) == {"random", "users"}
     titles = {axis.get_title(loc="left") for axis in figure.axes} - {""}
     assert titles == {
@@ -79,7 +81,7 @@ def test_an_attack_is_injected_measured_and_forgotten(tmp_path):
     done = toy_runs.command("run", *words, "--quiet")
     assert done.returncode == 0, done.stderr
     assert cli.main(["collect", *words]) == 0
-    found = tables.read(tmp_path / "toy")
+    found = _tables.read(tmp_path / "toy")
     assert set(found.cells["kind"]) == {"shilling_bandwagon"}
     assert (found.cells["status"] == "ok").all()
     shown = found.metrics[found.metrics["metric"] == "exposure"]

@@ -1,3 +1,5 @@
+"""The layout of the interactions: sorted, complete, and padded within stated limits."""
+
 import numpy as np
 import pytest
 

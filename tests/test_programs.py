@@ -1,9 +1,11 @@
+"""Compiled programs of the runner: settings that are numbers share one compilation."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import clock
-from experiments.programs import plug, program
+from experiments.lab import clock
+from experiments.lab.programs import plug, program
 from jaxforget import methods, models
 from jaxforget.types import ForgetSet
 
@@ -14,7 +16,7 @@ def test_a_sweep_over_numbers_compiles_once_and_gives_what_the_plug_in_itself_gi
     ials, unlearn_als = models.load("ials"), methods.load("unlearn_als")
     ones = jnp.ones_like(toy.values)
     forget = ForgetSet(ones, ones.at[:5].set(0.0))
-    key, before = jax.random.key(0), len(clock._programs.made)
+    key, before = jax.random.key(0), len(clock._programs.entries)
     for reg, max_sweeps in ((2.0, 1), (2.0, 4), (5.0, 2)):
         settings = SETTINGS | {"reg": reg}
         model = plug(ials, settings)
@@ -29,7 +31,7 @@ def test_a_sweep_over_numbers_compiles_once_and_gives_what_the_plug_in_itself_gi
         )
         np.testing.assert_allclose(got.users, want.users, rtol=1e-9)
         assert info["sweeps"] == max_sweeps
-    assert len(clock._programs.made) == before + 2  # one fit, one unlearn
+    assert len(clock._programs.entries) == before + 2  # one fit, one unlearn
 
 
 def test_a_setting_that_is_not_a_number_is_a_constant_of_its_own_program(toy):

@@ -1,3 +1,5 @@
+"""README: the files it names exist and its code runs."""
+
 import re
 import subprocess
 import sys

@@ -22,9 +22,8 @@ patience = 2
 [methods.retrain]
 [methods.ifru]
 [methods.released]
-use = "ifru"
-mode = "as_released"
-solver_lr = 5.0
+use = "ifru_released"
+lr = 5.0
 patience = 2
 """
 
@@ -42,24 +41,24 @@ def found(tmp_path_factory):
     done = toy_runs.command("run", path, "--results", folder)
     assert done.returncode == 0, done.stderr + done.stdout
     rows = (json.loads(path.read_text()) for path in (folder / "toy/cells").glob("*.json"))
-    return {row["spec"]["method"]["settings"].get("mode", "retrain"): row for row in rows}
+    return {row["spec"]["method"]["use"]: row for row in rows}
 
 
 def test_recipes_that_stop_on_validation_find_it(found):
     assert {row["status"] for row in found.values()} == {"ok"}
     for row in found.values():
         assert 1 <= row["info"]["fit"]["epochs"] < 40 and 0 < row["info"]["fit"]["score"] < 1
-    assert 0 < found["as_released"]["info"]["unlearn"]["score"] < 1
+    assert 0 < found["ifru_released"]["info"]["unlearn"]["score"] < 1
 
 
 def test_without_ks_no_ranking_is_made_and_labels_are_still_judged(found):
-    names = {metric for _, _, metric, *_ in found["exact"]["metrics"]}
+    names = {metric for _, _, metric, *_ in found["ifru"]["metrics"]}
     assert {"auc", "auc_or", "auc_and", "distance", "loss"} <= names
     assert not {"ndcg", "overlap", "auc_unseen"} & names
 
 
 def test_false_labels_fit_worse_once_they_are_forgotten(found):
     """The mean loss of the forgotten, labels as learnt: low before, higher in the retrained model."""
-    rows = {(stage, cells, m): v for stage, cells, m, _, v in found["exact"]["metrics"]}
+    rows = {(stage, cells, m): v for stage, cells, m, _, v in found["ifru"]["metrics"]}
     losses = [rows[stage, "forgotten", "loss"] for stage in ("before", "after", "reference")]
     assert 0 < losses[0] < losses[2] and losses[0] < losses[1]

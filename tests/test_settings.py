@@ -17,8 +17,8 @@ from jaxforget import _plugins, methods, models
 from jaxforget.sparse import layout
 from jaxforget.types import watch
 
-MODELS = _plugins.names("jaxforget.models", "jaxforget.models")
-METHODS = _plugins.names("jaxforget.methods", "jaxforget.methods")
+MODELS = _plugins.names(_plugins.DOORS["models"])
+METHODS = _plugins.names(_plugins.DOORS["methods"])
 
 GRADIENT = {"dim": 3, "init_scale": 0.1, "lr": 0.05, "batch_size": 16, "n_epochs": 3}
 ALS = {"dim": 3, "reg": 1.0, "alpha": 3.0}
@@ -294,10 +294,13 @@ def _paired(value):
 
 
 def cases(table, heavy=()):
-    for name, entry in sorted(table.items()):
-        for setting in entry[-1]:
-            marks = [pytest.mark.slow] if name in heavy else []
-            yield pytest.param(name, setting, id=f"{name}-{setting}", marks=marks)
+    """One case for each setting; those of ``heavy`` plug-ins take long to compile."""
+    marks = {name: [pytest.mark.slow] if name in heavy else [] for name in table}
+    return [
+        pytest.param(name, setting, id=f"{name}-{setting}", marks=marks[name])
+        for name, entry in sorted(table.items())
+        for setting in entry[-1]
+    ]
 
 
 @pytest.mark.parametrize("kind", ["models", "methods"])

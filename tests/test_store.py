@@ -10,13 +10,15 @@ import pandas as pd
 import pytest
 import toy_runs
 
-from experiments import collect, config, grid, store
+from experiments import files
+from experiments.config import grid, reading
 from experiments.errors import Refused
+from experiments.lab import store, tables
 
 
 @pytest.fixture
 def cells(tmp_path):
-    return grid.cells(config.read(toy_runs.write(tmp_path)))
+    return grid.cells(reading.read(toy_runs.write(tmp_path)))
 
 
 def write_forever(folder, row):
@@ -44,7 +46,7 @@ def test_a_kill_while_writing_leaves_whole_files_only(tmp_path, cells):
 def test_a_failed_write_leaves_nothing_behind(tmp_path):
     (tmp_path / "target").mkdir()  # a folder cannot be replaced by a file
     with pytest.raises(OSError):
-        store.write_atomically(tmp_path / "target", b"content")
+        files.write_atomically(tmp_path / "target", b"content")
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
@@ -77,8 +79,8 @@ def test_a_metric_that_is_not_defined_for_any_model_is_no_divergence(tmp_path, c
 
 def test_tables_do_not_depend_on_the_order_in_which_cells_came(cells):
     rows = {cell.id: toy_runs.made_up(cell) for cell in cells}
-    forward = collect.tables(cells, rows)
-    backward = collect.tables(cells[::-1], dict(reversed(rows.items())))
+    forward = tables.tables(cells, rows)
+    backward = tables.tables(cells[::-1], dict(reversed(rows.items())))
     assert forward == backward
 
 
@@ -88,27 +90,27 @@ def test_tables_say_every_axis_and_keep_clock_and_machine_apart(tmp_path, cells)
         name: row | {"timings": {"unlearn_seconds": 9.0}, "provenance": {"git_sha": "zzz"}}
         for name, row in rows.items()
     }
-    here, there = collect.tables(cells, rows), collect.tables(cells, other)
+    here, there = tables.tables(cells, rows), tables.tables(cells, other)
     assert here["cells.csv"] == there["cells.csv"]
     assert here["metrics.csv"] == there["metrics.csv"]
     assert here["timings.csv"] != there["timings.csv"]
     (tmp_path / "cells.csv").write_bytes(here["cells.csv"])
     frame = pd.read_csv(tmp_path / "cells.csv")
     assert list(frame.columns[:10]) == [
-        "cell", *collect.AXES, "method.max_sweeps", "method.tol",
+        "cell", *tables.AXES, "method.max_sweeps", "method.tol",
     ]  # fmt: skip
     assert len(frame) == len(cells)
     assert sorted(frame["method.tol"].dropna().unique()) == [1e-3, 1e-2, 1e-1]
 
 
 def test_numbers_keep_a_float32_and_words_keep_their_commas(tmp_path):
-    text = collect.csv(["a", "b"], [[0.1, 'x, "y"\nz'], [1 / 3, None], [16777217, True]])
+    text = tables.csv(["a", "b"], [[0.1, 'x, "y"\nz'], [1 / 3, None], [16777217, True]])
     assert text == b'a,b\n0.1,"x, ""y"" z"\n0.333333333,\n16777217,True\n'
 
 
 def test_collect_leaves_cells_of_other_configs_out(tmp_path, cells):
     rows = {cell.id: toy_runs.made_up(cell) for cell in cells[:-1]}
-    table = collect.tables(cells, rows)["cells.csv"].decode()
+    table = tables.tables(cells, rows)["cells.csv"].decode()
     assert cells[-1].id not in table
     assert len(table.splitlines()) == len(cells)
 

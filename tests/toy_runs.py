@@ -8,7 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from experiments import config, grid, store
+from experiments.config import grid, reading
+from experiments.lab import store
 
 ROOT = Path(__file__).parent.parent
 CACHE = tempfile.TemporaryDirectory(prefix="jaxforget-tests-")  # compiled once for all runs here
@@ -114,7 +115,7 @@ def made_up(cell: grid.Cell) -> dict:
 
 def fill(path: str, results: Path, change=lambda cell, row: row) -> list[grid.Cell]:
     """Stores made-up results for every cell of a config."""
-    loaded = config.read(path)
+    loaded = reading.read(path)
     cells = grid.cells(loaded)
     for cell in cells:
         store.write(results / loaded.name / "cells", change(cell, made_up(cell)))

@@ -1,1 +1,1 @@
-"""Benchmarks: every file here is one, ``python -m experiments bench NAME``; ratios, never seconds alone."""
+"""Every file is a benchmark, run by the command ``bench``; ratios, never seconds alone."""

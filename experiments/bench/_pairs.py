@@ -12,15 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import provenance
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, Interactions
+
+from ..lab import provenance
 
 
 def workload(
     n: int, dim: int, *, n_users: int = 6040, n_items: int = 3706
 ) -> tuple[Interactions, Factors]:
-    """About ``n`` interactions with long-tailed users and items: the size of MovieLens-1M, 4+ stars."""
+    """About ``n`` interactions with long-tailed users and items, as in MovieLens-1M, 4+ stars."""
     rng = np.random.default_rng(0)
     weights = [(np.arange(size) + 30.0) ** -0.9 for size in (n_users, n_items)]
     pairs = np.zeros(0, np.int64)
@@ -29,8 +30,8 @@ def workload(
         pairs = np.unique(np.append(pairs, drawn[0] * n_items + drawn[1]))
     users, items = np.divmod(rng.permutation(pairs)[:n], n_items)
     train = layout.build(users, items, rng.integers(1, 6, n) / 2, n_users=n_users, n_items=n_items)
-    draw = lambda size: jnp.asarray(0.1 * rng.normal(size=(size, dim)), jnp.float32)  # noqa: E731
-    return train, Factors(draw(n_users), draw(n_items))
+    factors = (0.1 * rng.normal(size=(size, dim)) for size in (n_users, n_items))
+    return train, Factors(*(jnp.asarray(part, jnp.float32) for part in factors))
 
 
 def seconds(f: Callable[[], Any]) -> float:
@@ -45,8 +46,8 @@ def compare(
 ) -> dict[str, float]:
     """Runs the two in turns, so that a machine whose speed drifts slows both.
 
-    Each is run once untimed before it is timed: a solver calls a kernel many times in a row, and the
-    first call after the rival's pays for the caches and the memory that the rival has used.
+    Each is run once untimed before it is timed: a solver calls a kernel many times in a row, and
+    the first call after the rival's pays for the caches and the memory that the rival has used.
 
     Args:
       calls: timed together in a turn, one after the other; the mean of a turn counts.
@@ -78,16 +79,17 @@ def heading(title: str, sizes: str, *libraries: str) -> str:
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", *libraries)
     )
-    where = f"{device.platform} ({device.device_kind}), {platform.machine()}, Python {platform.python_version()}"
-    told = os.environ.get("GLIBC_TUNABLES", "")
-    pages = "huge pages" if provenance.HUGE_PAGES in told else "plain pages"
-    return f"{title}\n  {sizes}\n  {where}; {versions}; {pages}\n"
+    machine = f"{device.platform} ({device.device_kind}), {platform.machine()}"
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    pages = "huge pages" if provenance.HUGE_PAGES in tunables else "plain pages"
+    python = f"Python {platform.python_version()}"
+    return f"{title}\n  {sizes}\n  {machine}, {python}; {versions}; {pages}\n"
 
 
-def line(name: str, rival: str, found: dict[str, float], target: str = "") -> str:
+def line(name: str, rival: str, timing: dict[str, float], target: str = "") -> str:
     """One row: how many times faster than the rival, median and range over the pairs."""
     row = (
-        f"  {name:<26} {found['ours_ms']:>9.2f} ms   {rival:<24} {found['theirs_ms']:>9.2f} ms   "
-        f"{found['ratio']:>6.2f}x  [{found['low']:.2f}, {found['high']:.2f}]"
+        f"  {name:<26} {timing['ours_ms']:>9.2f} ms   {rival:<24} {timing['theirs_ms']:>9.2f} ms   "
+        f"{timing['ratio']:>6.2f}x  [{timing['low']:.2f}, {timing['high']:.2f}]"
     )
     return f"{row}   {target}".rstrip()

@@ -1,4 +1,4 @@
-"""One full ALS pass against the library ``implicit`` at equal threads, on two densities, and its memory."""
+"""One full ALS pass and its memory, against ``implicit`` at equal threads, on two densities."""
 
 import argparse
 import functools
@@ -7,36 +7,39 @@ import os
 import jax
 import numpy as np
 
-from experiments.bench import _pairs, influence
 from jaxforget import als
 from jaxforget.als import rows
+
+from ..errors import PROGRAM
+from . import _pairs, influence
 
 REG, ALPHA = 0.1, 2.0
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments bench als", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench als", description=__doc__)
     parser.add_argument("--interactions", type=int, default=535_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--runs", type=int, default=9)
-    asked = parser.parse_args(argv)
-    _compare(asked, asked.interactions, {})
+    options = parser.parse_args(argv)
+    _compare(options, options.interactions, {})
     print()
     _compare(
-        asked, influence.INTERACTIONS, {"n_users": influence.USERS, "n_items": influence.ITEMS}
+        options, influence.INTERACTIONS, {"n_users": influence.USERS, "n_items": influence.ITEMS}
     )
     return 0
 
 
-def _compare(asked, n, sizes):
+def _compare(options, n, sizes):
     """Both solvers on one workload."""
-    train, factors = _pairs.workload(n, asked.dim, **sizes)
+    train, factors = _pairs.workload(n, options.dim, **sizes)
     terms = als.implicit(train, jax.numpy.ones_like(train.values), reg=REG, alpha=ALPHA)
     exact, steps = (
         jax.jit(functools.partial(als.alternate, cg_steps=n_steps)) for n_steps in (0, 3)
     )
     threads = os.cpu_count() or 1
-    shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32, {threads} threads each"
+    shape = f"{train.n_users:,} x {train.n_items:,}, {options.dim} factors, float32"
+    shape += f", {threads} threads each"
     print(_pairs.heading("ALS pass, users then items", f"{n:,} interactions, {shape}"))
     print(_memory(exact.lower(factors, train, terms).compile().memory_analysis(), train, factors))
     try:
@@ -48,8 +51,8 @@ def _compare(asked, n, sizes):
         ("exact rows", exact, cholesky, "target 1.25x (time 0.8), aim 1.67x (0.6)"),
         ("CG, 3 steps", steps, cg, "target 1.11x (time 0.9), aim 1.43x (0.7)"),
     ):
-        found = _pairs.compare(lambda: ours(factors, train, terms), theirs, runs=asked.runs)  # noqa: B023
-        print(_pairs.line(name, "implicit", found, target))
+        timing = _pairs.compare(lambda: ours(factors, train, terms), theirs, runs=options.runs)  # noqa: B023
+        print(_pairs.line(name, "implicit", timing, target))
 
 
 def _memory(analysis, train, factors):
@@ -64,8 +67,8 @@ def _memory(analysis, train, factors):
     base = size(train) + size(factors) + chunk
     return (
         f"  memory of one exact pass: {peak / 1e6:.1f} MB = {peak / base:.2f} x "
-        f"(data {size(train) / 1e6:.1f} + factors {size(factors) / 1e6:.1f} + chunk {chunk / 1e6:.1f} MB); "
-        "target 1.5 x"
+        f"(data {size(train) / 1e6:.1f} + factors {size(factors) / 1e6:.1f} + "
+        f"chunk {chunk / 1e6:.1f} MB); target 1.5 x"
     )
 
 

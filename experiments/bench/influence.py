@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench import _pairs
 from jaxforget import methods, models, sparse
 from jaxforget.gradient import losses
 from jaxforget.prepare import forget
@@ -17,6 +16,9 @@ from jaxforget.sparse import layout
 from jaxforget.sparse.compact import compact
 from jaxforget.sparse.degrees import exchange
 from jaxforget.types import watch
+
+from ..errors import PROGRAM
+from . import _pairs
 
 # Book-Crossing by the published recipe, as the default size
 INTERACTIONS, USERS, ITEMS = 351_347, 15_758, 37_992
@@ -63,26 +65,31 @@ def kernels(params, vector, train, weights, *, full):
 
     def run():
         for _ in range(PRODUCTS):
-            found = scores(), spread(params), spread(vector) if full else None
-        return found
+            products = scores(), spread(params), spread(vector) if full else None
+        return products
 
     return run
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments bench influence", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench influence", description=__doc__)
     parser.add_argument("--interactions", type=int, default=INTERACTIONS)
     parser.add_argument("--dim", type=int, default=48)
     parser.add_argument("--ratio", type=float, default=0.02, help="share forgotten, labels flipped")
     parser.add_argument("--runs", type=int, default=5)
-    asked = parser.parse_args(argv)
-    train, valid, factors = labelled(asked.interactions, asked.dim)
-    train, request = forget.flipped(jax.random.key(1), watch(train, valid), asked.ratio)
-    shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32"
-    print(_pairs.heading("Influence on MF", f"{asked.interactions:,} interactions, {shape}"))
+    options = parser.parse_args(argv)
+    train, valid, factors = labelled(options.interactions, options.dim)
+    train, request = forget.flipped(jax.random.key(1), watch(train, valid), options.ratio)
+    shape = f"{train.n_users:,} x {train.n_items:,}, {options.dim} factors, float32"
+    print(_pairs.heading("Influence on MF", f"{options.interactions:,} interactions, {shape}"))
 
+    _products(train, request, factors, options.runs)
+    _unlearning(train, request, options.dim, options.runs)
+    return 0
+
+
+def _products(train, request, factors, runs):
+    """Curvature products against gathers."""
     vector = jax.tree.map(lambda x: x[::-1], factors)
     arguments = (factors, vector, train, request.after)
     rival = chain(plain)
@@ -91,40 +98,43 @@ def main(argv: list[str]) -> int:
         (f"Gauss-Newton, {PRODUCTS}", False, ""),
     ):
         mine = chain(functools.partial(ours, full=full))
-        found = _pairs.compare(
-            lambda f=mine: f(*arguments), lambda: rival(*arguments), runs=asked.runs
-        )
-        print(_pairs.line(name, "gathers, autodiff scatter", found, target))
+        timing = _pairs.compare(lambda f=mine: f(*arguments), lambda: rival(*arguments), runs=runs)
+        print(_pairs.line(name, "gathers, autodiff scatter", timing, target))
         alone = kernels(*arguments, full=full)
-        found = _pairs.compare(alone, lambda: rival(*arguments), runs=asked.runs)
+        timing = _pairs.compare(alone, lambda: rival(*arguments), runs=runs)
         print(
-            _pairs.line("  its sparse kernels alone", "gathers, autodiff scatter", found, "bound")
+            _pairs.line("  its sparse kernels alone", "gathers, autodiff scatter", timing, "bound")
         )
     for share in (0.5, 0.1):
-        print(_pairs.line(*_fewer(share, *arguments, runs=asked.runs)))
+        print(_pairs.line(*_fewer(share, *arguments, runs=runs)))
 
-    settings = {"dim": asked.dim, "lr": 1e-3, "init_scale": 1e-3, "n_epochs": 5000, "patience": 10}
-    model = models.load("mf")(**settings)
+
+def _unlearning(train, request, dim, runs):
+    """One unlearning against training again."""
+    settings = {"lr": 1e-3, "init_scale": 1e-3, "n_epochs": 5000, "patience": 10}
+    model = models.load("mf")(dim=dim, **settings)
     state, _ = jax.block_until_ready(jax.jit(model.fit)(jax.random.key(0), train, request.before))
-    retrain, retrain_compile, told = _timed(model.fit, jax.random.key(2), train, request.after)
+    retrain, retrain_compile, (_, info) = _timed(model.fit, jax.random.key(2), train, request.after)
     print(
-        f"\n  training again: {retrain:.2f} s, {int(told[1]['epochs'])} epochs (compile {retrain_compile:.2f} s)"
+        f"\n  training again: {retrain:.2f} s, {int(info['epochs'])} epochs "
+        f"(compile {retrain_compile:.2f} s)"
     )
-    for name, how in (
-        ("ifru", {}),
-        ("ifru, rows asked", {"hops": 0}),
-        ("ifru, tol 0.01", {"tol": 0.01}),
-        ("ifru, flow", {"solver": "flow", "hessian": "full"}),
-        ("ifru, replay", {"solver": "replay"}),
+    for name, use, settings in (
+        ("ifru", "ifru", {}),
+        ("ifru, rows asked", "ifru", {"hops": 0}),
+        ("ifru, tol 0.01", "ifru", {"tol": 0.01}),
+        ("ifru_flow", "ifru_flow", {"hessian": "full"}),
+        ("replay", "replay", {}),
     ):
-        method = methods.load("ifru")(model, **how)
-        seconds, compile_, told = _timed(
-            method.unlearn, jax.random.key(3), state, train, request, runs=asked.runs
+        method = methods.load(use)(model, **settings)
+        seconds, compile_, (_, info) = _timed(
+            method.unlearn, jax.random.key(3), state, train, request, runs=runs
         )
-        steps = int(told[1]["iterations"])
-        print(f"  {name:<26} {seconds:>6.3f} s {steps:>4} steps   {retrain / seconds:>6.1f}x   target 50x   "
-              f"(compile {compile_:.2f} s)")  # fmt: skip
-    return 0
+        steps = int(info["iterations"])
+        print(
+            f"  {name:<26} {seconds:>6.3f} s {steps:>4} steps   {retrain / seconds:>6.1f}x   "
+            f"target 50x   (compile {compile_:.2f} s)"
+        )
 
 
 def _fewer(share, factors, vector, train, weights, *, runs):
@@ -132,11 +142,12 @@ def _fewer(share, factors, vector, train, weights, *, runs):
     met = jax.random.uniform(jax.random.key(0), weights.shape) < share
     fewer, _ = jax.jit(compact)(train, met)
     run = chain(functools.partial(ours, full=True))
-    found = _pairs.compare(
-        lambda: run(factors, vector, fewer, weights), lambda: run(factors, vector, train, weights),
+    timing = _pairs.compare(
+        lambda: run(factors, vector, fewer, weights),
+        lambda: run(factors, vector, train, weights),
         runs=runs,
-    )  # fmt: skip
-    return f"Hessian, {share:.0%} of them", "all interactions", found, f"linear: {1 / share:g}x"
+    )
+    return f"Hessian, {share:.0%} of them", "all interactions", timing, f"linear: {1 / share:g}x"
 
 
 def labelled(n, dim):

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.sparse
 
-from experiments.bench import _pairs
 from jaxforget import sparse
+
+from ..errors import PROGRAM
+from . import _pairs
 
 
 @jax.jit
@@ -24,14 +26,12 @@ def fused(train, left, right):
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments bench kernels", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench kernels", description=__doc__)
     parser.add_argument("--interactions", type=int, default=500_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--runs", type=int, default=9)
-    asked = parser.parse_args(argv)
-    train, (left, right) = _pairs.workload(asked.interactions, asked.dim)
+    options = parser.parse_args(argv)
+    train, (left, right) = _pairs.workload(options.interactions, options.dim)
     values = train.values
 
     shape = (train.n_users, train.n_items)
@@ -42,39 +42,23 @@ def main(argv: list[str]) -> int:
     def spmm(by, dense):
         return lambda: sparse.spmm(train, values, dense, by=by)
 
+    def segments():
+        return by_segments(train, values, right)
+
+    def scores():
+        return sparse.sddmm(train, left, right)
+
+    scipy_name = "scipy CSR @ dense"
     rows = [
-        (
-            "spmm by user",
-            spmm("user", right),
-            "scipy CSR @ dense",
-            lambda: matrix @ items,
-            "target 3x",
-        ),
-        (
-            "spmm by item",
-            spmm("item", left),
-            "scipy CSR @ dense",
-            lambda: turned @ users,
-            "target 3x",
-        ),
-        (
-            "spmm by user",
-            spmm("user", right),
-            "segment_sum",
-            lambda: by_segments(train, values, right),
-            "target 10x",
-        ),
-        (
-            "sddmm",
-            lambda: sparse.sddmm(train, left, right),
-            "fused gather-dot",
-            lambda: fused(train, left, right),
-            "target 5x",
-        ),
+        ("spmm by user", spmm("user", right), scipy_name, lambda: matrix @ items, 3),
+        ("spmm by item", spmm("item", left), scipy_name, lambda: turned @ users, 3),
+        ("spmm by user", spmm("user", right), "segment_sum", segments, 10),
+        ("sddmm", scores, "fused gather-dot", lambda: fused(train, left, right), 5),
     ]
-    sizes = f"{asked.interactions:,} interactions, {shape[0]:,} x {shape[1]:,}, {asked.dim} factors, float32"
+    sizes = f"{options.interactions:,} interactions, {shape[0]:,} x {shape[1]:,}"
+    sizes += f", {options.dim} factors, float32"
     print(_pairs.heading("sparse kernels: times faster than the rival, in turns", sizes, "scipy"))
     for name, ours, rival, theirs, target in rows:
-        found = _pairs.compare(ours, theirs, runs=asked.runs, calls=10)
-        print(_pairs.line(name, rival, found, target))
+        timing = _pairs.compare(ours, theirs, runs=options.runs, calls=10)
+        print(_pairs.line(name, rival, timing, f"target {target}x"))
     return 0

@@ -7,12 +7,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.bench import _pairs, influence
 from jaxforget import methods, models
 from jaxforget.gradient import descent, graph
 from jaxforget.shards import partition, training
 from jaxforget.sparse.compact import compact, shorten
-from jaxforget.types import ForgetSet
+from jaxforget.types import Batch, ForgetSet
+
+from ..errors import PROGRAM
+from . import _pairs, influence
 
 SHARDS = 10
 GRADIENT = {"lr": 1e-3, "init_scale": 1e-3, "batch_size": 2048}
@@ -37,14 +39,15 @@ def arithmetic(model, settings, train, sizes) -> tuple[float, float]:
 
     def step(params, state, train, links, weights):
         def mean(p):
-            return model.loss.batch(p, train, weights, links, rows, weights[rows], key) / batch
+            some = Batch(rows, weights[rows], key)
+            return model.margins.batch(p, train, some, weights, links) / batch
 
         return rule.update(jax.grad(mean)(params), state)
 
     def epochs(places, sizes):
         kept = jnp.arange(len(ones)) < places
         cut, weights = shorten(compact(train, kept)[0], places), ones[:places]
-        links = graph.links(cut, weights) if model.loss.n_layers else None
+        links = graph.links(cut, weights) if model.margins.n_layers else None
         steps = sum(-(-n // batch) for n in sizes)
         one = flops(step, params, rule.init(params), cut, links, weights)
         shuffle = flops(descent.shuffled, key, cut, weights)
@@ -64,57 +67,67 @@ def compare(name, settings, train, runs) -> None:
     state, _ = jax.block_until_ready(fit(key, train, ones))
     sizes = np.bincount(np.asarray(state.shards), minlength=SHARDS).tolist()
     rows = jnp.flatnonzero(state.shards == 3)[:20]
-    asked = ForgetSet(ones, ones.at[rows].set(0))
+    request = ForgetSet(ones, ones.at[rows].set(0))
 
-    found = _pairs.compare(
+    timing = _pairs.compare(
         lambda: whole(key, train, ones), lambda: fit(key, train, ones), runs=runs
     )
-    print(f"  {name:<9} whole {found['ours_ms'] / 1e3:7.2f} s   {SHARDS} shards {found['theirs_ms'] / 1e3:7.2f} s   "
-          f"{found['ratio']:5.2f}x [{found['low']:.2f}, {found['high']:.2f}]   target 1.3x")  # fmt: skip
+    print(
+        f"  {name:<9} whole {timing['ours_ms'] / 1e3:7.2f} s   {SHARDS} shards "
+        f"{timing['theirs_ms'] / 1e3:7.2f} s   {timing['ratio']:5.2f}x "
+        f"[{timing['low']:.2f}, {timing['high']:.2f}]   target 1.3x"
+    )
     if "batch_size" in settings:
         once, parts = arithmetic(model, settings, train, sizes)
         print(
-            f"  {'':<9} arithmetic {once / 1e9:.1f} and {parts / 1e9:.1f} Gflop: {parts / once:.2f}x   target 1.3x"
+            f"  {'':<9} arithmetic {once / 1e9:.1f} and {parts / 1e9:.1f} Gflop: "
+            f"{parts / once:.2f}x   target 1.3x"
         )
-    found = _pairs.compare(
-        lambda: unlearn(key, state, train, asked), lambda: fit(key, train, ones), runs=runs
+    timing = _pairs.compare(
+        lambda: unlearn(key, state, train, request), lambda: fit(key, train, ones), runs=runs
     )
-    _, info = unlearn(key, state, train, asked)
-    print(f"  {'':<9} unlearn {len(rows)} rows of {int(info['shards_touched'])} shard: {found['ours_ms'] / 1e3:.2f} s, "
-          f"{1 / found['ratio']:.3f} of training the shards   target 0.2")  # fmt: skip
+    _, info = unlearn(key, state, train, request)
+    print(
+        f"  {'':<9} unlearn {len(rows)} rows of {int(info['shards_touched'])} shard: "
+        f"{timing['ours_ms'] / 1e3:.2f} s, {1 / timing['ratio']:.3f} of training the shards   "
+        "target 0.2"
+    )
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments bench partition", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench partition", description=__doc__)
     parser.add_argument("--interactions", type=int, default=351_347)
     parser.add_argument("--balanced", type=int, default=1_000_000, help="interactions to deal")
     parser.add_argument("--dim", type=int, default=48)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--models", default="mf,lightgcn,ials")
-    asked = parser.parse_args(argv)
-    train, _, _ = influence.labelled(asked.interactions, asked.dim)
-    shape = f"{train.n_users:,} x {train.n_items:,}, {asked.dim} factors, float32"
-    print(_pairs.heading("Shards", f"{asked.interactions:,} interactions, {shape}"))
-    for name in asked.models.split(","):
+    options = parser.parse_args(argv)
+    train, _, _ = influence.labelled(options.interactions, options.dim)
+    shape = f"{train.n_users:,} x {train.n_items:,}, {options.dim} factors, float32"
+    print(_pairs.heading("Shards", f"{options.interactions:,} interactions, {shape}"))
+    for name in options.models.split(","):
         own = (
-            {"max_sweeps": asked.epochs, **ALS}
+            {"max_sweeps": options.epochs, **ALS}
             if name == "ials"
-            else {"n_epochs": asked.epochs, **GRADIENT}
+            else {"n_epochs": options.epochs, **GRADIENT}
         )
-        compare(name, {"dim": asked.dim, **own}, train, asked.runs)
-    if asked.balanced:
-        train, _, factors = influence.labelled(asked.balanced, asked.dim)
-        for by in partition.UNITS:
-            deal = jax.jit(
-                lambda key, *a, by=by: partition.balanced(key, *a, by=by, n_shards=SHARDS)
-            )
-            start = time.perf_counter()
-            compiled = deal.lower(jax.random.key(0), train, train.values * 0 + 1, factors).compile()
-            ready = time.perf_counter()
-            jax.block_until_ready(compiled(jax.random.key(0), train, train.values * 0 + 1, factors))
-            print(f"  balanced by {by:<12} {asked.balanced:,} interactions: {time.perf_counter() - ready:6.2f} s "
-                  f"(compile {ready - start:.2f} s)")  # fmt: skip
+        compare(name, {"dim": options.dim, **own}, train, options.runs)
+    if options.balanced:
+        balance(*influence.labelled(options.balanced, options.dim))
     return 0
+
+
+def balance(train, _, factors) -> None:
+    """Times dealing interactions into balanced shards, by each side."""
+    arguments = (jax.random.key(0), train, train.values * 0 + 1, factors)
+    for by in partition.UNITS:
+        deal = jax.jit(lambda key, *a, by=by: partition.balanced(key, *a, by=by, n_shards=SHARDS))
+        start = time.perf_counter()
+        compiled = deal.lower(*arguments).compile()
+        ready = time.perf_counter()
+        jax.block_until_ready(compiled(*arguments))
+        print(
+            f"  balanced by {by:<12} {len(train.users):,} interactions: "
+            f"{time.perf_counter() - ready:6.2f} s (compile {ready - start:.2f} s)"
+        )

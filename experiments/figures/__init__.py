@@ -1,9 +1,31 @@
-"""One file per figure: ``draw(tables) -> (matplotlib Figure, the plotted numbers)``."""
+"""One file per figure: ``draw(tables) -> (matplotlib Figure, the plotted numbers)``.
 
-import importlib
+Other packages add theirs by an entry point ``jaxforget.figures``; a config may also name one as
+``"package.module:draw"``. Such a function raises ``ValueError`` where the tables lack its numbers.
+"""
+
+import re
 from collections.abc import Callable
+
+from .. import plugins
+from ..errors import Refused
 
 
 def load(name: str) -> Callable:
-    """The ``draw`` of the figure with this file name."""
-    return importlib.import_module(f"experiments.figures.{name}").draw
+    """The ``draw`` of a figure; what is wrong with its tables is a ``Refused`` of one line."""
+    draw = plugins.load(name, plugins.FIGURES)
+
+    def checked(tables):
+        try:
+            return draw(tables)
+        except ValueError as error:
+            if draw.__module__.startswith(f"{__name__}."):  # ours raise Refused: this is a defect
+                raise
+            raise Refused(f"figure {name}: {error}") from error
+
+    return checked
+
+
+def stem(name: str) -> str:
+    """The name of a figure's files."""
+    return re.sub(r"\W+", "_", name)

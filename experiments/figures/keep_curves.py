@@ -1,11 +1,12 @@
 """The pruning curve: accuracy, nearness and seconds against the share of reached rows updated."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments import panels, plot, tables
-from experiments.errors import Refused
-from experiments.tables import Tables
+from ..errors import Refused
+from . import _panels, _plot, _tables
+from ._tables import Tables
 
 KEEP = "method.keep"
 LABELS = {
@@ -16,57 +17,62 @@ LABELS = {
 }
 
 
-def _cells(found: Tables) -> pd.DataFrame:
+def _cells(tables: Tables) -> pd.DataFrame:
     """Finished cells whose kept share was swept, with the four quantities."""
-    cells = tables.finished(found).set_index("cell", drop=False)
+    cells = _tables.finished(tables).set_index("cell", drop=False)
     if KEEP not in cells or cells[KEEP].isna().all():
         raise Refused("keep_curves: no finished cell has a swept share (a list as keep)")
     for name in ("auc", "auc_and"):
-        panels.with_metric(found, cells, name, name, "test")
-    cells["residual after"] = tables.local_residual(found)
-    cells["seconds after"] = found.timings.set_index("cell")["unlearn_seconds"]
-    cells["line"] = panels.lines(cells, (KEEP,))
+        _panels.with_metric(tables, cells, name, name, "test")
+    cells["residual after"] = _tables.local_residual(tables)
+    cells["seconds after"] = tables.timings.set_index("cell")["unlearn_seconds"]
+    cells["line"] = _panels.lines(cells, (KEEP,))
     return cells[cells[KEEP].notna()]
 
 
-def _numbers(cells: pd.DataFrame, place: list[str]) -> pd.DataFrame:
-    """Everything drawn, long: quantity, place, line, keep, mean, low, high, n."""
-    once, parts = cells.drop_duplicates([*place, "seed"]), []
+def _numbers(cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+    """Everything drawn, long: quantity, groups, line, keep, mean, low, high, n."""
+    once, parts = cells.drop_duplicates([*groups, "seed"]), []
     for name in LABELS:
-        after = tables.intervals(cells, [*place, "line", KEEP], f"{name} after")
+        after = _tables.intervals(cells, [*groups, "line", KEEP], f"{name} after")
         parts.append(after.rename(columns={KEEP: "keep"}).assign(quantity=name))
         for stage, line in (("before", "undeleted"), ("reference", "reference")):
             if f"{name} {stage}" in cells:
-                flat = tables.intervals(once, place, f"{name} {stage}")
+                flat = _tables.intervals(once, groups, f"{name} {stage}")
                 parts.append(flat.assign(quantity=name, line=line))
     numbers = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    return numbers[["quantity", *place, "line", "keep", "mean", "low", "high", "n"]]
+    return numbers[["quantity", *groups, "line", "keep", "mean", "low", "high", "n"]]
 
 
-def draw(found: Tables) -> tuple[Figure, pd.DataFrame]:
+def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict) -> None:
+    for line, style in styles.items():
+        _plot.curve(axis, rows[rows["line"] == line], "keep", line, style)
+    for line, label, look in (
+        ("undeleted", "undeleted model", _plot.BEFORE),
+        ("reference", "retrained reference", _plot.REFERENCE),
+    ):
+        for y in rows.loc[rows["line"] == line, "mean"]:
+            axis.axhline(y, **look, label=label)
+    axis.set_xlabel("share of reached rows updated")
+
+
+def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one row of panels per data set, model and amount."""
-    cells = _cells(found)
-    place = panels.place(cells, amount=True)
-    numbers = _numbers(cells, place)
-    styles = plot.looks(list(dict.fromkeys(cells["line"])))
-    shown, there = panels.places(cells, place), set(numbers["quantity"])
+    cells = _cells(tables)
+    groups = _panels.groups(cells, amount=True)
+    numbers = _numbers(cells, groups)
+    styles = _plot.looks(list(dict.fromkeys(cells["line"])))
+    shown, there = _panels.keys(cells, groups), set(numbers["quantity"])
     quantities = [name for name in LABELS if name in there]
-    figure, axes = plot.grid(len(shown), len(quantities))
-    for row, key in zip(axes, shown, strict=True):
-        here = panels.at(numbers, place, key)
-        for axis, name in zip(row, quantities, strict=True):
-            part = here[here["quantity"] == name]
-            for line, style in styles.items():
-                plot.curve(axis, part[part["line"] == line], "keep", line, style)
-            for line, look in (("undeleted", plot.BEFORE), ("reference", plot.REFERENCE)):
-                for y in part.loc[part["line"] == line, "mean"]:
-                    words = {"undeleted": "undeleted model", "reference": "retrained reference"}
-                    axis.axhline(y, **look, label=words[line])
-            axis.set_xlabel("share of reached rows updated")
-            axis.set_ylabel(LABELS[name])
-            if name in ("residual", "seconds"):
-                axis.set_ylim(bottom=0)
-        row[0].set_title(panels.title(place, key), loc="left")
-    plot.legend(figure, axes)
-    plot.note(figure, plot.seeds(numbers, tables.left_out(found)))
+
+    def panel(axis, rows, name, _):
+        _panel(axis, rows, styles)
+        axis.set_ylabel(LABELS[name])
+        if name in ("residual", "seconds"):
+            axis.set_ylim(bottom=0)
+
+    figure, axes = _plot.grid(len(shown), len(quantities))
+    _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
+    _plot.legend(figure, axes)
+    _panels.note(figure, tables, numbers)
     return figure, numbers

@@ -1,55 +1,58 @@
 """Seconds to forget per method beside training again, on one axis."""
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments import panels, plot, tables
-from experiments.tables import Tables
+from . import _panels, _plot, _tables
+from ._tables import Tables
 
 AGAIN = "training again (reference)"
 
 
-def _numbers(found: Tables) -> tuple[pd.DataFrame, list[str]]:
-    """Everything drawn: place, line, mean, low, high, n and how many times faster than training."""
-    cells = tables.finished(found).set_index("cell", drop=False)
-    cells = cells.join(found.timings.set_index("cell")[["unlearn_seconds", "reference_seconds"]])
-    cells["line"] = panels.lines(cells)
-    place = panels.place(cells, amount=True)
-    ours = tables.intervals(cells, [*place, "line"], "unlearn_seconds")
-    again = cells.drop_duplicates([*place, "seed"])
-    again = tables.intervals(again, place, "reference_seconds")
+def _numbers(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
+    """Everything drawn: groups, line, mean, low, high, n, times faster than training again."""
+    cells = _tables.finished(tables).set_index("cell", drop=False)
+    cells = cells.join(tables.timings.set_index("cell")[["unlearn_seconds", "reference_seconds"]])
+    cells["line"] = _panels.lines(cells)
+    groups = _panels.groups(cells, amount=True)
+    ours = _tables.intervals(cells, [*groups, "line"], "unlearn_seconds")
+    again = cells.drop_duplicates([*groups, "seed"])
+    again = _tables.intervals(again, groups, "reference_seconds")
     numbers = pd.concat([again.assign(line=AGAIN), ours], ignore_index=True)
-    whole = again.rename(columns={"mean": "whole"})[[*place, "whole"]]
-    numbers = numbers.merge(whole, on=place)
+    whole = again.rename(columns={"mean": "whole"})[[*groups, "whole"]]
+    numbers = numbers.merge(whole, on=groups)
     numbers["faster"] = numbers["whole"] / numbers["mean"]
-    return numbers[[*place, "line", "mean", "low", "high", "n", "faster"]], place
+    return numbers[[*groups, "line", "mean", "low", "high", "n", "faster"]], groups
 
 
-def draw(found: Tables) -> tuple[Figure, pd.DataFrame]:
+def _panel(axis: plt.Axes, rows: pd.DataFrame) -> None:
+    rows = rows.sort_values("mean", ascending=False, kind="stable")
+    for y, (_, row) in enumerate(rows.iterrows()):
+        colour = "#777777" if row["line"] in (AGAIN, "retrain") else _plot.COLOURS[0]
+        low = row["low"] if row["low"] > 0 else row["mean"]
+        axis.plot([low, row["high"]], [y, y], color=colour)
+        axis.plot([row["mean"]], [y], "o", color=colour)
+        text = f"{row['mean']:.2g} s, {row['faster']:.3g}x"
+        place = {"xytext": (6, -3), "textcoords": "offset points"}
+        axis.annotate(text, (row["high"], y), **place, fontsize=7)
+    axis.set_xscale("log")
+    axis.margins(x=0.25)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_yticks(range(len(rows)), rows["line"])
+    axis.set_xlabel("time to forget (s); times faster than training again")
+    axis.set_ylabel("method")
+
+
+def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one panel per data set, model and amount, slowest first."""
-    numbers, place = _numbers(found)
-    shown = panels.places(numbers, place)
-    tall = max(len(panels.at(numbers, place, key)) for key in shown)
-    figure, axes = plot.plt.subplots(
-        len(shown), 1, squeeze=False, figsize=(6.5, (0.22 * tall + 0.9) * len(shown) + 0.3)
+    numbers, groups = _numbers(tables)
+    shown = _panels.keys(numbers, groups)
+    tall = max(len(_panels.rows(numbers, groups, key)) for key in shown)
+    size = (6.5, (0.22 * tall + 0.9) * len(shown) + 0.3)
+    canvas = plt.subplots(len(shown), 1, squeeze=False, figsize=size)
+    _panels.page(
+        canvas, numbers, groups, shown, ["seconds"], lambda axis, rows, *_: _panel(axis, rows)
     )
-    for (axis,), key in zip(axes, shown, strict=True):
-        rows = panels.at(numbers, place, key).sort_values("mean", ascending=False, kind="stable")
-        for y, (_, row) in enumerate(rows.iterrows()):
-            colour = "#777777" if row["line"] in (AGAIN, "retrain") else plot.COLOURS[0]
-            low = row["low"] if row["low"] > 0 else row["mean"]
-            axis.plot([low, row["high"]], [y, y], color=colour)
-            axis.plot([row["mean"]], [y], "o", color=colour)
-            axis.annotate(f"{row['mean']:.2g} s, {row['faster']:.3g}x", (row["high"], y),
-                          xytext=(6, -3), textcoords="offset points", fontsize=7)  # fmt: skip
-        axis.set_xscale("log")
-        axis.margins(x=0.25)
-        axis.set_ylim(len(rows) - 0.5, -0.5)
-        axis.set_yticks(range(len(rows)), rows["line"])
-        axis.set_xlabel("time to forget (s); times faster than training again")
-        axis.set_ylabel("method")
-        axis.set_title(panels.title(place, key), loc="left")
-    devices = ", ".join(sorted(found.timings["device_kind"].astype(str).unique()))
-    text = plot.seeds(numbers, tables.left_out(found))
-    plot.note(figure, f"{text}; compiled beforehand, on {devices}")
-    return figure, numbers
+    _panels.note(canvas[0], tables, numbers, _panels.devices(tables))
+    return canvas[0], numbers

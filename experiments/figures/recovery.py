@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments import panels, plot, tables
-from experiments.errors import Refused
-from experiments.tables import Tables
+from ..errors import Refused
+from . import _panels, _plot, _tables
+from ._tables import Tables
 
 RECOVERY = {
     "auc": "AUC recovered",
@@ -24,36 +24,36 @@ RESIDUAL = "local residual"
 LIMITS = {name: (-0.5, 1.5) for name in RECOVERY.values()} | {RESIDUAL: (0.0, 1.5)}
 
 
-def _numbers(found: Tables) -> pd.DataFrame:
-    """Everything drawn, long: quantity, place, line, mean, low, high, n."""
-    cells = tables.finished(found).set_index("cell", drop=False)
-    cells["line"] = panels.lines(cells)
-    place, parts = panels.place(cells, amount=True), []
+def _numbers(tables: Tables) -> pd.DataFrame:
+    """Everything drawn, long: quantity, groups, line, mean, low, high, n."""
+    cells = _tables.finished(tables).set_index("cell", drop=False)
+    cells["line"] = _panels.lines(cells)
+    groups, parts = _panels.groups(cells, amount=True), []
     for metric, name in RECOVERY.items():
-        cells[name] = tables.recovery(found, metric)
-    cells[RESIDUAL] = tables.local_residual(found)
+        cells[name] = _tables.recovery(tables, metric)
+    cells[RESIDUAL] = _tables.local_residual(tables)
     for name in LIMITS:
         if cells[name].notna().any():
-            part = tables.intervals(cells, [*place, "line"], name)
+            part = _tables.intervals(cells, [*groups, "line"], name)
             parts.append(part.assign(quantity=name))
     if not parts or not cells[RECOVERY["auc"]].notna().any():
         raise Refused("recovery: no finished cell has a test AUC of labels of both kinds")
     numbers = pd.concat(parts, ignore_index=True)
     order = list(dict.fromkeys(cells["line"]))
     numbers["rank"] = numbers["line"].map(order.index)
-    numbers = numbers.sort_values(["quantity", *place, "rank"], kind="stable")
-    return numbers[["quantity", *place, "line", "mean", "low", "high", "n"]]
+    numbers = numbers.sort_values(["quantity", *groups, "rank"], kind="stable")
+    return numbers[["quantity", *groups, "line", "mean", "low", "high", "n"]]
 
 
 def _panel(axis: plt.Axes, rows: pd.DataFrame, lines: list[str], limits: tuple) -> None:
     low, high = limits
-    axis.axvline(1.0, **plot.REFERENCE)
+    axis.axvline(1.0, **_plot.REFERENCE)
     if low < 0:
-        axis.axvline(0.0, **plot.BEFORE)
+        axis.axvline(0.0, **_plot.BEFORE)
     for _, row in rows.iterrows():
         y, inside = lines.index(row["line"]), low <= row["mean"] <= high
         x = np.clip(row["mean"], low, high)
-        colour = "#777777" if row["line"] == "retrain" else plot.COLOURS[0]
+        colour = "#777777" if row["line"] == "retrain" else _plot.COLOURS[0]
         if inside:
             axis.plot(np.clip([row["low"], row["high"]], low, high), [y, y], color=colour)
         shape = "o" if inside else ">" if x == high else "<"
@@ -64,26 +64,29 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, lines: list[str], limits: tuple) 
     axis.set_yticks(range(len(lines)), lines)
 
 
-def draw(found: Tables) -> tuple[Figure, pd.DataFrame]:
+def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one row of panels per data set, model and amount; a line per method."""
-    numbers = _numbers(found)
-    place = list(numbers.columns[1 : numbers.columns.get_loc("line")])
-    shown = panels.places(numbers, place)
+    numbers = _numbers(tables)
+    groups = list(numbers.columns[1 : numbers.columns.get_loc("line")])
+    shown = _panels.keys(numbers, groups)
     quantities = [name for name in LIMITS if name in set(numbers["quantity"])]
-    tall = max(panels.at(numbers, place, key)["line"].nunique() for key in shown)
+
+    def lines(key):
+        return list(dict.fromkeys(_panels.rows(numbers, groups, key)["line"]))
+
+    def panel(axis, rows, name, key):
+        _panel(axis, rows, lines(key), LIMITS[name])
+        axis.set_xlabel(name)
+
+    tall = max(len(lines(key)) for key in shown)
+    size = (2.3 * len(quantities) + 1.8, (0.22 * tall + 0.9) * len(shown) + 0.3)
     figure, axes = plt.subplots(
-        len(shown), len(quantities), squeeze=False, sharey="row",
-        figsize=(2.3 * len(quantities) + 1.8, (0.22 * tall + 0.9) * len(shown) + 0.3),
-    )  # fmt: skip
-    for row, key in zip(axes, shown, strict=True):
-        here = panels.at(numbers, place, key)
-        lines = list(dict.fromkeys(here["line"]))
-        for axis, name in zip(row, quantities, strict=True):
-            _panel(axis, here[here["quantity"] == name], lines, LIMITS[name])
-            axis.set_xlabel(name)
-        row[0].set_ylabel("method")
-        row[0].set_title(panels.title(place, key), loc="left")
+        len(shown), len(quantities), squeeze=False, sharey="row", figsize=size
+    )
+    _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("method")
     for axis in axes[:, 1:].flat:
         axis.set_ylabel(" ")
-    plot.note(figure, plot.seeds(numbers, tables.left_out(found)))
+    _panels.note(figure, tables, numbers)
     return figure, numbers

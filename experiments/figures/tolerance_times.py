@@ -7,16 +7,16 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments import panels, plot, tables
-from experiments.errors import Refused
-from experiments.tables import Tables
+from ..errors import Refused
+from . import _panels, _plot, _tables
+from ._tables import Tables
 
 LABELS = {"seconds": "time to forget (s)", "passes": "passes to forget"}
 
 
-def _cells(found: Tables) -> pd.DataFrame:
+def _cells(tables: Tables) -> pd.DataFrame:
     """Finished cells whose tolerance was swept, as a method's setting or else as a model's."""
-    cells = tables.finished(found)
+    cells = _tables.finished(tables)
     cells["tolerance"] = float("nan")
     for name in ("model.tol", "method.tol"):  # the method's own tolerance counts
         if name in cells:
@@ -26,21 +26,21 @@ def _cells(found: Tables) -> pd.DataFrame:
         raise Refused(
             "tolerance_times: no finished cell swept a tolerance (method.tol or model.tol)"
         )
-    cells = cells.merge(found.timings[["cell", "unlearn_seconds"]], on="cell")
+    cells = cells.merge(tables.timings[["cell", "unlearn_seconds"]], on="cell")
     cells = cells.rename(columns={"unlearn_seconds": "seconds", "unlearn.sweeps": "passes"})
     residual = cells.get("unlearn.residual", pd.Series(0.0, cells.index)).fillna(0.0)
     cells["reached"] = (residual <= cells["tolerance"]).astype(float)
-    cells["line"] = panels.lines(cells, ("method.tol",))
+    cells["line"] = _panels.lines(cells, ("method.tol",))
     return cells
 
 
-def _numbers(cells: pd.DataFrame, place: list[str]) -> pd.DataFrame:
-    """Everything drawn, long: quantity, place, line, tolerance, mean, low, high, n, reached."""
-    by, parts = [*place, "line", "tolerance"], []
-    reached = tables.intervals(cells, by, "reached").rename(columns={"mean": "reached"})
+def _numbers(cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+    """Everything drawn, long: quantity, groups, line, tolerance, mean, low, high, n, reached."""
+    by, parts = [*groups, "line", "tolerance"], []
+    reached = _tables.intervals(cells, by, "reached").rename(columns={"mean": "reached"})
     for name in LABELS:
         if name in cells:
-            part = tables.intervals(cells, by, name)
+            part = _tables.intervals(cells, by, name)
             parts.append(part.merge(reached[[*by, "reached"]], on=by).assign(quantity=name))
     return pd.concat(parts, ignore_index=True)[
         ["quantity", *by, "mean", "low", "high", "n", "reached"]
@@ -50,31 +50,29 @@ def _numbers(cells: pd.DataFrame, place: list[str]) -> pd.DataFrame:
 def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict) -> None:
     for line, style in styles.items():
         group = rows[rows["line"] == line]
-        plot.curve(axis, group, "tolerance", line, style)
-        plot.hollow(axis, group[group["reached"] < 1], "tolerance", style)
+        _plot.curve(axis, group, "tolerance", line, style)
+        _plot.hollow(axis, group[group["reached"] < 1], "tolerance", style)
     axis.set_xscale("log")
     axis.invert_xaxis()
-    plot.scale(axis, rows)
+    _plot.scale(axis, rows)
     axis.set_xlabel("tolerance on the retained residual")
 
 
-def draw(found: Tables) -> tuple[Figure, pd.DataFrame]:
+def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one row of panels per data set, model and amount."""
-    cells = _cells(found)
-    place = [name for name in panels.place(cells, amount=True) if name != "model.tol"]
-    numbers = _numbers(cells, place)
-    styles = plot.looks(list(dict.fromkeys(cells["line"])))
-    shown, quantities = panels.places(cells, place), list(dict.fromkeys(numbers["quantity"]))
-    figure, axes = plot.grid(len(shown), len(quantities))
-    for row, key in zip(axes, shown, strict=True):
-        here = panels.at(numbers, place, key)
-        for axis, name in zip(row, quantities, strict=True):
-            _panel(axis, here[here["quantity"] == name], styles)
-            axis.set_ylabel(LABELS[name])
-        row[0].set_title(panels.title(place, key), loc="left")
-    plot.legend(figure, axes)
-    devices = ", ".join(sorted(found.timings["device_kind"].astype(str).unique()))
-    left = plot.seeds(numbers, tables.left_out(found))
-    hollow = "; hollow: pass limit came first" if (numbers["reached"] < 1).any() else ""
-    plot.note(figure, f"{left}{hollow}; compiled beforehand, on {devices}")
+    cells = _cells(tables)
+    groups = [name for name in _panels.groups(cells, amount=True) if name != "model.tol"]
+    numbers = _numbers(cells, groups)
+    styles = _plot.looks(list(dict.fromkeys(cells["line"])))
+    shown, quantities = _panels.keys(cells, groups), list(dict.fromkeys(numbers["quantity"]))
+
+    def panel(axis, rows, name, _):
+        _panel(axis, rows, styles)
+        axis.set_ylabel(LABELS[name])
+
+    figure, axes = _plot.grid(len(shown), len(quantities))
+    _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
+    _plot.legend(figure, axes)
+    hollow = ["hollow: pass limit came first"] if (numbers["reached"] < 1).any() else []
+    _panels.note(figure, tables, numbers, *hollow, _panels.devices(tables))
     return figure, numbers

@@ -1,14 +1,13 @@
 """Data sets: one file each with a function ``read``, found by its file name.
 
-A name is looked for among the files here, then among the entry points ``jaxforget.datasets`` of
-installed packages; ``"package.module:read"`` names a function directly. Such a function takes
+A name is that of a file here, or of an entry point ``jaxforget.datasets`` of an installed
+package; ``"package.module:read"`` names a function directly. Such a function takes
 ``(root, **settings)`` and returns a raw table: a pandas frame with the columns ``user``, ``item``,
 ``value`` and perhaps ``time``. Files whose name starts with ``_`` hold helpers, not data sets.
 """
 
 import importlib
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +15,11 @@ from jaxforget import _plugins
 from jaxforget.data._frame import encode
 from jaxforget.types import Interactions
 
-GROUP = "jaxforget.datasets"
-
 
 class Source(NamedTuple):
     """The origin of a data set; its download belongs in ``<root>/<folder>/<last part of url>``."""
 
-    name: str  # what ``python -m experiments data fetch`` takes
+    name: str  # what ``jaxforget data fetch`` takes
     url: str | None  # None: no public address, or embedded
     sha256: str | None  # of the download; None: unknown
     folder: str  # under the data root
@@ -39,7 +36,7 @@ def names() -> list[str]:
       >>> "movielens" in names()
       True
     """
-    return _plugins.names(__name__, GROUP)
+    return _plugins.names(_plugins.DOORS["data"])
 
 
 def read(name: str, root: str | Path | None, **settings: Any) -> Any:
@@ -61,7 +58,7 @@ def read(name: str, root: str | Path | None, **settings: Any) -> Any:
       >>> len(read("movietweetings", None))
       44613
     """
-    function = _function(name)
+    function = _plugins.load(name, _plugins.DOORS["data"])
     _plugins.check_settings(function, settings, f"data set {name!r}", given=1)
     return function(root, **settings)
 
@@ -97,9 +94,10 @@ def locate(root: str | Path | None, source: Source) -> str:
     folder = Path("<data root>" if root is None else root) / source.folder
     raise FileNotFoundError(
         f"{source.name} is not here; looked for {', '.join(source.files)} under "
-        f"{'no data root' if root is None else root}. Get it with `python -m experiments data "
-        f"fetch {source.name}`, or fetch {source.url} (sha256 {source.sha256 or 'not known'}) "
-        f"into {folder}. Licence: {source.licence}"
+        f"{'no data root' if root is None else root}. Get it with `jaxforget data fetch "
+        f"{source.name}` (in a checkout `python -m experiments data fetch {source.name}`), or "
+        f"fetch {source.url} (sha256 {source.sha256 or 'not known'}) into {folder}. "
+        f"Licence: {source.licence}"
     )
 
 
@@ -117,10 +115,6 @@ def under(root: str | Path | None, path: str) -> str:
             f"{'(none given)' if root is None else root}: put the file there or correct the path"
         )
     return address
-
-
-def _function(name: str) -> Callable[..., Any]:
-    return _plugins.find(name, package=__name__, group=GROUP, function="read", noun="data set")
 
 
 def _has_member(path: str, member: str) -> bool:

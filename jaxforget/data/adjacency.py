@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxforget.data import Source, _formats, under
-from jaxforget.data._frame import encode
-from jaxforget.types import Interactions
 
 SOURCES: dict[str, Source] = {}  # the user's own files
 
@@ -30,8 +28,3 @@ def read(root: str | Path | None, *, path: str | list[str]) -> Any:
     paths = [path] if isinstance(path, str) else path
     frames = [_formats.read_adjacency(under(root, one)) for one in paths]
     return pd.concat(frames, ignore_index=True)
-
-
-def load(root: str | Path | None, **settings: Any) -> Interactions:
-    """``read`` as ``Interactions``."""
-    return encode(read(root, **settings))[0]

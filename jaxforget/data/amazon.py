@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxforget.data import Source, _formats, locate, under
-from jaxforget.data._frame import encode
-from jaxforget.types import Interactions
 
 COLUMNS = {
     "2014": ["user", "item", "value", "time"],
@@ -69,8 +67,3 @@ def read(
     source = SOURCES[f"amazon-electronics-{columns}"]
     address = under(root, path) if path else locate(root, source)
     return _formats.read_delimited(address, COLUMNS[columns])
-
-
-def load(root: str | Path | None, **settings: Any) -> Interactions:
-    """``read`` as ``Interactions``."""
-    return encode(read(root, **settings))[0]

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxforget.data import Source, _formats, locate
-from jaxforget.data._frame import encode
-from jaxforget.types import Interactions
 
 MEMBER = "BX-Book-Ratings.csv"
 SOURCES = {
@@ -68,8 +66,3 @@ def read(
     if implicit == "drop":
         frame = frame[frame["value"] != 0]
     return frame.reset_index(drop=True)
-
-
-def load(root: str | Path | None, **settings: Any) -> Interactions:
-    """``read`` as ``Interactions``."""
-    return encode(read(root, **settings))[0]

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxforget.data import Source, _formats, under
-from jaxforget.data._frame import encode
-from jaxforget.types import Interactions
 
 SOURCES: dict[str, Source] = {}  # the user's own files
 
@@ -52,8 +50,3 @@ def read(
         escape=escape,
         encoding=encoding,
     )
-
-
-def load(root: str | Path | None, **settings: Any) -> Interactions:
-    """``read`` as ``Interactions``."""
-    return encode(read(root, **settings))[0]

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxforget.data import Source, _formats, locate
-from jaxforget.data._frame import encode
-from jaxforget.types import Interactions
 
 CITATION = (
     "Harper, Konstan: The MovieLens Datasets: History and Context, ACM TiiS 5(4), 2015, "
@@ -114,8 +112,3 @@ def read(
         columns = {"userId": "user", "movieId": "item", "rating": "value", "timestamp": "time"}
         return _formats.read_delimited(address, columns, text=())
     return _formats.read_double_colon(address)
-
-
-def load(root: str | Path | None, **settings: Any) -> Interactions:
-    """``read`` as ``Interactions``."""
-    return encode(read(root, **settings))[0]

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxforget.data import Source, _formats, locate
-from jaxforget.data._frame import encode
-from jaxforget.types import Interactions
 
 LICENCE = "MIT, Copyright (c) 2013 Simon Dooms"
 CITATION = (
@@ -61,8 +59,3 @@ def read(root: str | Path | None = None, *, core: Literal[10, "full"] = 10) -> A
     embedded = Path(__file__).with_name(EMBEDDED)
     address = embedded if core == 10 else locate(root, SOURCES["movietweetings-100k"])
     return _formats.read_double_colon(address, text=("item",))
-
-
-def load(root: str | Path | None = None, **settings: Any) -> Interactions:
-    """``read`` as ``Interactions``."""
-    return encode(read(root, **settings))[0]

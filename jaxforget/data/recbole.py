@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from jaxforget.data import Source, _formats, under
-from jaxforget.data._frame import encode
-from jaxforget.types import Interactions
 
 SOURCES: dict[str, Source] = {}  # the user's own files
 
@@ -37,8 +35,3 @@ def read(
       FileNotFoundError: the file is not there.
     """
     return _formats.read_recbole(under(root, path), user=user, item=item, value=value, time=time)
-
-
-def load(root: str | Path | None, **settings: Any) -> Interactions:
-    """``read`` as ``Interactions``."""
-    return encode(read(root, **settings))[0]

@@ -9,8 +9,6 @@ def load(name: str) -> Callable:
     """Finds ``build`` of a method: a file here, an entry point, or ``package.module:build``.
 
     Raises:
-      ValueError: no method has that name; a near miss is suggested.
+      ValueError: no method has that name, or several have; the error says what to write.
     """
-    return _plugins.find(
-        name, package=__name__, group="jaxforget.methods", function="build", noun="method"
-    )
+    return _plugins.load(name, _plugins.DOORS["methods"])

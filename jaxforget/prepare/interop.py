@@ -103,16 +103,20 @@ def to_scipy(train: Interactions, weights: Any = None) -> Any:
     return scipy.sparse.csr_matrix(cells, shape=(train.n_users, train.n_items))
 
 
-def implicit_arrays(factors: Factors) -> dict[str, np.ndarray]:
-    """Factors under the names, and in the float32, of the models of ``implicit``.
+def implicit_arrays(factors: Factors, *, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+    """Factors as ``implicit`` names the arrays of its models.
+
+    Args:
+      factors: of a model.
+      dtype: of the arrays; the models of ``implicit`` serve float32.
 
     Example:
       >>> sorted(implicit_arrays(Factors(np.ones((2, 3)), np.ones((4, 3)))))
       ['item_factors', 'user_factors']
     """
     return {
-        "user_factors": np.ascontiguousarray(factors.users, dtype=np.float32),
-        "item_factors": np.ascontiguousarray(factors.items, dtype=np.float32),
+        "user_factors": np.ascontiguousarray(factors.users, dtype=dtype),
+        "item_factors": np.ascontiguousarray(factors.items, dtype=dtype),
     }
 
 
@@ -135,20 +139,34 @@ def from_implicit(model: Any) -> Factors:
     return _factors(arrays, type(model).__name__)
 
 
-def save_factors(path: str | Path, factors: Factors) -> None:
-    """Writes factors as an ``.npz`` that ``implicit``'s ``AlternatingLeastSquares.load`` reads."""
+def save_factors(path: str | Path, factors: Factors, *, dtype: Any = np.float32) -> None:
+    """Writes factors as an ``.npz`` that ``implicit``'s ``AlternatingLeastSquares.load`` reads.
+
+    Args:
+      path: of the file, as it stands: no suffix is added.
+      factors: of a model.
+      dtype: of the file; the receipt of a certified deletion needs float64.
+    """
     with open(path, "wb") as file:  # given a name, NumPy might add a suffix to it
-        np.savez(file, **implicit_arrays(factors))
+        np.savez(file, **implicit_arrays(factors, dtype=dtype))
 
 
 def load_factors(path: str | Path) -> Factors:
     """Reads an ``.npz`` of ``save_factors`` or of ``implicit``; runs no code from the file.
 
+    Returns:
+      Factors as NumPy arrays, in the precision of the file.
+
     Raises:
-      ValueError: not such a file.
+      ValueError: not such a file, or one with the array names that jaxforget 0.1 gave receipts.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
+            if {"users", "items"} <= set(arrays) and "user_factors" not in arrays:
+                raise ValueError(
+                    f"{path}: its arrays are called users and items, as jaxforget 0.1 wrote them; "
+                    "save them again as user_factors=old['users'], item_factors=old['items']"
+                )
             return _factors({name: arrays[name] for name in arrays if "factors" in name}, path)
     except (OSError, EOFError, ValueError) as fault:
         if isinstance(fault, FileNotFoundError) or str(fault).startswith(str(path)):

@@ -87,6 +87,7 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def shape_of(train: Interactions) -> tuple[int, int]:
+    """The numbers of users and items: rows and columns of the sparse matrix."""
     return (train.n_users, train.n_items)
 
 

@@ -1,0 +1,241 @@
+"""Writes one offline HTML page: two sentences, figures, tables, the config, the provenance."""
+
+import html
+import re
+from pathlib import Path
+from string import Template
+
+import pandas as pd
+
+from .. import figures, files
+from ..config import reading
+from ..config.reading import Config
+from ..errors import PROGRAM, Refused
+from ..figures import _panels, _tables
+from ..figures._tables import Tables
+from . import _selection
+
+SHOWN = (
+    "ndcg",
+    "recall",
+    "auc",
+    "auc_unseen",
+    "rmse",
+    "loss",
+    "distance",
+    "overlap",
+    "membership",
+)
+# on which cells a metric is meant where its title does not say
+HOME = {"distance": "all", "overlap": "all", "membership": "forgotten", "loss": "retained"}
+FACTS = (
+    "git_sha",
+    "dirty",
+    "jaxforget",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "python",
+    "platform",
+    "backend",
+    "device_kind",
+    "device_count",
+    "x64",
+    "matmul_precision",
+    "started",
+)
+
+
+def number(value: float, half: float = 0.0) -> str:
+    """Mean and half width with the digits that the half width leaves meaningful."""
+    if pd.isna(value):
+        return ""
+    if half:
+        return f"{value:.4g} ± {half:.1g}" if value else f"0 ± {half:.1g}"
+    return f"{value:.4g}"
+
+
+def _html(rows: list[list[str]], head: list[str], words: int) -> str:
+    """A table; its first ``words`` columns are text."""
+    cells = ["<tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>"]
+    for row in rows:
+        line = [
+            f'<td class="word">{html.escape(v)}</td>' if i < words else f"<td>{html.escape(v)}</td>"
+            for i, v in enumerate(row)
+        ]
+        cells.append("<tr>" + "".join(line) + "</tr>")
+    return '<div class="wide"><table>\n' + "\n".join(cells) + "\n</table></div>"
+
+
+def _summary(cells: pd.DataFrame, columns: dict[str, str], by: list[str]) -> str:
+    """Means and intervals over seeds, one row per group of ``by``."""
+    columns = {name: title for name, title in columns.items() if name in cells}
+    by = [name for name in by if cells[name].notna().any()]
+    rows = []
+    for key, group in cells.groupby(by, sort=True, dropna=False):
+        shown = {name: _tables.interval(group[name]) for name in columns}
+        words = [
+            _panels.title([n], (v,)) if n in _panels.AMOUNT else _word(v)
+            for n, v in zip(by, key, strict=True)
+        ]
+        n = max((n for _, _, n in shown.values()), default=0)
+        rows.append([*words, *(number(mean, half) for mean, half, _ in shown.values()), str(n)])
+    head = [name.partition(".")[2] or name for name in by]
+    head = ["forgotten" if name in _panels.AMOUNT else name for name in head]
+    return _html(rows, [*head, *columns.values(), "n"], len(by))
+
+
+def _word(value: object) -> str:
+    return "" if pd.isna(value) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _joined(tables: Tables) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Finished cells with the metrics the page shows and their times, as columns; their titles.
+
+    The page shows a choice, at the first k; metrics.csv holds them all.
+    """
+    cells = _tables.finished(tables).set_index("cell", drop=False)
+    titles = {}
+    known = tables.metrics[["metric", "split", "k"]].drop_duplicates()
+    for metric, split, k in known.itertuples(index=False, name=None):
+        k = None if pd.isna(k) else int(k)
+        if metric not in SHOWN or split == "valid" or (k and k != _tables.first_k(tables, metric)):
+            continue
+        title = f"{metric.replace('_', ' ')}@{k}" if k else metric.replace("_", " ")
+        title += "" if split == HOME.get(metric, "test") else f" {split}"
+        _panels.with_metric(tables, cells, title, metric, split, k)
+        if cells[f"{title} after"].notna().any():
+            titles[title] = title
+    return cells.join(tables.timings.set_index("cell")), titles
+
+
+def opening(tables: Tables, cells: pd.DataFrame) -> str:
+    """The second sentence: how much was computed, and how close the methods come."""
+    axes = tables.cells
+    text = (
+        f"{len(cells)} of {len(axes)} cells finished ({axes['method'].nunique()} methods, "
+        f"{axes['seed'].nunique()} seeds, data {', '.join(sorted(set(axes['data'])))})"
+    )
+    if "distance after" not in cells or cells["distance after"].isna().all():
+        return text + "."
+    groups = _panels.groups(cells, amount=True)
+    means = _tables.intervals(
+        cells.assign(line=_panels.lines(cells)), [*groups, "line"], "distance after"
+    )
+    others = means[means["line"] != "retrain"]
+    if others.empty:
+        return text + "."
+    best = others.loc[others["mean"].idxmin()]
+    key = tuple(best[groups])
+    text += (
+        f"; the nearest to retraining is {best['line']} ({_panels.title(groups, key)}), at a "
+        f"relative distance of {best['mean']:.3g}"
+    )
+    same = _panels.rows(means[means["line"] == "retrain"], groups, key)
+    if len(same):
+        text += f", where two retrainings under different seeds are {same['mean'].item():.3g} apart"
+    return text + "."
+
+
+def _figures(folder: Path, names: list[str]) -> str:
+    """The drawn figures, inlined; ids made unique so that one does not borrow another's."""
+    parts = []
+    for name in names:
+        name = figures.stem(name)
+        path = folder / f"{name}.svg"
+        if not path.is_file():
+            raise Refused(f"{path} is not there; first: {PROGRAM} figures {folder.name}")
+        svg = path.read_text(encoding="utf-8")
+        svg = svg[svg.index("<svg") :]
+        svg = re.sub(r'\bid="', f'id="{name}-', svg)
+        svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+        parts.append(
+            f'<h2>{name.replace("_", " ").capitalize()}</h2>\n<div class="wide">{svg}</div>'
+        )
+    return "\n".join(parts)
+
+
+def _problems(tables: Tables) -> str:
+    bad = tables.cells[tables.cells["status"] != "ok"]
+    if bad.empty:
+        return ""
+    rows = [
+        [r["cell"], r["method"], r["model"], r["status"], str(r["reason"])]
+        for _, r in bad.iterrows()
+    ]
+    table = _html(rows, ["cell", "method", "model", "status", "reason"], 5)
+    return f"<h2>Cells without numbers</h2>\n{table}"
+
+
+def _audit(folder: Path) -> str:
+    """What the methods claim and what was measured, where the config was audited."""
+    path = folder / "audit.csv"
+    if not path.is_file():
+        return ""
+    names = ["data", "model", "method", "verdict", "values", "pairs", "retrained"]
+    names += ["undeleted", "noise", "declared"]
+    table = pd.read_csv(path)[names]
+    rows = [
+        [number(v) if isinstance(v, float) else str(v) for v in line] for line in table.to_numpy()
+    ]
+    words = (
+        "Relative distance of all predictions after the deleted rows held other values, after they "
+        "were other pairs, and to retraining with the same key; beside it the undeleted model's "
+        "distance to retraining, and that of two retrainings."
+    )
+    return f'<h2>Exactness</h2>\n<p class="small">{words}</p>\n{_html(rows, names, 4)}'
+
+
+def _provenance(loaded: Config, tables: Tables) -> str:
+    rows = [["config sha256", loaded.sha256]]
+    for fact in FACTS:
+        if fact in tables.timings:
+            values = sorted({_word(v) for v in tables.timings[fact]} - {""})
+            text = f"{values[0]} to {values[-1]}" if fact == "started" else ", ".join(values)
+            rows.append([fact.replace("_", " "), text or "unknown"])
+    return _html(rows, ["fact", "value"], 2)
+
+
+def page(loaded: Config, tables: Tables, folder: Path) -> str:
+    """The whole page."""
+    cells, metrics = _joined(tables)
+    by = [*_panels.groups(cells, amount=False), "method", *_panels.AMOUNT]
+    by += [name for name in _tables.swept(cells) if name.startswith("method.")]
+    after = {f"{name} after": title for name, title in metrics.items()}
+    other = {"distance before": "distance, undeleted"}
+    for name in metrics:
+        if not name.startswith(("distance", "overlap")):
+            other |= {
+                f"{name} before": f"{name}, undeleted",
+                f"{name} reference": f"{name}, retrained",
+            }
+    times = {"unlearn_seconds": "unlearn", "fit_seconds": "fit", "reference_seconds": "retrain"}
+    times |= {"unlearn_compile_seconds": "compile unlearn", "unlearn.sweeps": "passes"}
+    first = cells.drop_duplicates([*_panels.groups(cells, amount=True), "seed"])
+    sentence = loaded.sentence.rstrip(".") + "." if loaded.sentence else ""
+    template = Template((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        name=html.escape(loaded.name),
+        shows=html.escape(sentence),
+        found=html.escape(opening(tables, cells)),
+        figures=_figures(folder, loaded.experiment.figures),
+        results=_summary(cells, after, by),
+        stages=_summary(first, other, _panels.groups(cells, amount=True)),
+        times=_summary(cells, times, by),
+        audit=_audit(folder),
+        problems=_problems(tables),
+        config=html.escape(
+            "\n".join([loaded.text.rstrip(), *(f"# override: {o}" for o in loaded.overrides)])
+        ),
+        provenance=_provenance(loaded, tables),
+    )
+
+
+def main(argv: list[str]) -> int:
+    arguments = _selection.parser("report", __doc__, select=False).parse_intermixed_args(argv)
+    loaded = reading.read(arguments.config, tuple(arguments.overrides))
+    folder = files.folder(arguments.results, loaded.name)
+    text = page(loaded, _tables.read(folder), folder)
+    files.write_atomically(folder / "report.html", text.encode())
+    print(folder / "report.html")
+    return 0

@@ -1,0 +1,215 @@
+"""The grid: every cell of a config, checked before the first one runs."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import Refused
+from ..plugins import suggest
+from . import schema
+from .fields import ALONE, RESERVED, SHILLING
+from .reading import Config
+
+SCHEMA = 1
+
+
+class Cell(NamedTuple):
+    """One point of the grid. ``spec`` decides the numbers, ``axes`` is how people find it."""
+
+    id: str
+    axes: dict[str, Any]
+    spec: dict[str, Any]
+
+    def key(self, *names: str) -> str:
+        """Names what some parts of the spec make, for a cache or a shard."""
+        return canonical({name: self.spec[name] for name in names})
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling: equal content, equal text."""
+    return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+
+
+def _combinations(axes: dict[str, list]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _tables(kind: str, label: str, table: dict[str, Any], where: str) -> Iterator[tuple]:
+    """(axes, {use, settings}) for every combination of a plug-in's swept settings."""
+    use = table.get("use", label)
+    if not isinstance(use, str):
+        raise Refused(f"{where}.use: expected the name of a plug-in, got {use!r}")
+    given = {
+        k: v for k, v in table.items() if k not in RESERVED or (kind != "methods" and k != "use")
+    }
+    fixed, swept = schema.find(kind, use, f"{where}.use").split(given, where)
+    for point in _combinations(swept):
+        axes = {f"{kind.removesuffix('s')}.{name}": value for name, value in point.items()}
+        yield axes, {"use": use, "settings": fixed | point}
+
+
+def _data(config: Config) -> Iterator[tuple]:
+    """The data sets: ``use`` and every reader setting may be a list."""
+    table = dict(config.experiment.data)
+    steps, uses = table.pop("steps", []), table.pop("use")
+    for use in uses if isinstance(uses, list) else [uses]:
+        for axes, spec in _tables("data", use, table, "data"):
+            yield {"data": use, **axes}, spec | {"steps": steps}
+
+
+def _reference(config: Config, model: dict[str, Any], label: str) -> dict[str, Any]:
+    """The overrides of the retrained reference, checked against this model."""
+    over = config.experiment.reference
+    signature = schema.find("models", model["use"], f"models.{label}.use")
+    checked, swept = signature.split(over, "reference", partial=True)
+    if swept:
+        raise Refused(f"reference.{next(iter(swept))}: the reference cannot be swept")
+    return checked
+
+
+def _amounts(config: Config, method: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The request's axis for one method: ("ratio", 0.05), ("count", 100) or nothing."""
+    request = config.experiment.request
+    if request.kinds[0] in ALONE:
+        return [("ratio", None)]
+    name = "ratio" if request.ratio is not None else "count"
+    values = method.get("ratio", getattr(request, name))
+    return [(name, value) for value in (values if isinstance(values, list) else [values])]
+
+
+def _request(config: Config, kind: str, amount: tuple[str, Any], seed: int) -> dict[str, Any]:
+    request = config.experiment.request
+    spec = {"kind": kind, "ratio": None, "count": None, "pairs": None}
+    if kind.startswith("shilling"):
+        spec |= {name: getattr(request, name) for name in SHILLING}
+    spec[amount[0]] = float(amount[1]) if amount[0] == "ratio" and amount[1] else amount[1]
+    if request.path:  # what the file says decides, not where it lies
+        spec["pairs"] = hashlib.sha256(Path(request.path).read_bytes()).hexdigest()
+    return spec | {"seed": seed if request.seed is None else request.seed}
+
+
+def _points(config: Config) -> Iterator[tuple[dict, dict]]:
+    """(axes, spec) of every cell."""
+    experiment = config.experiment
+    for (data_axes, data), seed in itertools.product(list(_data(config)), experiment.seeds):
+        split = {"by": experiment.split.by, "shares": experiment.split.shares}
+        split |= {"cold": experiment.split.cold}
+        split |= {"seed": seed if experiment.split.seed is None else experiment.split.seed}
+        for label, table in experiment.models.items():
+            for model_axes, model in _tables("models", label, table, f"models.{label}"):
+                reference = _reference(config, model, label)
+                for name, settings in experiment.methods.items():
+                    if label not in settings.get("models", [label]):
+                        continue
+                    where, amounts = f"methods.{name}", _amounts(config, settings)
+                    for kind, amount, (method_axes, method) in itertools.product(
+                        experiment.request.kinds,
+                        amounts,
+                        list(_tables("methods", name, settings, where)),
+                    ):
+                        request = _request(config, kind, amount, seed)
+                        axes = {**data_axes, "model": label, "method": name}
+                        axes |= {"kind": request["kind"], "ratio": request["ratio"]}
+                        axes |= {"count": request["count"], "seed": seed}
+                        yield axes | model_axes | method_axes, {
+                            "schema": SCHEMA, "data": data, "split": split, "request": request,
+                            "model": model, "reference": reference, "method": method,
+                            "seed": seed, "ks": experiment.ks, "dtype": experiment.dtype,
+                        }  # fmt: skip
+
+
+def cells(config: Config) -> list[Cell]:
+    """All cells, those that share a split, a fit and a request next to each other."""
+    made: dict[str, Cell] = {}
+    for axes, spec in _points(config):
+        identity = hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+        if identity in made:
+            twin = made[identity].axes
+            raise Refused(
+                f"methods.{axes['method']}: the same cell twice (also models.{twin['model']} with "
+                f"methods.{twin['method']}, seed {twin['seed']}); remove one of the two"
+            )
+        made[identity] = Cell(identity, axes, spec)
+    if not made:
+        raise Refused("the grid is empty: no method may run on any of the models")
+    kinds, rank = config.experiment.request.kinds, {}
+    for cell in made.values():
+        rank.setdefault(cell.key("data", "split", "model", "seed"), len(rank))
+    return sorted(
+        made.values(),
+        key=lambda c: (
+            rank[c.key("data", "split", "model", "seed")],
+            kinds.index(c.axes["kind"]),
+            c.spec["request"]["ratio"] or c.spec["request"]["count"] or 0,
+        ),
+    )
+
+
+def swept(cells: list[Cell]) -> list[str]:
+    """The axes beside the fixed ones: every swept setting, sorted."""
+    return sorted({name for cell in cells for name in cell.axes if "." in name})
+
+
+def label(cell: Cell) -> str:
+    """One cell as a line of a log."""
+    axes = cell.axes
+    words = [f"{axes['method']} {axes['model']}"]
+    words += [axes["kind"]] if axes["kind"] != "random" else []
+    words += [f"{n}={axes[n]}" for n in ("ratio", "count") if axes[n] is not None]
+    words += [f"seed={axes['seed']}"]
+    words += [f"{n.partition('.')[2]}={v}" for n, v in sorted(axes.items()) if "." in n]
+    return " ".join(words)
+
+
+def _axis(name: str, known: set[str]) -> str:
+    """An axis by its name, or by the bare name of a swept setting."""
+    if name in known:
+        return name
+    short = [n for n in known if n.partition(".")[2] == name]
+    if len(short) != 1:
+        bare = known | {n.partition(".")[2] for n in known if "." in n}
+        raise Refused(f"--only {name}: no such axis{suggest(name, bare)}")
+    return short[0]
+
+
+def only(cells: list[Cell], wanted: list[str]) -> list[Cell]:
+    """The cells that ``axis=value[,value]...`` names; several axes must all hold."""
+    known = {name for cell in cells for name in cell.axes} | {"cell"}
+    choice: dict[str, set[str]] = {}
+    for part in ",".join(wanted).split(",") if wanted else []:
+        name, equals, value = part.rpartition("=")
+        if equals:
+            last = choice.setdefault(_axis(name, known), set())
+        elif not choice:
+            raise Refused(f"--only {part}: expected axis=value, such as method=retrain")
+        last.add(value)
+
+    def texts(cell: Cell, name: str) -> set[str]:
+        value = cell.id if name == "cell" else cell.axes.get(name)
+        return {str(value), f"{value:g}"} if isinstance(value, float) else {str(value)}
+
+    for name, values in choice.items():
+        there = set().union(*(texts(cell, name) for cell in cells))
+        for value in values - there:
+            raise Refused(f"--only {name}={value}: not in the grid{suggest(value, there)}")
+        cells = [cell for cell in cells if texts(cell, name) & values]
+    return cells
+
+
+def shard(cells: list[Cell], text: str | None) -> list[Cell]:
+    """Part i of n, by hash of what shares a fit: no fit is made by two parts."""
+    if text is None:
+        return cells
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 0 <= int(index) < int(count)):
+        raise Refused(f"--shard {text}: expected i/n with 0 <= i < n, such as 0/4")
+
+    def part(cell: Cell) -> int:
+        key = cell.key("data", "split", "model", "seed")
+        return int(hashlib.sha256(key.encode()).hexdigest(), 16) % int(count)
+
+    return [cell for cell in cells if part(cell) == int(index)]

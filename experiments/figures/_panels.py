@@ -1,0 +1,160 @@
+"""What the figures over cells share: rows of panels, their titles, what a line is called."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from . import _plot, _tables
+from ._tables import Tables
+
+AMOUNT = ("ratio", "count")
+KINDS = {
+    "random": "random interactions",
+    "users": "whole users",
+    "items": "whole items",
+    "active": "most active users",
+    "inactive": "least active users",
+    "popular": "popular items",
+    "flipped": "flipped labels",
+    "pairs": "listed pairs",
+    "none": "empty request",
+    "shilling_random": "random attack",
+    "shilling_bandwagon": "bandwagon attack",
+}
+
+
+def groups(cells: pd.DataFrame, *, amount: bool) -> list[str]:
+    """The columns that decide a row of panels: data, model, their swept settings, the request."""
+    ours = [name for name in _tables.swept(cells) if not name.startswith("method.")]
+    kind = ["kind"] if cells["kind"].nunique() > 1 else []
+    return [*_tables.GROUP, *ours, *kind, *(AMOUNT if amount else ())]
+
+
+def keys(frame: pd.DataFrame, names: list[str]) -> list[tuple]:
+    """Every combination of values that occurs in these columns, sorted."""
+    once = frame[names].drop_duplicates().sort_values(names)
+    return list(once.itertuples(index=False, name=None))
+
+
+def rows(frame: pd.DataFrame, names: list[str], key: tuple) -> pd.DataFrame:
+    """The rows with these values in these columns; an absent value matches an absent one."""
+    keep = pd.Series(True, frame.index)
+    for name, wanted in zip(names, key, strict=True):
+        keep &= frame[name].isna() if pd.isna(wanted) else frame[name] == wanted
+    return frame[keep]
+
+
+def page(
+    canvas: tuple[Figure, Any],
+    numbers: pd.DataFrame,
+    names: list[str],
+    shown: Sequence[tuple],
+    columns: Sequence[str],
+    panel: Callable[[Any, pd.DataFrame, str, tuple], None],
+) -> None:
+    """Draws a row of panels per combination of values, a column of them per quantity.
+
+    Args:
+      canvas: figure and axes ``[rows, columns]``, of ``_plot.grid``.
+      numbers: everything drawn, long; its column ``quantity`` says in which column of panels.
+      names: the columns that decide a row of panels.
+      shown: their values, one combination per row of panels.
+      columns: the quantities, from left to right; without a column ``quantity`` there is one.
+      panel: draws one: ``(axis, its rows of numbers, quantity, combination)``.
+    """
+    for axes, key in zip(canvas[1], shown, strict=True):
+        here = rows(numbers, names, key)
+        for axis, quantity in zip(axes, columns, strict=True):
+            mine = here[here["quantity"] == quantity] if "quantity" in here else here
+            panel(axis, mine, quantity, key)
+        axes[0].set_title(title(names, key), loc="left")
+
+
+def note(
+    figure: Figure, tables: Tables, numbers: pd.DataFrame, *more: str, mark: str = "bands"
+) -> None:
+    """The small print: n and interval, cells left out, and ``more``."""
+    text = _plot.seeds(numbers, _tables.left_out(tables), mark)
+    _plot.note(figure, "; ".join([text, *more]))
+
+
+def devices(tables: Tables) -> str:
+    """The small print of a figure that shows seconds."""
+    names = sorted(tables.timings["device_kind"].astype(str).unique())
+    return f"compiled beforehand, on {', '.join(names)}"
+
+
+def title(names: list[str], key: tuple) -> str:
+    """A panel's title: movietweetings, ials, 5% forgotten."""
+    words = []
+    for name, value in zip(names, key, strict=True):
+        if pd.isna(value):
+            continue
+        if name == "ratio":
+            words.append(f"{100 * value:g}% forgotten")
+        elif name == "count":
+            words.append(f"{value:g} forgotten")
+        elif name == "kind":
+            words.append(KINDS[value])
+        else:
+            words.append(
+                f"{value}" if name in _tables.GROUP else f"{name.partition('.')[2]} {value}"
+            )
+    return ", ".join(words)
+
+
+def lines(cells: pd.DataFrame, without: tuple[str, ...] = ()) -> list[str]:
+    """Each cell's line: its method and what its method sweeps beside the x axis."""
+    names = [n for n in _tables.swept(cells) if n.startswith("method.") and n not in without]
+    return [
+        " ".join([row["method"], _tables.words(row, names)]).strip() for _, row in cells.iterrows()
+    ]
+
+
+def certified(tables: Tables) -> pd.DataFrame:
+    """Finished cells whose unlearning ended in a certificate; ``certified``: 1 at its tolerance."""
+    cells = _tables.finished(tables)
+    if "unlearn.relative_bound" not in cells:
+        return cells.iloc[:0]
+    cells = cells[cells["unlearn.relative_bound"].notna()].copy()
+    words = cells["unlearn.certified"].astype(str)
+    return cells.assign(certified=words.isin(["True", "1.0", "1"]).astype(float))
+
+
+def with_certified(cells: pd.DataFrame, by: list[str], columns: dict[str, str]) -> pd.DataFrame:
+    """Intervals of some columns, long, each row with the share of seeds that were certified."""
+    proved = _tables.intervals(cells, by, "certified").rename(columns={"mean": "certified"})
+    parts = [
+        _tables.intervals(cells, by, column)
+        .merge(proved[[*by, "certified"]], on=by)
+        .assign(quantity=name)
+        for name, column in columns.items()
+    ]
+    frame = pd.concat(parts, ignore_index=True)
+    return frame[["quantity", *by, "mean", "low", "high", "n", "certified"]]
+
+
+def with_metric(
+    tables: Tables, cells: pd.DataFrame, column: str, metric: str, split: str, k: int | None = None
+) -> None:
+    """Adds ``<column> before``, ``after`` and ``reference`` to cells indexed by their id."""
+    for stage in ("before", "after", "reference"):
+        cells[f"{column} {stage}"] = _tables.value(tables, stage, metric, split, k)
+
+
+def accuracies(tables: Tables) -> list[tuple]:
+    """(axis label, metric, split, k) of test NDCG, recall and AUC, each where it is defined."""
+    defined = tables.metrics.dropna(subset=["value"])
+    there = set(defined.loc[defined["split"] == "test", "metric"])
+    wanted = []
+    for name, metric in (("NDCG", "ndcg"), ("recall", "recall")):
+        if metric in there:
+            k = _tables.first_k(tables, metric)
+            wanted.append((f"test {name}@{k}", metric, "test", k))
+    if "auc" in there:  # needs test rows of both labels
+        wanted.append(("test AUC", "auc", "test", None))
+    elif "auc_unseen" in there:
+        wanted.append(("test AUC against unseen items", "auc_unseen", "test", None))
+    return wanted

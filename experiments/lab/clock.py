@@ -1,0 +1,78 @@
+"""The only stopwatch: compiles outside, blocks inside, and keeps the two apart."""
+
+import statistics
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Recent:
+    """A cache of the entries used last."""
+
+    def __init__(self, size: int):
+        self.size, self.entries = size, OrderedDict()
+
+    def get(self, key: Hashable, compute: Callable[[], Any]) -> Any:
+        """The entry under this key, computed now where there is none."""
+        if key not in self.entries:
+            self.entries[key] = compute()
+            while len(self.entries) > self.size:
+                self.entries.popitem(last=False)
+        self.entries.move_to_end(key)
+        return self.entries[key]
+
+
+class Program(NamedTuple):
+    """A function that compiles once, and the numbers to call it with."""
+
+    shell: Callable  # (numbers, *args)
+    numbers: dict[str, dict[str, float]]
+
+
+class Timing(NamedTuple):
+    """Seconds: of one compilation, and of one run (median)."""
+
+    compile: float
+    run: float
+
+
+_programs = Recent(64)  # (compiled program, seconds its compilation took)
+
+
+def _compile(f: Callable, args: tuple) -> tuple[Callable, float]:
+    start = time.perf_counter()
+    program = jax.jit(f).lower(*args).compile()
+    return program, time.perf_counter() - start
+
+
+def timed(f: Callable | Program, *args: Any, repeats: int = 1) -> tuple[Any, Timing]:
+    """Runs ``f(*args)`` as one compiled program and says how long that took.
+
+    One compilation serves every call of the same function at the same shapes, so a sweep over
+    requests compiles once; each such call reports the seconds that one compilation took, which
+    is what a lone request would have paid.
+
+    Args:
+      f: a pure function of pytrees; must be the same object for a compilation to be shared. Of a
+        ``Program`` the numbers are arguments, so a sweep over them shares one compilation too.
+      *args: arrays, never closed over, or they would become constants of the program.
+      repeats: timed runs; the median is reported.
+
+    Returns:
+      (output, Timing), the output on the device and ready.
+    """
+    if isinstance(f, Program):
+        f, args = f.shell, (f.numbers, *args)
+    shapes = jax.tree.map(lambda x: jax.typeof(x), args)
+    leaves, tree = jax.tree.flatten(shapes)
+    program, compiling = _programs.get((f, tree, tuple(leaves)), lambda: _compile(f, args))
+    jax.block_until_ready(args)
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        output = jax.block_until_ready(program(*args))
+        seconds.append(time.perf_counter() - start)
+    return output, Timing(compiling, statistics.median(seconds))

@@ -1,0 +1,122 @@
+"""What a cell learns from: its table, its split and its request, shared between cells."""
+
+import dataclasses
+import hashlib
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxforget import data
+from jaxforget.prepare import forget, interop, preprocess, split
+from jaxforget.types import ForgetSet, Interactions, Split, watch
+
+from ..config.grid import Cell, canonical
+from ..errors import Refused
+from . import attack
+from .clock import Recent
+from .programs import Programs, keys, settings
+
+
+class Prepared(NamedTuple):
+    """One split of one data set, on the device, with the hash of its content."""
+
+    split: Split
+    users: np.ndarray  # labels of the user ids
+    items: np.ndarray
+    hash: str
+    spam: attack.Attack | None = None  # its split is this one
+
+
+def content_hash(parts: Split, users: np.ndarray, items: np.ndarray) -> str:
+    """sha256 over the final arrays and labels: equal data, equal hash."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{part.n_users} {part.n_items} {part.values.shape}".encode())
+        for array in (part.users, part.items, part.values):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    for labels in (users, items):
+        digest.update("\n".join(map(str, labels)).encode())
+    return digest.hexdigest()
+
+
+class Materials:
+    """Tables, splits and requests of cells; the last few are kept."""
+
+    def __init__(self, root: str, pairs: str | None, programs: Programs):
+        self.root = root  # folder of the data sets
+        self.pairs = pairs  # CSV of a request of kind "pairs"
+        self.programs = programs  # a model decides how its training data are laid out
+        self._frames, self._splits = Recent(2), Recent(2)
+        self._attacks, self._requests = Recent(2), Recent(4)
+
+    def frame(self, spec: dict[str, Any]) -> Any:
+        """The table of one data set after its preprocessing steps."""
+
+        def compute():
+            try:
+                table = data.read(spec["use"], self.root, **settings(spec))
+                return preprocess.apply(table, spec["steps"])
+            except (ValueError, TypeError, OSError, EOFError) as error:
+                raise Refused(f"data {spec['use']}: {error}") from error
+
+        return self._frames.get(canonical(spec), compute)
+
+    def prepared(self, cell: Cell) -> Prepared:
+        """The split of one cell."""
+
+        def compute():
+            try:
+                result = split.split_frame(self.frame(cell.spec["data"]), **cell.spec["split"])
+            except ValueError as error:
+                raise Refused(f"split: {error}") from error
+            parts = Split(*(_cast(part, cell.spec["dtype"]) for part in result.split))
+            users, items = np.asarray(result.users), np.asarray(result.items)
+            return Prepared(parts, users, items, content_hash(parts, users, items))
+
+        return self._splits.get(cell.key("data", "split", "dtype"), compute)
+
+    def attacked(self, cell: Cell) -> Prepared:
+        """The split that is learnt from: with injected profiles where the request is an attack."""
+        how, clean = cell.spec["request"], self.prepared(cell)
+
+        def compute():
+            spam = attack.inject(keys(how["seed"])["request"], clean.split, how)
+            if spam is None:
+                return clean
+            digest = content_hash(spam.split, clean.users, clean.items)
+            return clean._replace(split=spam.split, hash=digest, spam=spam)
+
+        return self._attacks.get(cell.key("data", "split", "dtype", "request"), compute)
+
+    def request(self, cell: Cell) -> tuple[Interactions, ForgetSet]:
+        """The training interactions (labels may be flipped) and the weights of a request."""
+        prepared, model = self.attacked(cell), self.programs.model(cell.spec["model"])
+        parts = prepared.split
+
+        def compute():  # a recipe that stops on validation looks for it in train.valid
+            train = model.prepare(watch(parts.train, parts.valid))
+            try:
+                return self._weights(cell.spec["request"], prepared, train)
+            except (ValueError, OSError) as error:
+                raise Refused(f"request: {error}") from error
+
+        key = cell.key("data", "split", "model", "request", "dtype")
+        return self._requests.get(key, compute)
+
+    def _weights(self, how, prepared, train):
+        """Dispatches on the kind of a request."""
+        if how["kind"] == "none":
+            ones = jax.numpy.ones_like(train.values)
+            return train, ForgetSet(ones, ones)
+        if prepared.spam is not None:
+            return train, attack.request(train, prepared.spam)
+        if how["kind"] == "pairs":
+            pairs = interop.read_pairs(self.pairs, prepared.users, prepared.items)
+            return forget.pairs(train, *pairs)
+        choose = getattr(forget, how["kind"])
+        return choose(keys(how["seed"])["request"], train, how["ratio"], count=how["count"])
+
+
+def _cast(part: Interactions, dtype: str) -> Interactions:
+    return dataclasses.replace(part, values=part.values.astype(dtype))

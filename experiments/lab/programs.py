@@ -1,0 +1,182 @@
+"""Makes the models and methods of cells and runs them: a plug-in's ``build`` is called here only.
+
+A plug-in names in ``TRACED`` the settings that may be arguments of the compiled program instead
+of constants in it; a grid over ``reg``, ``tol`` or ``max_sweeps`` then compiles once.
+"""
+
+import functools
+import hashlib
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxforget import methods, models
+from jaxforget.types import ForgetSet, Interactions, Method, Model
+
+from ..config.grid import Cell, canonical
+from ..errors import Refused
+from .clock import Program, Recent, Timing, timed
+
+
+class Skipped(Exception):
+    """The method cannot serve this model, and says why."""
+
+
+class Recipe(NamedTuple):
+    """A plug-in's build function and those settings that are constants of a program."""
+
+    build: Callable
+    static: tuple[tuple[str, Any], ...]
+
+
+class Plug(NamedTuple):
+    """A plug-in with its settings: a recipe, and the numbers that a program takes as arguments."""
+
+    recipe: Recipe
+    numbers: dict[str, float]
+
+
+class Outcome(NamedTuple):
+    """What a fit or an unlearning returned, and its time."""
+
+    state: Any
+    info: dict[str, Any]
+    timing: Timing
+
+
+def plug(build: Callable, settings: dict[str, Any]) -> Plug:
+    """Sorts settings into constants of the program and arguments to it."""
+    traced = getattr(sys.modules[build.__module__], "TRACED", ())
+    numbers = {k: v for k, v in settings.items() if k in traced and v is not None}
+    static = tuple((k, v) for k, v in sorted(settings.items()) if k not in numbers)
+    return Plug(Recipe(build, static), numbers)
+
+
+def make(recipe: Recipe, numbers: dict[str, Any], *model: Model) -> Any:
+    """A model, or a method on a model; the numbers may be traced."""
+    return recipe.build(*model, **dict(recipe.static), **numbers)
+
+
+def program(field: str, model: Plug, method: Plug | None = None) -> Program:
+    """The function ``field`` of a model, or of a method on it."""
+    numbers = {"model": model.numbers, "method": method.numbers if method else {}}
+    return Program(_shell(field, model.recipe, method.recipe if method else None), numbers)
+
+
+@functools.cache
+def _shell(field, model, method):
+    def shell(numbers, *args):
+        owner = make(model, numbers["model"])
+        if method:
+            owner = make(method, numbers["method"], owner)
+        return getattr(owner, field)(*args)
+
+    return shell
+
+
+@functools.cache
+def keys(seed: int) -> dict[str, jax.Array]:
+    """The four keys of a seed, in a fixed order: with one seed all methods draw alike."""
+    names = ("request", "fit", "unlearn", "reference")
+    return dict(zip(names, jax.random.split(jax.random.key(seed), 4), strict=True))
+
+
+def settings(spec: dict[str, Any]) -> dict[str, Any]:
+    """Settings as keyword arguments; JSON lists become tuples, which can be hashed."""
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in spec["settings"].items()}
+
+
+def reference_spec(cell: Cell) -> dict[str, Any]:
+    """The spec of the model that is retrained as the reference."""
+    spec = cell.spec["model"]
+    return spec | {"settings": spec["settings"] | cell.spec["reference"]}
+
+
+class Programs:
+    """The models and methods of cells, and what they learnt: neighbouring cells share both."""
+
+    def __init__(self, repeats: int):
+        self.repeats = repeats  # timed runs; the median counts
+        self._models, self._methods = Recent(64), Recent(64)
+        self._fits, self._references = Recent(8), Recent(4)
+
+    def model(self, spec: dict[str, Any]) -> Model:
+        """The model of a spec."""
+
+        def compute():
+            try:
+                return make(*model_plug(spec))
+            except (ValueError, TypeError) as error:
+                raise Refused(f"model {spec['use']}: {error}") from error
+
+        return self._models.get(canonical(spec), compute)
+
+    def method(self, cell: Cell) -> Method:
+        """The method of a cell, on the cell's model.
+
+        Raises:
+          Skipped: the method refuses this model.
+        """
+        model = self.model(cell.spec["model"])
+
+        def compute():
+            built = method_plug(cell.spec["method"])
+            try:
+                return make(*built, model)
+            except ValueError as error:
+                raise Skipped(str(error)) from error
+
+        return self._methods.get(cell.key("model", "method"), compute)
+
+    def trains_plainly(self, cell: Cell) -> bool:
+        """Whether the method trains as its model does, so that its state is the model's own."""
+        return self.method(cell).fit is self.model(cell.spec["model"]).fit
+
+    def fit(self, cell: Cell, data: str, train: Interactions, request: ForgetSet) -> Outcome:
+        """The training before the request; ``data`` is the hash of the split."""
+        plain, model = self.trains_plainly(cell), model_plug(cell.spec["model"])
+        own = None if plain else canonical(cell.spec["method"])
+        learn = program("fit", model, None if plain else method_plug(cell.spec["method"]))
+        place = (data, _digest(train.values, request.before), cell.key("model", "seed"), own)
+        key = keys(cell.spec["seed"])["fit"]
+        return self._fits.get(place, lambda: self._run(learn, key, train, request.before))
+
+    def unlearn(self, cell: Cell, state: Any, train: Interactions, request: ForgetSet) -> Outcome:
+        """The unlearning of the request."""
+        model, method = model_plug(cell.spec["model"]), method_plug(cell.spec["method"])
+        key = keys(cell.spec["seed"])["unlearn"]
+        return self._run(program("unlearn", model, method), key, state, train, request)
+
+    def reference(self, cell: Cell, train: Interactions, request: ForgetSet) -> Outcome:
+        """The training on the retained interactions alone."""
+        learn = program("fit", model_plug(reference_spec(cell)))
+        key = keys(cell.spec["seed"])["reference"]
+        return self._references.get(
+            reference_key(cell), lambda: self._run(learn, key, train, request.after)
+        )
+
+    def _run(self, function: Program, *args: Any) -> Outcome:
+        (state, info), timing = timed(function, *args, repeats=self.repeats)
+        return Outcome(state, info, timing)
+
+
+def model_plug(spec: dict[str, Any]) -> Plug:
+    """A model of a spec, as a plug."""
+    return plug(models.load(spec["use"]), settings(spec))
+
+
+def method_plug(spec: dict[str, Any]) -> Plug:
+    """A method of a spec, as a plug."""
+    return plug(methods.load(spec["use"]), settings(spec))
+
+
+def reference_key(cell: Cell) -> str:
+    """Names what cells with the same reference share."""
+    return cell.key("data", "split", "model", "request", "reference", "seed", "dtype")
+
+
+def _digest(*arrays: jax.Array) -> str:
+    return hashlib.sha256(b"".join(np.asarray(a).tobytes() for a in arrays)).hexdigest()

@@ -1,0 +1,65 @@
+"""The three tables of an experiment, from its stored cells: the same cells give the same bytes.
+
+cells.csv and metrics.csv hold what the config decides; timings.csv holds whatever depends on
+the machine or the moment.
+"""
+
+from typing import Any
+
+from ..config import grid
+from ..config.grid import Cell
+
+AXES = ("data", "model", "method", "kind", "ratio", "count", "seed")
+METRICS = ("cell", "stage", "split", "metric", "k", "value")
+
+
+def _text(value: Any) -> str:
+    """One field: %.9g keeps every float32; quotes only where a comma or quote asks for them."""
+    if value is None:
+        return ""
+    text = f"{value:.9g}" if isinstance(value, float) else " ".join(str(value).split())
+    return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
+
+
+def csv(columns: list[str], rows: list[list[Any]]) -> bytes:
+    """A table with one spelling."""
+    lines = [columns, *rows]
+    return "".join(",".join(map(_text, line)) + "\n" for line in lines).encode()
+
+
+def _order(cell: Cell, swept: list[str]) -> list[tuple]:
+    """Sorts axes of mixed kinds: absent first, numbers by size, words by letter."""
+    values = [cell.axes.get(name) for name in (*AXES, *swept)]
+    return [
+        (value is not None, isinstance(value, str), value if value is not None else 0)
+        for value in values
+    ]
+
+
+def tables(cells: list[Cell], rows: dict[str, dict[str, Any]]) -> dict[str, bytes]:
+    """The three tables of the cells that exist."""
+    swept = grid.swept(cells)
+    cells = sorted((c for c in cells if c.id in rows), key=lambda c: _order(c, swept))
+    stored = [rows[cell.id] for cell in cells]
+    info = sorted({(s, n) for row in stored for s, found in row["info"].items() for n in found})
+    facts = sorted({name for row in stored for name in row["provenance"]})
+    times = sorted({name for row in stored for name in row["timings"]})
+
+    ours = [
+        [cell.id, *(cell.axes.get(name) for name in (*AXES, *swept)), row["status"], row["reason"]]
+        + [row.get("data_hash", "")[:16]]
+        + [row["info"].get(stage, {}).get(name) for stage, name in info]
+        for cell, row in zip(cells, stored, strict=True)
+    ]
+    long = [[row["id"], *found] for row in stored for found in row["metrics"]]
+    moment = [
+        [row["id"], *(row["timings"].get(n) for n in times)]
+        + [row["provenance"].get(n) for n in facts]
+        for row in stored
+    ]
+    head = ["cell", *AXES, *swept, "status", "reason", "data_hash"]
+    return {
+        "cells.csv": csv([*head, *(f"{stage}.{name}" for stage, name in info)], ours),
+        "metrics.csv": csv(list(METRICS), long),
+        "timings.csv": csv(["cell", *times, *facts], moment),
+    }
