@@ -32,11 +32,12 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # pages that include a file begin below its first heading
 
 nb_execution_mode = "force"
-nb_execution_timeout = 180
+nb_execution_timeout = 600  # of a cell; a busy machine is slow to compile
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
 napoleon_use_rtype = False  # what is returned is a sentence, not a type
+add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

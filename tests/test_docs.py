@@ -1,6 +1,5 @@
 """The pages keep up with the code: cards, settings, examples to copy, and what notebooks run."""
 
-import ast
 import importlib
 import importlib.util
 import pkgutil
@@ -72,14 +71,9 @@ def test_every_setting_is_explained_and_nothing_else_is(folder, function):
     for path in plug_ins(folder):
         found = signatures.settings(path, function)
         assert [s.name for s in found if not s.meaning] == [], path.name
-        (build,) = (
-            node
-            for node in ast.parse(path.read_text()).body
-            if isinstance(node, ast.FunctionDef) and node.name == function
-        )
-        explained = signatures.arguments(ast.get_docstring(build))
-        given = {argument.arg for argument in build.args.args}
-        assert explained.keys() - given == {s.name for s in found}, path.name
+        given = {argument.arg for argument in signatures.definition(path, function).args.args}
+        explained = signatures.explained(path, function).keys()
+        assert explained - given == {s.name for s in found}, path.name
 
 
 def test_the_config_reference_names_the_keys_of_the_schema():

@@ -48,10 +48,14 @@ def _text(cell):
 
 
 class Settings(Directive):
-    """``{settings} jaxforget/methods/ifru.py``: the keywords of its ``build`` (``:function:``)."""
+    """``{settings} jaxforget/methods/ifru.py``: the keywords of its ``build`` (``:function:``).
+
+    ``:meanings: path function`` takes what is said of a setting from another function's docstring,
+    where the first only refers to it.
+    """
 
     required_arguments = 1
-    option_spec = {"function": directives.unchanged}  # noqa: RUF012
+    option_spec = {"function": directives.unchanged, "meanings": directives.unchanged}  # noqa: RUF012
 
     def run(self):
         path = ROOT / self.arguments[0]
@@ -59,6 +63,10 @@ class Settings(Directive):
         found = signatures.settings(path, self.options.get("function", "build"))
         if not found:
             return [nodes.paragraph("", "It has no settings.")]
+        if "meanings" in self.options:
+            other, function = self.options["meanings"].split()
+            said = signatures.explained(ROOT / other, function)
+            found = [s._replace(meaning=said.get(s.name, s.meaning)) for s in found]
         rows = [
             [f"``{s.name}``", s.values, f"``{s.default}``" if s.default else "required",
              s.meaning]
@@ -77,10 +85,7 @@ class Fields(Directive):
     has_content = True
 
     def run(self):
-        try:
-            from experiments.config import fields as schema
-        except ImportError:
-            from experiments import config as schema
+        from experiments.config import fields as schema
 
         struct = getattr(schema, self.arguments[0])
         known = signatures.comments(
@@ -116,8 +121,12 @@ def _words(schema):
     if kind == "object":
         return "tables" if schema.get("additionalProperties", {}).get("type") else "a table"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" if key in schema else "" for key, sign in signs.items()]
-    return " ".join([kind, ", ".join(filter(None, limits))]).strip()
+    limits = [f"{sign} {_number(schema[key])}" for key, sign in signs.items() if key in schema]
+    return " ".join([kind, ", ".join(limits)]).strip()
+
+
+def _number(value):
+    return "2^32" if value == 2**32 else f"{value:g}"
 
 
 def _default(struct, name):
@@ -141,7 +150,9 @@ def write_pages(app):
     pages = {"index.md": INDEX.format(names="\n".join(signatures.PACKAGES))}
     for package in signatures.PACKAGES:
         rest = "".join(SECTION.format(name=f"{package}.{m}") for m in signatures.modules(package))
-        pages[f"{package}.md"] = PAGE.format(name=package) + rest
+        direct = signatures.direct(package)
+        also = ALSO.format(names=", ".join(f"`{n}`" for n in direct)) if direct else ""
+        pages[f"{package}.md"] = PAGE.format(name=package) + also + rest
     for name, text in pages.items():
         if not (folder / name).is_file() or (folder / name).read_text() != text:
             (folder / name).write_text(text)
@@ -166,6 +177,10 @@ PAGE = """# {name}
 ```
 """
 
+ALSO = """
+From the package itself: {names}.
+"""
+
 SECTION = """
 ## {name}
 
@@ -182,7 +197,7 @@ def plain_docstring(app, what, name, obj, options, lines):
     The fields of a NamedTuple or dataclass follow, each with the comment behind it in the source.
     """
     if what == "property":
-        lines.insert(0, "")  # or napoleon takes what stands before a colon for a type
+        lines.insert(0, "\\ ")  # or napoleon takes what stands before a colon for a type
     example = False
     for k, line in enumerate(lines):
         if line.strip():

@@ -5,6 +5,7 @@ Imports neither Sphinx nor a method: the tests read the same as the pages do.
 
 import ast
 import importlib
+import inspect
 import pkgutil
 import re
 import textwrap
@@ -42,12 +43,9 @@ def settings(path: Path, function: str = "build") -> list[Setting]:
 
     A docstring may speak of several at once: ``max_sweeps, tol: ...``.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
-    if not found:
-        raise ValueError(f"{path}: no function {function}")
-    meanings = arguments(ast.get_docstring(found[0]) or "")
-    pairs = zip(found[0].args.kwonlyargs, found[0].args.kw_defaults, strict=True)
+    node = definition(path, function)
+    meanings = arguments(ast.get_docstring(node) or "")
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     return [
         Setting(
             argument.arg,
@@ -57,6 +55,19 @@ def settings(path: Path, function: str = "build") -> list[Setting]:
         )
         for argument, default in pairs
     ]
+
+
+def definition(path: Path, function: str) -> ast.FunctionDef:
+    """The syntax tree of a function of a file."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return node
+    raise ValueError(f"{path}: no function {function}")
+
+
+def explained(path: Path, function: str) -> dict[str, str]:
+    """What the docstring of a function says of each of its arguments."""
+    return arguments(ast.get_docstring(definition(path, function)) or "")
 
 
 def annotation(node: ast.expr | None) -> str:
@@ -133,3 +144,10 @@ def modules(package: str) -> list[str]:
     public = [m for m in inside if m[0] != "_" and f"{package}.{m}" not in PACKAGES]
     order = list(getattr(home, "__all__", []))
     return sorted(public, key=lambda m: (order.index(m) if m in order else len(order), m))
+
+
+def direct(package: str) -> list[str]:
+    """What a package gives of its modules' functions and classes under its own name."""
+    home = importlib.import_module(f"jaxforget.{package}")
+    names = getattr(home, "__all__", [])
+    return [n for n in names if not inspect.ismodule(getattr(home, n))]
