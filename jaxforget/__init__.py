@@ -62,6 +62,18 @@ __all__ = [
 ]
 
 # the short names are modules too: ``from jaxforget.graph import propagate`` works as it reads
-for _module in (certificate, descent, forget, graph, importance, influence, interop, layout,
-                partition, preprocess, shilling, split):  # fmt: skip
+for _module in (
+    certificate,
+    descent,
+    forget,
+    graph,
+    importance,
+    influence,
+    interop,
+    layout,
+    partition,
+    preprocess,
+    shilling,
+    split,
+):
     _sys.modules[f"{__name__}.{_module.__name__.rpartition('.')[2]}"] = _module

@@ -1,14 +1,15 @@
-"""What the library takes from jax that jax does not promise to keep: the one file to mend.
+"""The parts of jax in use that a release of jax may change: only this file imports them.
 
-``tests/test_jax_seams.py`` has a line for each of these, so that a new release of jax which
-changed one says which.
+``tests/test_jax_seams.py`` has a test for each, which names the part that changed.
 """
 
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 from jax import Array
+from jax.core import Tracer
 from jax.custom_batching import custom_vmap
+from jax.dtypes import prng_key
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -27,7 +28,7 @@ __all__ = [
 def csr_product(
     data: Array, indices: Array, indptr: Array, dense: Array, *, shape: tuple[int, int]
 ) -> Array:
-    """Multiplies a matrix in compressed rows with a dense one, by the CPU's own kernel.
+    """Multiplies a matrix in compressed rows (CSR) with a dense one, by the kernel for CPUs.
 
     Args:
       data: ``[N]`` entries, row after row.
@@ -39,16 +40,16 @@ def csr_product(
     Returns:
       ``[rows, D]``.
     """
-    from jax.experimental.sparse import BCSR  # 0.6 s to import; needed only where it runs
+    from jax.experimental.sparse import BCSR  # takes 0.6 s to import: only where it is used
 
     return BCSR((data, indices, indptr), shape=shape) @ dense
 
 
 def is_traced(*values: Any) -> bool:
     """Whether any of the values is known only when a compiled program runs."""
-    return any(isinstance(value, jax.core.Tracer) for value in values)
+    return any(isinstance(value, Tracer) for value in values)
 
 
 def is_prng_key(array: Any) -> bool:
     """Whether the array holds typed keys."""
-    return jax.dtypes.issubdtype(array.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(array.dtype, prng_key)

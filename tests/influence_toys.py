@@ -8,7 +8,6 @@ import numpy as np
 import oracles
 
 from jaxforget import methods, models
-from jaxforget.types import ForgetSet
 
 D = 3
 TIGHT = {"n_steps": 400, "tol": 1e-12, "precondition": "none"}  # solves to the last digit
@@ -18,8 +17,7 @@ factors = functools.partial(oracles.factors, dim=D, scale=0.5)
 
 def request(train, rows=(3, 17, 40)):
     """Asks to forget the interactions ``rows``."""
-    ones = jnp.ones(len(train.users))
-    return ForgetSet(ones, ones.at[jnp.asarray(rows, jnp.int32)].set(0.0))
+    return oracles.request(train, rows)
 
 
 def model(name="mf", **changed):

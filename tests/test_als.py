@@ -1,3 +1,5 @@
+"""Alternating least squares against dense normal equations, loops and the library `implicit`."""
+
 import functools
 import os
 import subprocess
@@ -131,7 +133,7 @@ def test_short_rows_are_at_least_as_exact_in_float32_as_normal_matrices(reg, alp
         return np.linalg.norm(np.asarray(got, float) - want) / np.linalg.norm(want)
 
     short = error()
-    monkeypatch.setattr(rows, "SHORT", 0)
+    monkeypatch.setattr(rows, "LONGEST_SHORT", 0)
     assert short <= 1.5 * error()
     jax.clear_caches()
 

@@ -76,14 +76,14 @@ def dealt_in_turn(*, stale):
         del key, train
         return jnp.cumsum(weights > 0, dtype=jnp.int32) % 2
 
-    return shards.method(tally(), shards.Plan(2, divide, redivide=not stale))
+    return shards.method(tally(), n_shards=2, divide=divide, redivide=not stale)
 
 
 # --- leak 3: an aggregator that was trained on the deleted rows too
 
 
 def attentive(*, stale):
-    def combine(key, parts, loss):  # attention, scaled by what the data say instead of trained
+    def train(key, parts, loss):  # attention, scaled by what the data say instead of trained
         drawn = attention.start(key, 2, 2, parts.users.dtype)
         level = loss(Factors(*(jnp.sum(x, axis=0) for x in parts)))
         return drawn._replace(transfer=drawn.transfer / (1 + level)), {}
@@ -92,8 +92,8 @@ def attentive(*, stale):
         del weights
         return partition.random(key, train, n_shards=2)
 
-    plan = shards.Plan(2, divide, combine=combine, recombine=not stale)
-    return shards.method(tally(), plan)
+    aggregation = shards.Aggregation(train, renew=not stale)
+    return shards.method(tally(), n_shards=2, divide=divide, aggregation=aggregation)
 
 
 # --- leak 4: a warm start with a fixed number of passes, called exact
@@ -109,7 +109,7 @@ def warm(*, stale):
     "leak, moved",
     [
         (bm25_retrain, {"users", "items"}),
-        (dealt_in_turn, {"params.users", "params.items", "member"}),
+        (dealt_in_turn, {"params.users", "params.items", "shards"}),
         (attentive, {"aggregator.transfer"}),
         (warm, {"users", "items"}),
     ],
@@ -221,7 +221,7 @@ def dealt_by_likeness(*, stale):
 def test_receraser_is_exact_only_if_it_deals_anew(stale):
     told, found = judged(dealt_by_likeness, stale, claims.exact())
     assert told.startswith("broken" if stale else "kept")
-    assert (found.state["member"] > 0) == stale
+    assert (found.state["shards"] > 0) == stale
 
 
 def test_the_command_prints_a_verdict_per_method_and_writes_a_table(tmp_path):

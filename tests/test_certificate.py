@@ -202,8 +202,11 @@ def test_the_upper_bound_of_an_eigenvalue_holds_on_every_spectrum(name, values):
     n = len(values)
     turn = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(n, n)))[0])
     matrix = (turn * jnp.asarray(values)[None]) @ turn.T
-    run = jax.jit(lambda key: lanczos.largest(
-        lambda x: matrix @ x, n, key, steps=6, width=4, failure=1e-6))  # fmt: skip
+    run = jax.jit(
+        lambda key: lanczos.top_eigenvalue(
+            key, lambda x: matrix @ x, n, steps=6, width=4, failure=1e-6
+        )
+    )
     for seed in range(20):
         low, high = run(jax.random.key(seed))
         assert low <= values.max() + 1e-12
@@ -214,9 +217,13 @@ def test_the_failure_probability_of_lanczos_is_not_exceeded():
     # a hard spectrum for Lanczos and a failure rate large enough to be counted
     n, failure, steps = 300, 0.2, 4
     values = jnp.asarray(np.r_[np.full(n - 1, 0.6), 1.0])
-    run = jax.jit(jax.vmap(lambda key: lanczos.largest(
-        lambda x: values[:, None] * x, n, key, steps=steps, width=1, failure=failure)[1]))  # fmt: skip
-    upper = run(jax.random.split(jax.random.key(0), 400))
+
+    def upper_bound(key):
+        return lanczos.top_eigenvalue(
+            key, lambda x: values[:, None] * x, n, steps=steps, width=1, failure=failure
+        )[1]
+
+    upper = jax.jit(jax.vmap(upper_bound))(jax.random.split(jax.random.key(0), 400))
     assert (upper < 1).mean() <= failure
 
 
@@ -230,8 +237,14 @@ def test_an_objective_without_unobserved_pairs_gets_no_certificate():
 def test_float32_and_unknown_proofs_are_refused():
     train, weights, _ = draw(6)
     small = Factors(jnp.ones((U, D), jnp.float32), jnp.ones((I, D), jnp.float32))
-    call = functools.partial(certificate.duality_gap, train=train, weights=weights, reg=1.0, alpha=1.0,
-                             key=jax.random.key(0))  # fmt: skip
+    call = functools.partial(
+        certificate.duality_gap,
+        train=train,
+        weights=weights,
+        reg=1.0,
+        alpha=1.0,
+        key=jax.random.key(0),
+    )
     with pytest.raises(ValueError, match="float64"):
         call(small)
     with pytest.raises(ValueError, match="proof"):
@@ -259,7 +272,7 @@ def test_stable_items_are_in_the_optimal_list():
 
 
 @pytest.mark.slow
-def test_the_local_certificate_finds_the_smallest_curvature_off_the_gauge():
+def test_the_local_certificate_finds_the_smallest_curvature_off_the_rotations():
     train, weights, _ = draw(7)
     terms = als.implicit(train, weights, reg=0.5, alpha=1.0)
     rng = np.random.default_rng(0)
@@ -267,11 +280,11 @@ def test_the_local_certificate_finds_the_smallest_curvature_off_the_gauge():
     factors, _ = als.descend(start, train, terms, max_sweeps=5000, tol=1e-13)
     flat, unravel = jax.flatten_util.ravel_pytree(factors)
     hessian = jax.hessian(lambda x: als.cost(unravel(x), train, terms))(flat)
-    values = np.linalg.eigvalsh(hessian)  # rank 2: one gauge direction, of curvature 0
-    found = guarantees.local(factors, train, terms, key=jax.random.key(0), steps=60)
+    values = np.linalg.eigvalsh(hessian)  # rank 2: one direction rotates, of curvature 0
+    found = guarantees.local(jax.random.key(0), factors, train, terms, steps=60)
     assert abs(values[0]) < 1e-6 < values[1]
     np.testing.assert_allclose(found.curvature, values[1], rtol=1e-6)
     assert found.residual < 1e-10
     moved = Factors(factors.users * 1.0001, factors.items)
-    found = guarantees.local(moved, train, terms, key=jax.random.key(0), steps=60)
+    found = guarantees.local(jax.random.key(0), moved, train, terms, steps=60)
     assert found.distance > 0.5 * np.linalg.norm(moved.users - factors.users) / 2

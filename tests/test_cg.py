@@ -28,8 +28,11 @@ def test_cg_solves_a_damped_system_and_reports_its_true_residual(preconditioned)
     scale = 1 / (np.diag(a) + 0.7)
     rough = {"x": jnp.asarray(scale[:5]), "y": jnp.asarray(scale[5:])}
     precondition = (lambda r: jax.tree.map(jnp.multiply, rough, r)) if preconditioned else None
-    found = jax.jit(lambda r: influence.cg(matvec, r, n_steps=60, damping=0.7, tol=1e-11,
-                                           precondition=precondition))(rhs)  # fmt: skip
+    found = jax.jit(
+        lambda r: influence.cg(
+            matvec, r, n_steps=60, damping=0.7, tol=1e-11, precondition=precondition
+        )
+    )(rhs)
     want = np.linalg.solve(a + 0.7 * np.eye(12), b)
     np.testing.assert_allclose(flat(found.x), want, atol=1e-9)
     assert float(found.residual) <= 1e-10 and float(found.min_curvature) >= 1.2 - 1e-9
@@ -42,8 +45,13 @@ def test_cg_solves_a_damped_system_and_reports_its_true_residual(preconditioned)
 def test_damping_may_differ_per_coordinate():
     a, b = system()
     ridge = np.linspace(0.1, 3, 12)
-    found = influence.cg(lambda v: jnp.asarray(a) @ v, jnp.asarray(b), n_steps=40, damping=jnp.asarray(ridge),
-                         tol=1e-12)  # fmt: skip
+    found = influence.cg(
+        lambda v: jnp.asarray(a) @ v,
+        jnp.asarray(b),
+        n_steps=40,
+        damping=jnp.asarray(ridge),
+        tol=1e-12,
+    )
     np.testing.assert_allclose(found.x, np.linalg.solve(a + np.diag(ridge), b), atol=1e-9)
 
 
@@ -52,8 +60,14 @@ def test_cg_stops_before_curvature_that_is_not_positive():
     found = influence.cg(lambda v: jnp.asarray(a) @ v, jnp.asarray(b), n_steps=50, tol=1e-12)
     assert float(found.min_curvature) <= 0 and np.all(np.isfinite(found.x))
     assert float(b @ found.x - found.x @ a @ found.x / 2) >= 0  # what it has is a descent step
-    raised, used = damping.solve_damped(lambda v: jnp.asarray(a) @ v, jnp.asarray(b), damping=jnp.asarray(0.0),
-                                 scale=jnp.ones(1), n_steps=50, tol=1e-10)  # fmt: skip
+    raised, used = damping.solve_damped(
+        lambda v: jnp.asarray(a) @ v,
+        jnp.asarray(b),
+        damping=jnp.asarray(0.0),
+        scale=jnp.ones(1),
+        n_steps=50,
+        tol=1e-10,
+    )
     assert float(used) > 4 and float(raised.min_curvature) > 0
     np.testing.assert_allclose(
         raised.x, np.linalg.solve(a + float(used) * np.eye(12), b), atol=1e-8
@@ -108,8 +122,9 @@ def test_preconditioning_saves_steps_and_keeps_the_solution(labelled, n_layers):
         make = None
         if kind != "none":
             make = precondition.preconditioner(kind, loss, f, labelled, ones, ones)
-        found[kind] = influence.cg(product, rhs, n_steps=500, damping=ridge, tol=1e-10,
-                                   precondition=make and make(ridge))  # fmt: skip
+        found[kind] = influence.cg(
+            product, rhs, n_steps=500, damping=ridge, tol=1e-10, precondition=make and make(ridge)
+        )
         np.testing.assert_allclose(flat(found[kind].x), flat(found["none"].x), atol=1e-6)
     if n_layers == 0:  # along a graph the blocks are an estimate
         assert found["rows"].iterations < found["none"].iterations

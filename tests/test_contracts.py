@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import request
 
 from jaxforget import _plugins, methods, models
-from jaxforget.types import ForgetSet, Method, Model
+from jaxforget.types import Method, Model
 
 MODELS = _plugins.names(_plugins.DOORS["models"])
 METHODS = _plugins.names(_plugins.DOORS["methods"])
@@ -35,11 +36,6 @@ def built(model_name, method_name=None):
 def narrow(labelled):
     """0/1 labels in float32: what every model can be trained on."""
     return dataclasses.replace(labelled, values=labelled.values.astype(jnp.float32))
-
-
-def request(train, forgotten):
-    ones = jnp.ones_like(train.values)
-    return ForgetSet(ones, ones.at[jnp.array(forgotten, int)].set(0))
 
 
 def precision(method_name):
@@ -94,7 +90,8 @@ def test_the_same_key_gives_the_same_model_and_another_key_another(name, narrow)
     assert any(not np.array_equal(a, b) for a, b in zip(leaves(one), leaves(other)))
 
 
-# pre-training, shards and attention in one program take long to compile: one model every time, all in test-all
+# pre-training, shards and attention in one program take long to compile: one model every time,
+# all of them in test-all
 HEAVY = {("receraser", m) for m in MODELS if m != "mf"}
 PAIRS = [
     pytest.param(m, n, id=f"{m}-{n}", marks=[pytest.mark.slow] if (n, m) in HEAVY else [])

@@ -1,3 +1,5 @@
+"""Readers of data sets: what is read, what is refused, and where files are looked for."""
+
 import hashlib
 import importlib.metadata
 import sys

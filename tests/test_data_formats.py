@@ -1,3 +1,5 @@
+"""The formats below the readers: delimited text, adjacency lists, RecBole, archives."""
+
 import gzip
 import zipfile
 
@@ -24,13 +26,13 @@ def packed(folder, form):
         (folder / "r.csv").write_bytes(ROWS)
         return "r.csv"
     if form == "gz":
-        (folder / "r.csv.gz").write_bytes(gzip.compress(ROWS))
+        (folder / "r.csv.gz").write_bytes(gzip.compress(ROWS, mtime=0))
         return "r.csv.gz"
     with zipfile.ZipFile(folder / "r.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("in/r.csv", ROWS)
         if form == "only member":
             return "r.zip"
-        archive.writestr("in/s.csv.gz", gzip.compress(ROWS))
+        archive.writestr("in/s.csv.gz", gzip.compress(ROWS, mtime=0))
         archive.writestr("README", "more")
     return "r.zip!in/r.csv" if form == "member" else "r.zip!in/s.csv.gz"
 
@@ -188,7 +190,7 @@ def test_a_gz_cut_short_names_a_line_within_what_is_left(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("r.gz", b"not gzip at all"), ("r.zip", b"not a zip"), ("r.gz", gzip.compress(ROWS)[:-3])],
+    [("r.gz", b"not gzip at all"), ("r.zip", b"not a zip"), ("r.gz", gzip.compress(ROWS, mtime=0)[:-3])],
 )
 def test_a_file_that_is_not_what_its_name_says_is_damaged(tmp_path, name, content):
     with pytest.raises(ValueError, match=f"{name}, line .*damaged or cut short"):

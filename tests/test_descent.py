@@ -1,3 +1,5 @@
+"""Training by gradient against loops in NumPy: batches, early stopping, full-batch limits."""
+
 import dataclasses
 
 import jax
@@ -82,8 +84,11 @@ def test_weight_zero_equals_never_loaded(labelled, name, loss):
         np.testing.assert_allclose(
             model.loss(of, labelled, weights, weights), model.loss(of, kept, ones, ones), rtol=1e-12
         )
-    np.testing.assert_allclose(flat(model.factors(masked, labelled, weights)), flat(model.factors(masked, kept, ones)),
-                               atol=1e-12)  # fmt: skip
+    np.testing.assert_allclose(
+        flat(model.factors(masked, labelled, weights)),
+        flat(model.factors(masked, kept, ones)),
+        atol=1e-12,
+    )
 
 
 def test_the_orders_of_two_epochs_and_of_two_keys_differ(labelled):
@@ -97,8 +102,11 @@ def test_an_opponent_whom_the_user_is_remembered_to_like_does_not_count(labelled
     loss = losses.build("bpr", reg=0.0, n_layers=0)
     weights = some(labelled)
     counted = np.asarray(loss.outcomes(jnp.zeros(60), labelled, weights)) > 0
-    liked = {(int(u), int(i)) for u, i, y, w in zip(labelled.users, labelled.items, labelled.values, weights)
-             if y > 0 and w > 0}  # fmt: skip
+    liked = {
+        (int(u), int(i))
+        for u, i, y, w in zip(labelled.users, labelled.items, labelled.values, weights)
+        if y > 0 and w > 0
+    }
     opponents = np.asarray(loss._opponents(labelled))
     for n, (u, i) in enumerate(zip(np.asarray(labelled.users), np.asarray(labelled.items))):
         assert counted[n] == ((u, i) in liked and weights[n] > 0 and (u, opponents[n]) not in liked)
@@ -136,8 +144,18 @@ def test_patience_returns_the_best_epoch_and_stops_after_as_many_stale_ones(labe
         return scores[jnp.argmin(jnp.sum((jnp.asarray(path) - vector[None]) ** 2, axis=1))]
 
     def run(patience):
-        return descent.minibatch(key, loss, start, labelled, ones, lr=0.05, batch_size=16, n_epochs=7,
-                                 patience=patience, score=score)  # fmt: skip
+        return descent.minibatch(
+            key,
+            loss,
+            start,
+            labelled,
+            ones,
+            lr=0.05,
+            batch_size=16,
+            n_epochs=7,
+            patience=patience,
+            score=score,
+        )
 
     best, info = run(2)  # 0.7 at the second; 0.6, 0.7, 0.65 are no better: more than 2
     np.testing.assert_allclose(flat(best), path[1], atol=1e-12)
@@ -149,8 +167,13 @@ def test_patience_returns_the_best_epoch_and_stops_after_as_many_stale_ones(labe
 
 def test_early_stopping_looks_at_watched_validation_data_and_nothing_else_does(labelled):
     rng = np.random.default_rng(7)
-    valid = layout.build(rng.integers(0, 12, 30), rng.integers(0, 10, 30), rng.integers(0, 2, 30).astype(float),
-                         n_users=12, n_items=10)  # fmt: skip
+    valid = layout.build(
+        rng.integers(0, 12, 30),
+        rng.integers(0, 10, 30),
+        rng.integers(0, 2, 30).astype(float),
+        n_users=12,
+        n_items=10,
+    )
     other = dataclasses.replace(valid, values=1 - valid.values)
     ones, key = jnp.ones(60), jax.random.key(0)
     stopping, plain = build("mf", patience=1, n_epochs=15), build("mf", n_epochs=15)

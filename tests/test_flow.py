@@ -42,9 +42,7 @@ def closed(matrix, scale, rhs, time, n=None):
 def test_few_stable_steps_come_near_the_flow_and_are_exactly_what_they_say():
     matrix, scale, rhs = problem()
     x, told = jax.jit(
-        lambda a, s, b: flow.run(
-            lambda v: a @ v, b, scale=s, start=b, duration=1.5, n_steps=500
-        )
+        lambda a, s, b: flow.run(lambda v: a @ v, b, scale=s, start=b, duration=1.5, n_steps=500)
     )(matrix, scale, rhs)
     n = int(told["iterations"]) - flow.POWER_STEPS
     top = np.linalg.eigvalsh(matrix / np.sqrt(np.outer(scale, scale)))[-1]

@@ -1,3 +1,5 @@
+"""LightGCN propagation against dense matrices."""
+
 import functools
 
 import jax

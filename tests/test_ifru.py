@@ -46,8 +46,9 @@ def test_on_a_quadratic_loss_the_step_with_the_retained_hessian_is_retraining(la
     quadratic, solve = users_only(factors(labelled, scale=1.0).items)
     forget = request(labelled, rows=range(0, 60, 7))
     old, want = (solve(labelled, w) for w in forget)
-    _, new, info = unlearn(quadratic, old, labelled, forget, hessian="full", hessian_data=data,
-                           damping=0.0, **TIGHT)  # fmt: skip
+    _, new, info = unlearn(
+        quadratic, old, labelled, forget, hessian="full", hessian_data=data, damping=0.0, **TIGHT
+    )
     gap = np.linalg.norm(new - want) / np.linalg.norm(old - want)
     if data == "retained":
         np.testing.assert_allclose(new, want, atol=1e-10)
@@ -66,8 +67,16 @@ def test_the_error_of_the_old_hessian_is_of_second_order(labelled):
         )
         matrix = jax.hessian(quadratic.loss)(old, labelled, forget.after, ones).reshape(36, 36)
         want = old.ravel() - np.linalg.solve(matrix, vector.ravel())
-        _, new, _ = unlearn(quadratic, old, labelled, forget, hessian="full", hessian_data="old",
-                            damping=0.0, **TIGHT)  # fmt: skip
+        _, new, _ = unlearn(
+            quadratic,
+            old,
+            labelled,
+            forget,
+            hessian="full",
+            hessian_data="old",
+            damping=0.0,
+            **TIGHT,
+        )
         errors.append(np.linalg.norm(new.ravel() - want))
     assert 80 < errors[0] / errors[1] < 120
 

@@ -106,8 +106,11 @@ def test_scif_solves_for_the_relabelled_pull_on_the_rows_of_the_request(labelled
     ones, gone = jnp.ones(60), forget.before - forget.after
     relabelled = dataclasses.replace(labelled, values=scif.mean_labels(labelled, forget))
     grad = jax.grad(m.loss)
-    pull = (flat(grad(f, labelled, gone, ones)) - flat(grad(f, relabelled, gone, ones))
-            + factor * flat(grad(f, labelled, ones, ones)))  # fmt: skip
+    pull = (
+        flat(grad(f, labelled, gone, ones))
+        - flat(grad(f, relabelled, gone, ones))
+        + factor * flat(grad(f, labelled, ones, ones))
+    )
     nodes = np.append(
         np.asarray(labelled.users)[gone > 0], 12 + np.asarray(labelled.items)[gone > 0]
     )
@@ -141,8 +144,20 @@ def test_first_order_updates_are_gradient_steps(labelled):
 
 def test_the_newton_step_on_the_retained_loss_solves_its_damped_system(labelled):
     m, f, forget = model(), factors(labelled), request(labelled)
-    got, info = run("newton", m, f, labelled, forget, pull="retained", damping=40.0, hessian="full",
-                    tol=1e-12, n_steps=300, damping_power=0.0, precondition="none")  # fmt: skip
+    got, info = run(
+        "newton",
+        m,
+        f,
+        labelled,
+        forget,
+        pull="retained",
+        damping=40.0,
+        hessian="full",
+        tol=1e-12,
+        n_steps=300,
+        damping_power=0.0,
+        precondition="none",
+    )
     vector, back = jax.flatten_util.ravel_pytree(f)
     loss = lambda v: m.loss(back(v), labelled, forget.after, forget.after)  # noqa: E731
     step = np.linalg.solve(

@@ -1,3 +1,5 @@
+"""Interactions: sorted, laid out both ways, and refused where they make no sense."""
+
 import numpy as np
 import pytest
 

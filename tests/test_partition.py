@@ -1,11 +1,11 @@
-"""Shards: random ones that look at no other row, balanced ones against a greedy sort of all pairs."""
+"""Shards: random ones depend on no other row, balanced ones equal a greedy sort of all pairs."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget.shards import partition
+from jaxforget.shards import assignment, partition
 from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
@@ -16,7 +16,7 @@ run = jax.jit(partition.balanced, static_argnames=("by", "n_shards", "centroids"
 
 
 @pytest.fixture
-def placed():
+def clustered():
     rng = np.random.default_rng(1)
     pairs = rng.permutation(30 * 20)[:200]
     train = layout.build(pairs // 20, pairs % 20, np.ones(200, np.float32), n_users=30, n_items=20)
@@ -43,13 +43,11 @@ def test_a_random_shard_is_the_same_with_and_without_the_other_rows(by):
     whole = layout.build(users, items, np.ones(60), n_users=12, n_items=10)
     part = layout.build(users[:25], items[:25], np.ones(25), n_users=12, n_items=10)
     shards = partition.random(key, whole, n_shards=3, by=by)
-    place = {
-        pair: int(s)
-        for *pair, s in zip(whole.users, whole.items, shards)
-        for pair in [tuple(map(int, pair))]
-    }
+    pairs = zip(whole.users.tolist(), whole.items.tolist())
+    shard_of = dict(zip(pairs, shards.tolist()))
     alone = partition.random(key, part, n_shards=3, by=by)
-    assert [place[int(u), int(i)] for u, i in zip(part.users, part.items)] == alone.tolist()
+    pairs = zip(part.users.tolist(), part.items.tolist())
+    assert [shard_of[pair] for pair in pairs] == alone.tolist()
     ids = {"user": whole.users, "item": whole.items}.get(by)
     if ids is not None:  # a history is never cut
         assert all(
@@ -79,7 +77,7 @@ def test_filling_equals_the_greedy_sort_of_all_pairs(room):
     distances[:, 1] += 0.3  # some shards are popular
     distances[rng.random((200, 5)) < 0.2] = 0.125  # ties
     live = rng.random(200) < 0.95
-    got = partition._fill(jnp.asarray(distances), jnp.asarray(live), jnp.int32(room))
+    got = assignment.assign(jnp.asarray(distances), jnp.asarray(live), jnp.int32(room))
     assert np.array_equal(got, greedy(distances, live, room))
 
 
@@ -96,14 +94,13 @@ def one_round(shards, live, tables, scalar):
 
 @pytest.mark.parametrize("centroids", ["vector", "scalar"])
 @pytest.mark.parametrize("by", BY)
-def test_balanced_equals_the_slow_truth(placed, by, centroids):
-    train, factors, weights = placed
+def test_balanced_equals_the_slow_truth(clustered, by, centroids):
+    train, factors, weights = clustered
+    how = dict(by=by, n_shards=4, centroids=centroids)
     first, second, fifth = (
-        np.asarray(
-            run(jax.random.key(0), train, weights, factors, n_rounds=n, by=by, n_shards=4, centroids=centroids)
-        )
+        np.asarray(run(jax.random.key(0), train, weights, factors, n_rounds=n, **how))
         for n in (1, 2, 5)
-    )  # fmt: skip
+    )
     users, items, kept = (np.asarray(x) for x in (train.users, train.items, weights > 0))
     tables = [np.asarray(x) for x in factors]
     ids = {"user": users, "item": items}.get(by, np.arange(200))
@@ -120,8 +117,8 @@ def test_balanced_equals_the_slow_truth(placed, by, centroids):
 
 
 @pytest.mark.parametrize("by", ["interaction", "user"])
-def test_balanced_does_not_look_at_what_is_forgotten(placed, by):
-    train, factors, weights = placed
+def test_balanced_does_not_look_at_what_is_forgotten(clustered, by):
+    train, factors, weights = clustered
     kept = np.asarray(weights) > 0
     users, items = (np.asarray(x)[kept] for x in (train.users, train.items))
     smaller = layout.build(users, items, np.ones(len(users), np.float32), n_users=30, n_items=20)
@@ -134,8 +131,8 @@ def test_balanced_does_not_look_at_what_is_forgotten(placed, by):
     assert np.array_equal(np.asarray(whole)[kept], alone)
 
 
-def test_fewer_points_than_shards_and_nothing_left_are_served(placed):
-    train, factors, weights = placed
+def test_fewer_points_than_shards_and_nothing_left_are_served(clustered):
+    train, factors, weights = clustered
     few = jnp.zeros_like(weights).at[:2].set(1)
     how = dict(n_shards=4, centroids="vector", n_rounds=5)
     shards = run(jax.random.key(0), train, few, factors, by="interaction", **how)
@@ -146,9 +143,20 @@ def test_fewer_points_than_shards_and_nothing_left_are_served(placed):
 
 def test_bad_settings_are_named():
     train = layout.build([0], [0], [1.0])
-    with pytest.raises(ValueError, match="n_shards >= 1"):
+    with pytest.raises(ValueError, match=r"random: n_shards must be positive; got 0"):
         partition.random(jax.random.key(0), train, n_shards=0)
-    with pytest.raises(ValueError, match="capacity >= 1"):
-        partition.balanced(
-            jax.random.key(0), train, train.values, None, by="user", n_shards=2, capacity=0.5
-        )
+    with pytest.raises(
+        ValueError, match=r"random: by must be one of 'interaction', 'user', 'item'"
+    ):
+        partition.random(jax.random.key(0), train, n_shards=2, by="day")
+    for how, message in (
+        ({"capacity": 0.5}, "capacity must be at least 1; got 0.5"),
+        ({"by": "day"}, "by must be one of"),
+        ({"centroids": "median"}, "centroids must be one of 'vector', 'scalar'"),
+        ({"n_shards": 0}, "n_shards must be positive"),
+        ({"n_rounds": 0}, "n_rounds must be positive"),
+    ):
+        with pytest.raises(ValueError, match=f"balanced: {message}"):
+            partition.balanced(
+                jax.random.key(0), train, train.values, None, **{"by": "user", "n_shards": 2} | how
+            )

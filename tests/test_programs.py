@@ -1,3 +1,5 @@
+"""Compiled programs of the runner: settings that are numbers share one compilation."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -53,8 +53,9 @@ def test_every_public_module_says_what_it_is_for(name):
 
 
 def test_short_names_and_long_ones_are_one_module():
-    from jaxforget.gradient.graph import propagate
     from jaxforget.graph import propagate as short
+
+    from jaxforget.gradient.graph import propagate
 
     assert short is propagate and jf.graph is jf.gradient.graph
     assert jf.importance is jf.gradient.influence.importance

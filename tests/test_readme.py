@@ -1,3 +1,5 @@
+"""README: the files it names exist and its code runs."""
+
 import re
 import subprocess
 import sys
@@ -21,9 +23,12 @@ def test_every_file_the_readme_names_exists():
 def test_the_example_of_the_readme_runs(tmp_path):
     code = re.search(r"```python\n(.*?)```", README, re.DOTALL)[1]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={"PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     residual, ndcg = map(float, done.stdout.split())
     assert residual < 0.02 and ndcg > 0.1

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles import tally
+from oracles import request, same, tally
 
 from jaxforget import methods
 from jaxforget.shards import attention
-from jaxforget.types import Factors, ForgetSet
+from jaxforget.types import Factors
 
 KEY = jax.random.key(5)
 HOW = {"n_shards": 4, "attention_lr": 0.02, "attention_steps": 4}
@@ -26,17 +26,6 @@ def compiled(**settings):
 @pytest.fixture
 def labelled(toy):
     return dataclasses.replace(toy, values=(toy.values > 1).astype(jnp.float32))
-
-
-def ask(train, rows):
-    ones = jnp.ones_like(train.values)
-    return ForgetSet(ones, ones.at[jnp.array(rows, int)].set(0))
-
-
-def same(a, b):
-    return all(
-        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
 
 
 def test_attention_equals_loops_over_rows_and_shards():
@@ -77,34 +66,38 @@ def test_only_a_partition_that_is_not_of_the_old_data_gives_training_without_the
     partition, exact, labelled
 ):
     method, fit, unlearn = compiled(partition=partition)
-    request = ask(labelled, [3, 8, 30])
-    state, _ = fit(KEY, labelled, request.before)
-    left, info = unlearn(KEY, state, labelled, request)
-    never, _ = fit(KEY, labelled, request.after)
-    assert same(*(method.factors(s, labelled, request.after) for s in (left, never))) == exact
-    kept = np.asarray(request.after) > 0
-    assert np.array_equal(left.member[kept], state.member[kept]) == (partition != "recomputed")
-    untouched = set(range(4)) - set(np.asarray(state.member)[~kept].tolist())
+    forget = request(labelled, [3, 8, 30])
+    state, _ = fit(KEY, labelled, forget.before)
+    unlearnt, info = unlearn(KEY, state, labelled, forget)
+    retrained, _ = fit(KEY, labelled, forget.after)
+    assert (
+        same(*(method.factors(s, labelled, forget.after) for s in (unlearnt, retrained))) == exact
+    )
+    kept = np.asarray(forget.after) > 0
+    assert np.array_equal(unlearnt.shards[kept], state.shards[kept]) == (partition != "recomputed")
+    untouched = set(range(4)) - set(np.asarray(state.shards)[~kept].tolist())
     if partition != "recomputed":
         assert int(info["shards_touched"]) == 4 - len(untouched)
         for k in untouched:
-            assert same(*(jax.tree.map(lambda x, k=k: x[k], s.params) for s in (left, state)))
+            assert same(*(jax.tree.map(lambda x, k=k: x[k], s.params) for s in (unlearnt, state)))
 
 
 def test_a_kept_aggregator_stays_and_a_recomputed_one_is_trained_on_retained_data(labelled):
     _, fit, unlearn = compiled(partition="random", aggregator="kept")
-    request = ask(labelled, [3, 8, 30])
-    state, _ = fit(KEY, labelled, request.before)
-    left, info = unlearn(KEY, state, labelled, request)
-    assert same(left.aggregator, state.aggregator) and "attention_loss" not in info
-    never, _ = fit(KEY, labelled, request.after)
-    assert same(left.params, never.params) and not same(left.aggregator, never.aggregator)
+    forget = request(labelled, [3, 8, 30])
+    state, _ = fit(KEY, labelled, forget.before)
+    unlearnt, info = unlearn(KEY, state, labelled, forget)
+    assert same(unlearnt.aggregator, state.aggregator) and "attention_loss" not in info
+    retrained, _ = fit(KEY, labelled, forget.after)
+    assert same(unlearnt.params, retrained.params) and not same(
+        unlearnt.aggregator, retrained.aggregator
+    )
 
 
 def test_a_history_stays_in_one_shard_where_users_are_dealt(labelled):
     _, fit, _ = compiled(by="user", n_rounds=5)
     state, info = fit(KEY, labelled, jnp.ones_like(labelled.values))
-    shards, users = np.asarray(state.member), np.asarray(labelled.users)
+    shards, users = np.asarray(state.shards), np.asarray(labelled.users)
     assert all(len(set(shards[users == u].tolist())) <= 1 for u in range(12))
     assert np.isfinite(float(info["attention_loss"]))
 
@@ -115,7 +108,7 @@ def test_a_history_stays_in_one_shard_where_users_are_dealt(labelled):
         ({"by": "day"}, "by must be one of"),
         ({"capacity": 0.9}, "capacity must be at least 1"),
         ({"partition": "old"}, "partition must be one of"),
-        ({"attention_lr": 0.0}, "attention_lr > 0"),
+        ({"attention_lr": 0.0}, "attention_lr must be positive"),
     ],
 )
 def test_bad_settings_are_named(how, match):

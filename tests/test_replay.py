@@ -68,8 +68,15 @@ def test_ifru_replays_the_loss_before_and_the_loss_after_on_its_graph(labelled, 
     scale = np.repeat(np.sqrt(np.maximum(counts, 1)), 3)
     bend = np.asarray(gauss_newton(m, f, labelled, forget.before))
     top = power(bend / np.sqrt(np.outer(scale, scale)), np.sqrt(scale) * flat(f))
-    want, n = walk(gradient(forget.before), gradient(forget.after), flat(f), scale,
-                   length=replay.STEP / top, origin=0.3, n_steps=500)  # fmt: skip
+    want, n = walk(
+        gradient(forget.before),
+        gradient(forget.after),
+        flat(f),
+        scale,
+        length=replay.STEP / top,
+        origin=0.3,
+        n_steps=500,
+    )
     assert n == int(info["iterations"]) < 500 and float(info["reached"]) >= 1
     np.testing.assert_allclose(flat(new) - flat(f), want, rtol=1e-6, atol=1e-9)
 

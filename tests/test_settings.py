@@ -243,14 +243,30 @@ def model_of(name):
     return models.load(name)(**settings)
 
 
+def frozen(settings):
+    return tuple(sorted(settings.items()))
+
+
 def outcome_of_model(name, settings):
+    return _outcome_of_model(name, frozen(settings))
+
+
+def outcome_of_method(name, model_name, settings):
+    return _outcome_of_method(name, model_name, frozen(settings))
+
+
+@functools.cache  # what the settings of one plug-in are compared with is computed once
+def _outcome_of_model(name, settings):
+    settings = dict(settings)
     train = train_of(name)
     weights = jnp.ones_like(train.values).at[:5].set(0)
     model = models.load(name)(**settings)
     return jax.jit(model.fit)(jax.random.key(0), train, weights)
 
 
-def outcome_of_method(name, model_name, settings):
+@functools.cache
+def _outcome_of_method(name, model_name, settings):
+    settings = dict(settings)
     train, model = train_of(model_name), model_of(model_name)
     method = methods.load(name)(model, **settings)
     state = fitted(model_name) if method.fit is model.fit else None
@@ -278,10 +294,13 @@ def _paired(value):
 
 
 def cases(table, heavy=()):
-    for name, entry in sorted(table.items()):
-        for setting in entry[-1]:
-            marks = [pytest.mark.slow] if name in heavy else []
-            yield pytest.param(name, setting, id=f"{name}-{setting}", marks=marks)
+    """One case for each setting; those of ``heavy`` plug-ins take long to compile."""
+    marks = {name: [pytest.mark.slow] if name in heavy else [] for name in table}
+    return [
+        pytest.param(name, setting, id=f"{name}-{setting}", marks=marks[name])
+        for name, entry in sorted(table.items())
+        for setting in entry[-1]
+    ]
 
 
 @pytest.mark.parametrize("kind", ["models", "methods"])
@@ -344,8 +363,11 @@ UNREAD = [
     ("models", "ials", ALS | {"solver": "proximal", "cg_steps": 3}),
     ("models", "mf", GRADIENT | {"tol": 1e-3}),
     ("models", "mf", GRADIENT | {"optimiser": "adam"}),
-    ("models", "lightgcn", {"dim": 3, "init_scale": 0.1, "n_epochs": 3, "optimiser": "lbfgs"}
-     | {"lr": 0.1}),
+    (
+        "models",
+        "lightgcn",
+        {"dim": 3, "init_scale": 0.1, "n_epochs": 3, "optimiser": "lbfgs"} | {"lr": 0.1},
+    ),
     ("methods", "ifru", {"keep": 0.5}),
     ("methods", "ifru", {"hops": 1, "sizes": (3, 3), "keep_request": False}),
     ("methods", "ifru_flow", {"sizes": (3, 3)}),
@@ -354,7 +376,7 @@ UNREAD = [
     ("methods", "sisa", {"n_shards": 2, "aggregator": "kept"}),
     ("methods", "receraser", {"n_shards": 2, "partition": "random", "capacity": 2.0} | ATTENTION),
     ("methods", "receraser", {"n_shards": 2, "partition": "random", "n_rounds": 3} | ATTENTION),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("kind", "name", "settings"), UNREAD)
@@ -367,5 +389,6 @@ def test_a_setting_that_would_not_be_read_is_refused(kind, name, settings):
 
 
 def test_the_determinism_that_the_comparisons_rest_on():
-    one, two = (outcome_of_method("ifru", "mf", {"damping": 1.0}) for _ in range(2))
+    arguments = ("ifru", "mf", frozen({"damping": 1.0}))
+    one, two = (_outcome_of_method.__wrapped__(*arguments) for _ in range(2))
     assert not differ(one, two)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles import request, same
 
 from jaxforget import methods, models
 from jaxforget.shards import partition
@@ -34,17 +35,6 @@ def labelled(toy):
     return dataclasses.replace(toy, values=(toy.values > 1).astype(jnp.float32))
 
 
-def ask(train, rows):
-    ones = jnp.ones_like(train.values)
-    return ForgetSet(ones, ones.at[jnp.array(rows, int)].set(0))
-
-
-def same(a, b):
-    return all(
-        np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
-
-
 @pytest.mark.parametrize(
     "name, how",
     [
@@ -56,36 +46,38 @@ def same(a, b):
 )  # fmt: skip
 def test_deletion_equals_training_without_the_rows_bit_for_bit(name, how, labelled):
     _, method, fit, unlearn = compiled(name, **how)
-    request = ask(labelled, [3, 8])
-    state, _ = fit(KEY, labelled, request.before)
-    left, info = unlearn(jax.random.key(99), state, labelled, request)
-    never, _ = fit(KEY, labelled, request.after)
-    assert same(left.params, never.params) and same(left.aggregator, never.aggregator)
-    assert np.array_equal(left.member, never.member)
-    factors = [method.factors(s, labelled, request.after) for s in (left, never, state)]
+    forget = request(labelled, [3, 8])
+    state, _ = fit(KEY, labelled, forget.before)
+    unlearnt, info = unlearn(jax.random.key(99), state, labelled, forget)
+    retrained, _ = fit(KEY, labelled, forget.after)
+    assert same(unlearnt.params, retrained.params) and same(
+        unlearnt.aggregator, retrained.aggregator
+    )
+    assert np.array_equal(unlearnt.shards, retrained.shards)
+    factors = [method.factors(s, labelled, forget.after) for s in (unlearnt, retrained, state)]
     assert same(factors[0], factors[1])
     assert not same(factors[0], factors[2])
-    hit = np.unique(np.asarray(state.member)[[3, 8]])
+    hit = np.unique(np.asarray(state.shards)[[3, 8]])
     assert int(info["shards_touched"]) == len(hit)
     for shard in set(range(how["n_shards"])) - set(hit.tolist()):
-        assert same(*(jax.tree.map(lambda x, k=shard: x[k], s.params) for s in (left, state)))
+        assert same(*(jax.tree.map(lambda x, k=shard: x[k], s.params) for s in (unlearnt, state)))
 
 
 def test_an_empty_request_trains_nothing(labelled):
     _, _, fit, unlearn = compiled("mf", n_shards=4)
-    request = ask(labelled, [])
-    state, told = fit(KEY, labelled, request.before)
-    left, info = unlearn(KEY, state, labelled, request)
-    assert same(left.params, state.params)
+    forget = request(labelled, [])
+    state, first_info = fit(KEY, labelled, forget.before)
+    unlearnt, info = unlearn(KEY, state, labelled, forget)
+    assert same(unlearnt.params, state.params)
     assert (int(info["shards_touched"]), int(info["interactions_retrained"])) == (0, 0)
-    assert (int(told["shards_touched"]), int(told["interactions_retrained"])) == (4, 60)
+    assert (int(first_info["shards_touched"]), int(first_info["interactions_retrained"])) == (4, 60)
 
 
 @pytest.mark.parametrize("name, how", [("mf", {"n_shards": 4}), ("ials", {"n_shards": 2})])
 def test_a_sub_model_is_the_model_of_a_training_set_that_holds_its_shard_alone(name, how, labelled):
     model, _, fit, _ = compiled(name, **how)
     state, _ = fit(KEY, labelled, jnp.ones_like(labelled.values))
-    shards = np.asarray(state.member)
+    shards = np.asarray(state.shards)
     draw = jax.random.split(KEY, 4)[2]
     rows = shards == 1
     parts = (np.asarray(x)[rows] for x in (labelled.users, labelled.items, labelled.values))
@@ -100,10 +92,10 @@ def test_a_sub_model_is_the_model_of_a_training_set_that_holds_its_shard_alone(n
 def test_all_shards_at_once_as_on_an_accelerator_are_the_shards_in_turn(how, labelled, monkeypatch):
     _, method, fit, _ = compiled("mf", **how)
     ones = jnp.ones_like(labelled.values)
-    want, told = fit(KEY, labelled, ones)
+    want, first_info = fit(KEY, labelled, ones)
     monkeypatch.setattr(jax.lax, "platform_dependent", lambda *args, cpu, default: default(*args))
     got, info = jax.jit(lambda *args: method.fit(*args))(KEY, labelled, ones)
-    assert jax.tree.map(float, info) == pytest.approx(jax.tree.map(float, told), rel=1e-4)
+    assert jax.tree.map(float, info) == pytest.approx(jax.tree.map(float, first_info), rel=1e-4)
     for a, b in zip(got.params, want.params):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
@@ -113,7 +105,7 @@ def test_served_scores_are_the_mean_of_the_sub_models_scores(labelled):
     ones = jnp.ones_like(labelled.values)
     state, _ = fit(KEY, labelled, ones)
     scores = []
-    for shard, weights in enumerate(partition.member(state.member, ones, n_shards=2)):
+    for shard, weights in enumerate(partition.member(state.shards, ones, n_shards=2)):
         params = jax.tree.map(lambda x, k=shard: x[k, -1], state.params)
         users, items = model.factors(params, labelled, weights)
         scores.append(users @ items.T)
@@ -124,30 +116,32 @@ def test_served_scores_are_the_mean_of_the_sub_models_scores(labelled):
 def test_slices_start_again_after_the_last_checkpoint_before_the_request(labelled):
     _, _, fit, unlearn = compiled("mf", n_shards=2, n_slices=3)
     ones = jnp.ones_like(labelled.values)
-    state, told = fit(KEY, labelled, ones)
+    state, first_info = fit(KEY, labelled, ones)
     slices = np.asarray(partition.random(jax.random.split(KEY, 4)[1], labelled, n_shards=3))
-    shards = np.asarray(state.member)
-    assert int(told["interactions_retrained"]) == sum((slices <= r).sum() for r in range(3))
+    shards = np.asarray(state.shards)
+    assert int(first_info["interactions_retrained"]) == sum((slices <= r).sum() for r in range(3))
     for touched in (0, 1, 2):
         row = int(np.flatnonzero((slices == touched) & (shards == 1))[0])
-        left, info = unlearn(KEY, state, labelled, ask(labelled, [row]))
+        unlearnt, info = unlearn(KEY, state, labelled, request(labelled, [row]))
         redone = sum(((slices <= r) & (shards == 1)).sum() - 1 for r in range(touched, 3))
         assert int(info["interactions_retrained"]) == redone
         for stage in range(3):
-            old, new = (jax.tree.map(lambda x, r=stage: x[1, r], s.params) for s in (state, left))
+            old, new = (
+                jax.tree.map(lambda x, r=stage: x[1, r], s.params) for s in (state, unlearnt)
+            )
             assert same(old, new) == (stage < touched)
 
 
 def test_nothing_of_a_forgotten_row_stays_in_the_map_of_shards(labelled):
     _, _, fit, unlearn = compiled("mf", n_shards=4)
-    request = ask(labelled, [3, 8])
-    state, _ = fit(KEY, labelled, request.before)
-    left, _ = unlearn(KEY, state, labelled, request)
-    assert np.asarray(left.member)[[3, 8]].tolist() == [partition.NOWHERE] * 2
-    second = ForgetSet(request.after, request.after.at[20].set(0))  # requests follow one another
-    again, _ = unlearn(KEY, left, labelled, second)
-    never, _ = fit(KEY, labelled, second.after)
-    assert same(again.params, never.params)
+    forget = request(labelled, [3, 8])
+    state, _ = fit(KEY, labelled, forget.before)
+    unlearnt, _ = unlearn(KEY, state, labelled, forget)
+    assert np.asarray(unlearnt.shards)[[3, 8]].tolist() == [partition.NOWHERE] * 2
+    second = ForgetSet(forget.after, forget.after.at[20].set(0))  # requests follow one another
+    again, _ = unlearn(KEY, unlearnt, labelled, second)
+    retrained, _ = fit(KEY, labelled, second.after)
+    assert same(again.params, retrained.params)
 
 
 @pytest.mark.parametrize(
@@ -156,7 +150,10 @@ def test_nothing_of_a_forgotten_row_stays_in_the_map_of_shards(labelled):
         ({"n_shards": 0}, "n_shards must be positive"),
         ({"n_shards": 2, "by": "day"}, "by must be one of"),
         ({"n_shards": 2, "aggregation": "vote"}, '"mean" or "attention"'),
-        ({"n_shards": 2, "aggregation": "attention", "attention_lr": 0.1}, "attention_steps > 0"),
+        (
+            {"n_shards": 2, "aggregation": "attention", "attention_lr": 0.1},
+            "attention needs attention_lr and attention_steps",
+        ),
     ],
 )
 def test_bad_settings_are_named(how, match):

@@ -1,3 +1,5 @@
+"""The two kernels against loops and dense matrices, with all derivatives and batching."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np

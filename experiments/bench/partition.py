@@ -55,7 +55,7 @@ def arithmetic(model, settings, train, sizes) -> tuple[float, float]:
 
     cut = len(sizes) * flops(lambda t, w: compact(t, w > 0), train, ones)
     n = len(train.users)
-    return epochs(n, [n]), epochs(training.places(n, len(sizes)), sizes) + cut
+    return epochs(n, [n]), epochs(training.shard_size(n, len(sizes)), sizes) + cut
 
 
 def compare(name, settings, train, runs) -> None:
@@ -65,8 +65,8 @@ def compare(name, settings, train, runs) -> None:
     key, ones = jax.random.key(0), jnp.ones_like(train.values)
     fit, whole, unlearn = jax.jit(sisa.fit), jax.jit(model.fit), jax.jit(sisa.unlearn)
     state, _ = jax.block_until_ready(fit(key, train, ones))
-    sizes = np.bincount(np.asarray(state.member), minlength=SHARDS).tolist()
-    rows = jnp.flatnonzero(state.member == 3)[:20]
+    sizes = np.bincount(np.asarray(state.shards), minlength=SHARDS).tolist()
+    rows = jnp.flatnonzero(state.shards == 3)[:20]
     request = ForgetSet(ones, ones.at[rows].set(0))
 
     timing = _pairs.compare(
@@ -121,7 +121,7 @@ def main(argv: list[str]) -> int:
 def balance(train, _, factors) -> None:
     """Times dealing interactions into balanced shards, by each side."""
     arguments = (jax.random.key(0), train, train.values * 0 + 1, factors)
-    for by in partition.SIDES:
+    for by in partition.UNITS:
         deal = jax.jit(lambda key, *a, by=by: partition.balanced(key, *a, by=by, n_shards=SHARDS))
         start = time.perf_counter()
         compiled = deal.lower(*arguments).compile()

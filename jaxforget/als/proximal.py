@@ -3,8 +3,8 @@
 The objective of implicit ALS, seen as a function of ``M = X Y'``, is convex: weighted squares plus
 the nuclear norm of M (``certificate.bound``). One step soft-thresholds the singular values of
 ``W + G(W) / t``; ``G(W) = C o (P - W)``, minus half the gradient of the squares, is sparse minus
-low rank, and ``W`` is M, or M with momentum. With ``kappa`` the ratio of the largest to the smallest
-curvature, exact steps contract the distance to the optimum at least by
+low rank, and ``W`` is M, or M with momentum. With ``kappa`` the ratio of the largest curvature to
+the smallest, exact steps contract the distance to the optimum at least by
 ``(kappa - 1) / (kappa + 1)`` (plain, small kappa), or the objective by ``1 - 1 / sqrt(kappa)``
 (accelerated, large kappa), whatever the data, the seed or the request.
 

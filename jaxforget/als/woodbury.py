@@ -1,9 +1,9 @@
 """Solves rows with fewer interactions than factors in systems of the length of their history.
 
 By the Woodbury identity ``(A + Y'QY) x = Y'b`` has the solution ``x = A^-1 Y'a`` with
-``(I + Q Y A^-1 Y') a = b``. That takes ``L^2 D + L^3 / 3`` operations for a row of ``L`` interactions,
-instead of ``L D^2 + D^3 / 3``. ``A = gram + ridge I`` differs between rows by its ridge alone, so
-that one decomposition of the Gram matrix serves them all.
+``(I + Q Y A^-1 Y') a = b``. For a row of ``L`` interactions that takes ``L^2 D + L^3 / 3``
+operations instead of ``L D^2 + D^3 / 3``. ``A = gram + ridge I`` differs between rows by its ridge
+alone, so that one decomposition of the Gram matrix serves them all.
 """
 
 from typing import NamedTuple

@@ -1,9 +1,9 @@
-"""Door 1: one file per data set, each with ``read``, found by its file name.
+"""Data sets: one file each with a function ``read``, found by its file name.
 
 A name is that of a file here, or of an entry point ``jaxforget.datasets`` of an installed
 package; ``"package.module:read"`` names a function directly. Such a function takes
 ``(root, **settings)`` and returns a raw table: a pandas frame with the columns ``user``, ``item``,
-``value`` and perhaps ``time``. Files whose name starts with ``_`` are shared work, not data sets.
+``value`` and perhaps ``time``. Files whose name starts with ``_`` hold helpers, not data sets.
 """
 
 import importlib
@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from jaxforget import _plugins
 from jaxforget.data._frame import encode
+from jaxforget.types import Interactions
 
 
 class Source(NamedTuple):
-    """Where a data set comes from; its download belongs in ``<root>/<folder>/<last part of url>``."""
+    """The origin of a data set; its download belongs in ``<root>/<folder>/<last part of url>``."""
 
     name: str  # what ``jaxforget data fetch`` takes
     url: str | None  # None: no public address, or embedded
@@ -25,7 +26,7 @@ class Source(NamedTuple):
     licence: str
     citation: str
     counts: str  # users x items, rows
-    files: tuple[str, ...]  # where it is looked for, in order, under the root; zip members as a!b
+    files: tuple[str, ...]  # paths under the root to look for, in order; zip members as a!b
 
 
 def names() -> list[str]:
@@ -62,33 +63,34 @@ def read(name: str, root: str | Path | None, **settings: Any) -> Any:
     return function(root, **settings)
 
 
-def load(name: str, root: str | Path | None, **settings: Any) -> Any:
-    """Reads a data set as ``Interactions``; ids in the order of first appearance.
+def load(name: str, root: str | Path | None, **settings: Any) -> Interactions:
+    """Reads a data set as ``Interactions``; ids are numbered in the order of first appearance.
 
-    Takes and raises what ``read`` does.
+    Arguments and errors are those of ``read``.
     """
     return encode(read(name, root, **settings))[0]
 
 
 def sources() -> dict[str, Source]:
     """Every known source of the data sets in this package, by name."""
-    found: dict[str, Source] = {}
+    known: dict[str, Source] = {}
     for path in sorted(Path(__file__).parent.glob("[!_]*.py")):
-        found |= importlib.import_module(f"{__name__}.{path.stem}").SOURCES
-    return found
+        known |= importlib.import_module(f"{__name__}.{path.stem}").SOURCES
+    return known
 
 
 def locate(root: str | Path | None, source: Source) -> str:
-    """The address of the first of ``source.files`` that exists under the root.
+    """Returns the address of the first of ``source.files`` that exists under the root.
 
     Raises:
       FileNotFoundError: none does; names the address, the hash, the folder and the command.
     """
-    for place in source.files if root is not None else ():
-        path, bang, member = str(Path(root) / place).partition(".zip!")
-        path += ".zip" if bang else ""
-        if Path(path).is_file() and (not bang or _holds(path, member)):
-            return path + bang[-1:] + member
+    if root is not None:
+        for file in source.files:
+            path, bang, member = str(Path(root) / file).partition(".zip!")
+            path += ".zip" if bang else ""
+            if Path(path).is_file() and (not bang or _has_member(path, member)):
+                return path + bang[-1:] + member
     folder = Path("<data root>" if root is None else root) / source.folder
     raise FileNotFoundError(
         f"{source.name} is not here; looked for {', '.join(source.files)} under "
@@ -100,7 +102,7 @@ def locate(root: str | Path | None, source: Source) -> str:
 
 
 def under(root: str | Path | None, path: str) -> str:
-    """The address of a file the user named, under the root; an absolute path stands for itself.
+    """Returns the address of a file that the user named, relative to the root or absolute.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -115,9 +117,9 @@ def under(root: str | Path | None, path: str) -> str:
     return address
 
 
-def _holds(path, member):
+def _has_member(path: str, member: str) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return member in archive.namelist()
-    except zipfile.BadZipFile:  # found, but damaged: the reader will say so
+    except zipfile.BadZipFile:  # the file exists, and reading it will raise the error
         return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxforget.data._frame import require
-from jaxforget.data._lines import DAMAGE, Layout, first_fault, first_row, lines, opened
+from jaxforget.data._lines import DAMAGE, Layout, first_fault, first_record, lines, opened
 
 ROLES = ("user", "item", "value", "time")
 
@@ -25,7 +25,7 @@ def read_delimited(
     escape: str | None = None,
     encoding: str = "utf-8",
 ) -> Any:
-    """Reads one interaction per line; the order of the columns is always said, never guessed.
+    """Reads one interaction per line; the columns are always given, never guessed.
 
     Args:
       address: a path, ``path.gz``, ``archive.zip!member``, or a zip with a single member.
@@ -48,13 +48,13 @@ def read_delimited(
     layout = Layout(str(address), separator, tuple(text), quote, escape, encoding)
     if not isinstance(columns, Mapping):
         return _read(layout, list(columns), header=False)
-    return _read_by_name(layout, first_row(layout), columns)
+    return _read_by_name(layout, first_record(layout), columns)
 
 
 def read_double_colon(address: str | Path, *, text: Sequence[str] = ()) -> Any:
     """Reads ``user::item::rating`` or ``user::item::rating::time``; the first line decides."""
     layout = Layout(str(address), "::", tuple(text), quote=None)
-    n_columns = len(first_row(layout))
+    n_columns = len(first_record(layout))
     return _read(layout, list(ROLES[:3] if n_columns == 3 else ROLES), header=False)
 
 
@@ -70,8 +70,8 @@ def read_recbole(
 
     Args:
       address: as in ``read_delimited``.
-      user: the field that says who.
-      item: the field that says what.
+      user: the field with the user id.
+      item: the field with the item id.
       value: the field with the rating; where the file has none, or None, every row counts 1.
       time: the field with the unix seconds; may be absent, or None.
 
@@ -82,7 +82,7 @@ def read_recbole(
       ValueError: as ``read_delimited``.
     """
     layout = Layout(str(address), "\t", ("user", "item"), quote=None)
-    names = [name.partition(":")[0] for name in first_row(layout)]
+    names = [name.partition(":")[0] for name in first_record(layout)]
     roles = {user: "user", item: "item"}
     roles |= {name: role for name, role in ((value, "value"), (time, "time")) if name in names}
     return _read_by_name(layout, names, roles)
@@ -127,16 +127,16 @@ def write_recbole(frame: Any, path: str | Path) -> None:
     names = {"user": "user_id:token", "item": "item_id:token"}
     names |= {"value": "rating:float", "time": "timestamp:float"}
     columns = [frame[role].astype(str) for role in names if role in frame]
-    for side in columns[:2]:
-        bad = side[side.str.contains("[\t\r\n]", regex=True)]
+    for ids in columns[:2]:
+        bad = ids[ids.str.contains("[\t\r\n]", regex=True)]
         if len(bad):
-            raise ValueError(f"a {side.name} id with a tab or line break in it: {bad.iloc[0]!r}")
+            raise ValueError(f"a {ids.name} id with a tab or line break in it: {bad.iloc[0]!r}")
     rows = [[names[column.name] for column in columns], *zip(*columns, strict=True)]
     content = "".join("\t".join(row) + "\n" for row in rows)
     Path(path).write_text(content, encoding="utf-8", newline="\n")
 
 
-def _read_by_name(layout, names, wanted):
+def _read_by_name(layout: Layout, names: list[str], wanted: Mapping[str, str]) -> Any:
     wrong = [name for name in wanted if names.count(name) != 1]
     if wrong:
         raise ValueError(
@@ -146,30 +146,31 @@ def _read_by_name(layout, names, wanted):
     return _read(layout, [wanted.get(name, "_") for name in names], header=True)
 
 
-def _read(layout, columns, *, header):
+def _read(layout: Layout, columns: list[str], *, header: bool) -> Any:
     roles = [column for column in columns if column != "_"]
     if not ({"user", "item"} <= set(roles) <= set(ROLES) and len(set(roles)) == len(roles)):
         raise ValueError(
             f"{layout.address}: columns must name 'user' and 'item', may name 'value' and 'time', "
             f"each once, and '_' for the others; got {columns}"
         )
-    problem = None
+    frame, problem = None, "an id or a number is missing"
     try:
         frame = _parse(layout, columns, header)
     except (ValueError, OverflowError, *DAMAGE) as fault:
-        problem = f"{layout.address}: {str(fault).strip()}"
-    if problem or not (len(frame) and _sound(frame, layout.text)):
+        problem = str(fault).strip()
+    if frame is None or not (len(frame) and _all_valid(frame, layout.text)):
         fault = first_fault(layout, columns, header=header)
-        raise ValueError(fault or problem or f"{layout.address}: an id or a number is missing")
+        raise ValueError(fault or f"{layout.address}: {problem}")
     return _finished(frame)
 
 
-def _parse(layout, columns, header):
+def _parse(layout: Layout, columns: list[str], header: bool) -> Any:
+    """Reads the file by pandas, which does not say where in the file a fault is."""
     import pandas as pd
 
-    if len(first_row(layout)) != len(columns):  # pandas would cut the lines to fit
+    if len(first_record(layout)) != len(columns):  # pandas would cut the lines to fit
         raise ValueError("wrong number of columns")
-    names = [role if role != "_" else f"_{place}" for place, role in enumerate(columns)]
+    names = [role if role != "_" else f"_{k}" for k, role in enumerate(columns)]
     types = dict.fromkeys(names, str) | {"value": "float64", "time": "float64"}
     types |= {role: "int64" for role in ("user", "item") if role not in layout.text}
     with opened(layout.address) as stream:
@@ -189,8 +190,8 @@ def _parse(layout, columns, header):
         )
 
 
-def _sound(frame, text):
-    """Whether every id is there, none is negative, and every number is finite."""
+def _all_valid(frame: Any, text: Sequence[str]) -> bool:
+    """Whether every id is present and none negative, and every number finite."""
     import numpy as np
 
     checks = {role: (lambda column: column >= 0) for role in ("user", "item")}
@@ -199,8 +200,8 @@ def _sound(frame, text):
     return all(checks[role](frame[role]).all() for role in ROLES if role in frame)
 
 
-def _finished(frame):
-    """The promised columns, in the promised order and types."""
+def _finished(frame: Any) -> Any:
+    """The raw table: its columns in order, with their types."""
     import numpy as np
 
     if "value" not in frame:

@@ -1,7 +1,7 @@
-"""The lines of a file, wherever it lies, and the first of them that breaks a promise.
+"""Reads files line by line, plain or packed: their headers, and where the first faulty line is.
 
-pandas' C parser does the reading (``_formats``); this slow, exact walk reads headers and, when
-something is wrong, finds out where.
+``_formats`` reads the data with pandas' C parser, which is fast but does not name the line of a
+fault; this module is slow and exact.
 """
 
 import csv
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
@@ -28,8 +28,8 @@ class Layout(NamedTuple):
     encoding: str = "utf-8"
 
     @property
-    def dialect(self) -> dict:
-        """The layout in the words of ``csv``, for lines whose ``::`` have become tabs."""
+    def dialect(self) -> dict[str, Any]:
+        """The arguments of ``csv.reader``, for lines in which tabs have replaced ``::``."""
         return {
             "delimiter": "\t" if self.separator == "::" else self.separator,
             "quotechar": self.quote or '"',
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
 
 
 @contextmanager
-def opened(address: str | Path) -> Iterator[BinaryIO]:
+def opened(address: str | Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """Opens ``file``, ``file.gz`` or ``archive.zip!member`` as uncompressed bytes."""
     path, bang, member = str(address).partition(".zip!")
     with ExitStack() as stack:
@@ -55,7 +55,8 @@ def opened(address: str | Path) -> Iterator[BinaryIO]:
         yield stream
 
 
-def _member(archive, path, member):
+def _member(archive: zipfile.ZipFile, path: str, member: str) -> str:
+    """The member with that name; the only one where none is named."""
     names = [name for name in archive.namelist() if not name.endswith("/")]
     if member in names:
         return member
@@ -68,7 +69,7 @@ def _member(archive, path, member):
 
 
 def lines(layout: Layout) -> Iterator[tuple[int, str]]:
-    """Line numbers and decoded lines; damage is told with the line at which it shows."""
+    """Yields line numbers and decoded lines; an error names the line at which it occurs."""
     line = 1
     try:
         with opened(layout.address) as stream:
@@ -82,12 +83,13 @@ def lines(layout: Layout) -> Iterator[tuple[int, str]]:
         ) from None
     except UnicodeDecodeError as fault:
         raise ValueError(
-            f"{layout.address}, line {line}: not {layout.encoding} text ({fault}): name its encoding"
+            f"{layout.address}, line {line}: not {layout.encoding} text ({fault}): "
+            "name its encoding"
         ) from None
 
 
-def rows(layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Line numbers and fields of the lines that are not blank."""
+def records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
+    """Yields line numbers and fields of the lines that are not blank."""
     tabbed = layout.separator == "::"
     texts = (text.replace("::", "\t") if tabbed else text for _, text in lines(layout))
     reader = csv.reader(texts, strict=True, **layout.dialect)
@@ -101,30 +103,31 @@ def rows(layout: Layout) -> Iterator[tuple[int, list[str]]]:
         raise ValueError(f"{layout.address}, line {line}: {fault}") from None
 
 
-def first_row(layout: Layout) -> list[str]:
-    """The fields of the first line that is not blank."""
-    for _, fields in rows(layout):
+def first_record(layout: Layout) -> list[str]:
+    """Returns the fields of the first line that is not blank."""
+    for _, fields in records(layout):
         return fields
     raise ValueError(f"{layout.address}, line 1: the file is empty")
 
 
 def first_fault(layout: Layout, columns: Sequence[str], *, header: bool) -> str | None:
-    """Says where, and what, the first fault is; None where every line is as promised."""
-    line, seen = 0, 0
+    """Describes the first faulty line, with its number; None if there is none."""
+    line, n_records = 0, 0
     try:
-        for line, fields in rows(layout):
-            seen += 1
-            problem = None if header and seen == 1 else _problem(fields, columns, layout.text)
+        for line, fields in records(layout):
+            n_records += 1
+            problem = None if header and n_records == 1 else _problem(fields, columns, layout.text)
             if problem:
                 return f"{layout.address}, line {line}: {problem}"
-    except ValueError as fault:  # damage, which names its line
+    except ValueError as fault:  # a damaged file; the message names the line
         return str(fault)
-    if seen <= int(header):
+    if n_records <= int(header):
         return f"{layout.address}, line {line + 1}: no interactions in this file"
     return None
 
 
-def _problem(fields, columns, text):
+def _problem(fields: list[str], columns: Sequence[str], text: Sequence[str]) -> str | None:
+    """What is wrong with the fields of a line."""
     if len(fields) != len(columns):
         return f"expected {len(columns)} columns ({', '.join(columns)}), got {len(fields)}"
     for role, field in zip(columns, fields, strict=True):
@@ -139,7 +142,7 @@ def _problem(fields, columns, text):
     return None
 
 
-def _finite(field):
+def _finite(field: str) -> bool:
     try:
         return math.isfinite(float(field))
     except ValueError:

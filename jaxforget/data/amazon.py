@@ -1,7 +1,7 @@
 """Amazon review ratings (McAuley): one CSV per category, without a header.
 
-The files of 2014 begin with the user, those of 2018 with the item. Nothing in the file tells
-which, and the wrong choice swaps users and items without an error: so it must be said.
+The files of 2014 begin with the user, those of 2018 with the item. Nothing in a file shows which,
+and the wrong choice swaps users and items without an error: so ``columns`` has no default.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Book-Crossing (Ziegler): book ratings 1 to 10, and 0 for "met it, did not rate it"."""
+"""Book-Crossing (Ziegler): book ratings 1 to 10, and 0 for an interaction without a rating."""
 
 from pathlib import Path
 from typing import Any, Literal

@@ -1,5 +1,6 @@
-"""Any file with one interaction per line; its columns, separator and quotes are said, not guessed."""
+"""Any file with one interaction per line; its columns, separator and quotes are settings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ def read(
     path: str,
     columns: list[str] | dict[str, str],
     separator: str = ",",
-    text: list[str] = ("user", "item"),
+    text: Sequence[str] = ("user", "item"),
     quote: str | None = '"',
     escape: str | None = None,
     encoding: str = "utf-8",

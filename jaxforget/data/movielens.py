@@ -18,7 +18,9 @@ SAME_TERMS = (
 )
 
 
-def _source(size, sha256, licence, counts, member, *others):
+def _source(
+    size: str, sha256: str | None, licence: str, counts: str, member: str, *others: str
+) -> Source:
     name = f"ml-{size}"
     inside = (f"{name}.zip!{member}", f"{name}/{name}.zip!{member}")
     return Source(

@@ -1,4 +1,4 @@
-"""Any RecBole atomic file: ``name.inter``, tabs, a header of ``name:type``, columns in any order."""
+"""Any RecBole atomic file: ``name.inter``, with tabs and a header of ``name:type`` fields."""
 
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,8 @@ def read(
     Args:
       root: the data root.
       path: the ``.inter`` file, relative to the root; ``.gz`` and ``archive.zip!member`` work.
-      user: the field that says who.
-      item: the field that says what.
+      user: the field with the user id.
+      item: the field with the item id.
       value: the field with the rating; where the file has none, or None, every row counts 1.
       time: the field with the unix seconds; may be absent, or None.
 

@@ -126,7 +126,7 @@ def _judge(now: Epochs, params: Any, state: Any, score: Callable[[Any], Array] |
 
 
 def shuffled(key: Array, train: Interactions, weights: Array) -> Array:
-    """``[N]`` a random order, the forgotten last; drawn per pair, whatever other pairs there are."""
+    """``[N]`` a random order, the forgotten last; drawn per pair, whatever else is there."""
     bits = pair_bits(key, train) >> jnp.uint32(1)
     return jnp.argsort(jnp.where(weights > 0, bits, bits | jnp.uint32(FORGOTTEN)))
 

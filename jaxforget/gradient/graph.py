@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget.sparse.arithmetic import gather
 from jaxforget.sparse.compact import compact
 from jaxforget.sparse.degrees import degrees, exchange
-from jaxforget.sparse.kernels import take
 from jaxforget.types import Factors, Interactions
 
 
@@ -50,7 +50,9 @@ def normalise(train: Interactions, edges: Array) -> Array:
     linked = jnp.where(train.values > 0, edges, 0)
     users, items = degrees(train, linked)
     return (
-        linked * take(_inverse_root(users), train.users) * take(_inverse_root(items), train.items)
+        linked
+        * gather(_inverse_root(users), train.users)
+        * gather(_inverse_root(items), train.items)
     )
 
 

@@ -121,9 +121,9 @@ class CrossEntropy(Margins):
         """Returns ``vector -> H vector`` in closed form, or its Gauss-Newton part.
 
         With ``Z = P E``, ``a = P v``, ``s = z_u . z_i``, ``ds = a_u . z_i + z_u . a_i``, slope
-        ``r = w (sigma(s) - y)`` and bend ``h = w sigma (1 - sigma)``: ``H v =
-        P (h ds z_i + r a_i)`` for users, items likewise; Gauss-Newton leaves ``r`` out. Both halves of ``ds`` are one
-        pass over the pairs.
+        ``r = w (sigma(s) - y)`` and bend ``h = w sigma (1 - sigma)``: ``H v`` is ``P`` applied to
+        ``h ds z_i + r a_i`` for users, and likewise for items; Gauss-Newton leaves ``r`` out.
+        Both halves of ``ds`` are one pass over the pairs.
         """
         links = graph.links(train, edges) if self.n_layers else None
         spread = functools.partial(graph.spread, links=links, n_layers=self.n_layers)

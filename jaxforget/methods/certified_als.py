@@ -96,38 +96,43 @@ def build(
     return Method(fit, unlearn, lambda state, train, weights: state.factors)
 
 
-def _solve(key, train, terms, directions, rank, *, tol, max_steps, retries, proving):
+def _solve(
+    key: Array,
+    train: Interactions,
+    terms: Terms,
+    directions: proximal.Spectral,
+    rank: int,
+    *,
+    tol: float | Array,
+    max_steps: int | Array,
+    retries: int | Array,
+    proving: dict[str, Any],
+) -> tuple[Certified, dict[str, Array]]:
     """Steps and certificates in turn, until the bound is met or a limit is."""
 
-    def unfinished(carry):
+    def unfinished(carry: tuple) -> Array:
         state, proved, _, rounds = carry
         going = (rounds < retries) & (state.steps < max_steps)
         return going & ~(proved.relative_bound <= AIM * tol)
 
-    def attempt(carry):
+    def attempt(carry: tuple) -> tuple:
         state, _, target, rounds = carry
         state = proximal.descend(state, train, terms, dim=rank, max_steps=max_steps, tol=target)
         served = proximal.serve(state.now, terms, dim=rank)
         proved = certificate.certify(
-            served, train, terms, key=jax.random.fold_in(key, rounds),
-            directions=state.now.right, **proving,
-        )  # fmt: skip
+            served,
+            train,
+            terms,
+            key=jax.random.fold_in(key, rounds),
+            directions=state.now.right,
+            **proving,
+        )
         better = jnp.clip(tol / proved.relative_bound, 0.05, 1) * RETRY
         return state, proved, jnp.minimum(target, state.change) * better, rounds + 1
 
     state = proximal.start(directions, train, terms)
-    infinite, zero = jnp.full((), jnp.inf, state.scores.dtype), jnp.zeros((), state.scores.dtype)
-    nothing = Certificate(
-        sigma_ratio=infinite,
-        gap=infinite,
-        bound=infinite,
-        relative_bound=infinite,
-        pair_bound=infinite,
-        rank=jnp.zeros((), jnp.int64),
-        failure_probability=zero,
-    )
     target = jnp.asarray(AIM * tol, state.scores.dtype)  # the bound is about the last change
-    first = (state, nothing, target, jnp.zeros((), jnp.int32))
+    first = (state, _unproved(state.scores.dtype), target, jnp.zeros((), jnp.int32))
     state, proved, _, rounds = lax.while_loop(unfinished, attempt, first)
     served = proximal.serve(state.now, terms, dim=rank)
     info = _report(proved, tol) | {
@@ -140,13 +145,27 @@ def _solve(key, train, terms, directions, rank, *, tol, max_steps, retries, prov
     return Certified(served, state.now), info
 
 
-def _report(proved, tol):
+def _unproved(dtype: jnp.dtype) -> Certificate:
+    """What is known before the first certificate: nothing."""
+    infinite = jnp.full((), jnp.inf, dtype)
+    return Certificate(
+        sigma_ratio=infinite,
+        gap=infinite,
+        bound=infinite,
+        relative_bound=infinite,
+        pair_bound=infinite,
+        rank=jnp.zeros((), jnp.int64),
+        failure_probability=jnp.zeros((), dtype),
+    )
+
+
+def _report(proved: Certificate, tol: float | Array) -> dict[str, Array]:
     names = ("bound", "relative_bound", "pair_bound", "sigma_ratio", "rank")
-    found = {name: getattr(proved, name) for name in names}
-    return found | {"certified": proved.relative_bound <= tol}
+    scalars = {name: getattr(proved, name) for name in names}
+    return scalars | {"certified": proved.relative_bound <= tol}
 
 
-def _require_float64():
+def _require_float64() -> None:
     if jax.dtypes.canonicalize_dtype(float) != jnp.float64:
         raise ValueError(
             "certified_als computes in float64; got JAX in 32 bits: set JAX_ENABLE_X64=1"

@@ -42,8 +42,10 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
             return jax.tree.map(lambda p, g: jnp.where(asked, p + lr * g, p), params, gradient)
 
         new = lax.fori_loop(0, n_steps, step, params)
-        return new, {"pull_norm": norm(jax.grad(forgotten)(params)),
-                     "forgotten_loss": forgotten(new)}  # fmt: skip
+        return new, {
+            "pull_norm": norm(jax.grad(forgotten)(params)),
+            "forgotten_loss": forgotten(new),
+        }
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -10,6 +10,7 @@ from jaxforget import _checks
 from jaxforget.gradient import losses
 from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.draws import pair_bits
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -55,7 +56,7 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
 
         pull = jax.grad(forgotten)(params)
         size = norm(pull)
-        kept = norm(_off(basis, pull)) / jnp.where(size > 0, size, 1)
+        kept = ratio(norm(_off(basis, pull)), size)
         new = lax.fori_loop(0, n_steps, step, params)
         return new, {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
 

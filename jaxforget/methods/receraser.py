@@ -48,7 +48,7 @@ def build(
     Source: Chen et al., Recommendation Unlearning, WWW 2022; as the baseline of arXiv 2307.02147.
     """
     _checks.positive("receraser", n_shards=n_shards)
-    _checks.choice("receraser", deal.SIDES, by=by)
+    _checks.choice("receraser", deal.UNITS, by=by)
     _checks.choice("receraser", ("kept", "recomputed", "random"), partition=partition)
     _checks.choice("receraser", ("recomputed", "kept"), aggregator=aggregator)
     balance = {"capacity": capacity, "n_rounds": n_rounds, "centroids": centroids}
@@ -65,14 +65,14 @@ def build(
         alike = model.factors(params, train, weights)
         return deal.balanced(start, train, weights, alike, by=by, n_shards=n_shards, **balance)
 
-    plan = shards.Plan(
-        n_shards,
-        divide,
+    fit = attention.trainer("receraser", lr=attention_lr, n_steps=attention_steps)
+    return shards.method(
+        model,
+        n_shards=n_shards,
+        divide=divide,
         redivide=partition == "recomputed",
-        combine=attention.training("receraser", lr=attention_lr, n_steps=attention_steps),
-        recombine=aggregator == "recomputed",
+        aggregation=shards.Aggregation(fit, renew=aggregator == "recomputed"),
     )
-    return shards.method(model, plan)
 
 
 def EXACTNESS(*, partition: str, aggregator: str, **settings: Any) -> claims.Claim:

@@ -12,8 +12,9 @@ from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.gradient.influence.curvature import margins_of
 from jaxforget.gradient.vectors import add, norm
 from jaxforget.metrics import claims
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
-from jaxforget.types import Factors, ForgetSet, Interactions, Method, Model
+from jaxforget.types import Factors, ForgetSet, Interactions, MarginLoss, Method, Model
 
 SIGNS = {"none": 0.0, "minus": -1.0, "plus": 1.0}
 
@@ -57,7 +58,6 @@ def build(
     loss = margins_of(model, "scif: relabelled losses")
     loss = loss if propagated else loss.replace(n_layers=0)
     seen = model._replace(loss=loss, margins=loss)
-    choose = region.chooser("scif", hops=0, keep=None, keep_request=None, sizes=None)
     step = steps.newton(
         "scif",
         seen,
@@ -69,26 +69,14 @@ def build(
         precondition=precondition,
     )
 
-    def pull(params: Factors, train: Interactions, forget: ForgetSet) -> Factors:
-        labels = dataclasses.replace(train, values=mean_labels(train, forget))
-
-        def pulled(p: Factors) -> Array:
-            margins = loss.margins(p, train, forget.before)
-            gone = forget.before - forget.after
-            old, new = (jnp.sum(loss.outcomes(margins, t, gone)) for t in (train, labels))
-            return old - new + SIGNS[sign] * loss(p, train, forget.before, forget.before)
-
-        return jax.grad(pulled)(params)
-
     def unlearn(
         key: Array, params: Factors, train: Interactions, forget: ForgetSet
     ) -> tuple[Any, dict[str, Array]]:
         del key
-        rows = choose(train, forget)
-        assert rows is not None  # hops=0 always chooses
+        rows = region.of_request(train, forget)
         if nodes == "users":
             rows = rows._replace(items=jnp.zeros_like(rows.items))
-        inside = rows.down(pull(params, train, forget))
+        inside = rows.down(_pull(loss, params, train, forget, SIGNS[sign]))
         stated = problem.state(seen, params, train, forget, region=rows, curved="old")
         change, info = step(stated._replace(pull=inside))
         return add(params, change), {"pull_norm": norm(inside)} | info
@@ -96,15 +84,28 @@ def build(
     return Method(model.fit, unlearn, model.factors)
 
 
+def _pull(
+    loss: MarginLoss, params: Factors, train: Interactions, forget: ForgetSet, sign: float
+) -> Factors:
+    """What the average labels change in the gradient, and ``sign`` times the old gradient."""
+    labels = dataclasses.replace(train, values=mean_labels(train, forget))
+
+    def pulled(p: Factors) -> Array:
+        margins = loss.margins(p, train, forget.before)
+        gone = forget.before - forget.after
+        old, new = (jnp.sum(loss.outcomes(margins, t, gone)) for t in (train, labels))
+        return old - new + sign * loss(p, train, forget.before, forget.before)
+
+    return jax.grad(pulled)(params)
+
+
 def mean_labels(train: Interactions, forget: ForgetSet) -> Array:
     """``[N]`` mean retained label of the user, else of the item, else of all, else 1/2."""
     counts = degrees(train, forget.after)
     sums = degrees(train, forget.after * train.values)
     total = jnp.sum(forget.after)
-    overall = jnp.where(
-        total > 0, jnp.sum(forget.after * train.values) / jnp.where(total > 0, total, 1), 0.5
-    )
-    by_user, by_item = (s / jnp.where(n > 0, n, 1) for s, n in zip(sums, counts))
+    overall = ratio(jnp.sum(forget.after * train.values), total, otherwise=0.5)
+    by_user, by_item = (ratio(s, n) for s, n in zip(sums, counts))
     of_item = jnp.where(counts[1] > 0, by_item, overall)[train.items]
     return jnp.where(counts[0][train.users] > 0, by_user[train.users], of_item)
 

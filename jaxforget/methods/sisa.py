@@ -47,12 +47,13 @@ def build(
     Source: Bourtoule et al., Machine Unlearning, IEEE S&P 2021.
     """
     _checks.positive("sisa", n_shards=n_shards, n_slices=n_slices)
-    _checks.choice("sisa", partition.SIDES, by=by)
+    _checks.choice("sisa", partition.UNITS, by=by)
     _checks.choice("sisa", ("mean", "attention"), aggregation=aggregation)
     _checks.choice("sisa", ("recomputed", "kept", None), aggregator=aggregator)
     combine = None
     if aggregation == "attention":
-        combine = attention.training("sisa", lr=attention_lr, n_steps=attention_steps)
+        fit = attention.trainer("sisa", lr=attention_lr, n_steps=attention_steps)
+        combine = shards.Aggregation(fit, renew=aggregator != "kept")
     else:
         attended = {"attention_lr": attention_lr, "attention_steps": attention_steps}
         _checks.unread("sisa", 'aggregation="mean"', aggregator=aggregator, **attended)
@@ -61,8 +62,9 @@ def build(
         del weights  # nobody's shard depends on who else is there
         return partition.random(key, train, n_shards=n_shards, by=by)
 
-    plan = shards.Plan(n_shards, divide, n_slices, combine=combine, recombine=aggregator != "kept")
-    return shards.method(model, plan)
+    return shards.method(
+        model, n_shards=n_shards, divide=divide, n_slices=n_slices, aggregation=combine
+    )
 
 
 def EXACTNESS(*, aggregation: str, aggregator: str | None, **settings: Any) -> claims.Claim:
@@ -74,9 +76,7 @@ def EXACTNESS(*, aggregation: str, aggregator: str | None, **settings: Any) -> c
     derived["aggregator"] = aggregator or "recomputed"
     if aggregator != "kept":
         return claims.exact(**derived)
-    return claims.exact_given(
-        "the aggregator", {"aggregator": "recomputed"}, within=0.0, **derived
-    )
+    return claims.exact_given("the aggregator", {"aggregator": "recomputed"}, within=0.0, **derived)
 
 
 TOY = {"n_shards": 2}

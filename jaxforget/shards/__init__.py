@@ -1,6 +1,6 @@
-"""Models trained in parts: how interactions are dealt to shards, trained, and put together."""
+"""Models trained in parts: how interactions are assigned to shards, trained, and aggregated."""
 
 from jaxforget.shards import attention, partition, training
-from jaxforget.shards.training import Plan, Sharded, method
+from jaxforget.shards.sharded import Aggregation, Sharded, method
 
-__all__ = ["Plan", "Sharded", "attention", "method", "partition", "training"]
+__all__ = ["Aggregation", "Sharded", "attention", "method", "partition", "training"]

@@ -1,6 +1,6 @@
 """How far implicit-ALS factors are, at most, from the one optimum of the retained data."""
 
-from jaxforget.als.certificate import bound, dual, guarantees, lanczos, receipt
+from jaxforget.als.certificate import bound, dual, dual_point, guarantees, lanczos, proving, receipt
 from jaxforget.als.certificate.bound import Certificate, certify, duality_gap, people
 
 __all__ = [
@@ -8,9 +8,11 @@ __all__ = [
     "bound",
     "certify",
     "dual",
+    "dual_point",
     "duality_gap",
     "guarantees",
     "lanczos",
     "people",
+    "proving",
     "receipt",
 ]

@@ -1,10 +1,12 @@
 """The gradient of the implicit objective as an operator, split along a pair of bases.
 
-All of it in coordinates where every ridge is 1, so that a dual point is feasible if its largest
-singular value is at most 1. Nothing here holds a ``[U, I]`` array.
+All of it is scaled so that every ridge is 1: a dual point is then feasible if its largest singular
+value is at most 1. With bases ``left`` and ``right``, the remainder of G is
+``N = (1 - left left') G (1 - right right')``. Nothing here holds a ``[U, I]`` array.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,47 +17,57 @@ from jaxforget.als.certificate import lanczos
 from jaxforget.sparse.kernels import spmm
 from jaxforget.types import Interactions
 
-CHUNK = 256  # columns of the small Gram formed at a time
+CHUNK = 256  # columns of N'N that cholesky_bound forms at a time
+
+# Square of the smallest singular value of N that is worth a column of the bases: only values near
+# 1, where a dual point ceases to be feasible, matter to the bound.
+SMALLEST_USEFUL = 0.25
 
 
 class Gradient(NamedTuple):
-    """G = C o (P - M): sparse minus low rank."""
+    """``G = C o (P - M)``: a sparse matrix minus one of low rank."""
 
     train: Interactions
-    values: Array  # [N]
-    users: Array  # [U, D]
+    values: Array  # [N] of the sparse matrix
+    users: Array  # [U, D] of M, the low-rank matrix
     items: Array  # [I, D]
 
-    def times(self, right: Array) -> Array:
+    def matmat(self, right: Array) -> Array:
+        """``G right``: ``[I, K] -> [U, K]``."""
         return spmm(self.train, self.values, right, by="user") - self.users @ (self.items.T @ right)
 
-    def transposed(self, left: Array) -> Array:
+    def rmatmat(self, left: Array) -> Array:
+        """``G' left``: ``[U, K] -> [I, K]``."""
         return spmm(self.train, self.values, left, by="item") - self.items @ (self.users.T @ left)
 
 
 class Bases(NamedTuple):
-    """Orthonormal (or zero) columns; they hold the part left diag(sizes) right' of M."""
+    """Orthonormal (or zero) columns, of which ``left diag(sizes) right'`` is a part of M."""
 
     left: Array  # [U, K]
-    sizes: Array  # [K]
+    sizes: Array  # [K] singular values of M; 0 where a column is no part of it
     right: Array  # [I, K]
 
 
 def triplets(users: Array, items: Array) -> Bases:
-    """Singular triplets of ``users @ items.T``, exactly, from two tall QR and one small SVD."""
+    """Computes the singular triplets of ``users @ items.T`` by two tall QR and one small SVD."""
     users, upper = jnp.linalg.qr(users)
-    items, other = jnp.linalg.qr(items)
-    left, sizes, right = jnp.linalg.svd(upper @ other.T, full_matrices=False)
+    items, lower = jnp.linalg.qr(items)
+    left, sizes, right = jnp.linalg.svd(upper @ lower.T, full_matrices=False)
     return Bases(users @ left, sizes, items @ right.T)
 
 
-def settled(gradient: Gradient, bases: Bases, ridge: Array) -> Bases:
-    """Zeroes the singular vectors of M whose coupling to the rest of G would cost more than they.
+def drop_loose(gradient: Gradient, bases: Bases, ridge: Array) -> Bases:
+    """Zeroes the triplets of M that loosen the bound less when left out of the bases.
 
-    A dropped coupling costs its square; a part of M outside the bases at most twice its size.
-    Alternating passes leave many such vectors: nearly dead, of no direction in particular.
+    A triplet in the bases costs the square of its coupling to N, if the dual point has to drop the
+    coupling; a triplet left out costs at most twice its singular value. Alternating passes leave
+    many triplets of nearly zero size and arbitrary directions, which are better left out.
+
+    Args:
+      ridge: scalar, the largest product of a user's and an item's ridge, which unscales squares.
     """
-    forward, backward = gradient.times(bases.right), gradient.transposed(bases.left)
+    forward, backward = gradient.matmat(bases.right), gradient.rmatmat(bases.left)
     below = jnp.sum(project(bases.left, forward) ** 2, axis=0)
     beside = jnp.sum(project(bases.right, backward) ** 2, axis=0)
     good = ridge * jnp.maximum(below, beside) <= 2 * bases.sizes
@@ -63,23 +75,31 @@ def settled(gradient: Gradient, bases: Bases, ridge: Array) -> Bases:
 
 
 def search(
-    gradient: Gradient, bases: Bases, key: Array, *, steps: int, width: int, n: int
+    key: Array, gradient: Gradient, bases: Bases, *, steps: int, width: int, n: int
 ) -> Array:
-    """Finds ``[I, n]`` approximate leading right singular vectors of the rest of G, by Lanczos."""
+    """Computes ``[I, n]`` approximate leading right singular vectors of N by block Lanczos.
+
+    Args:
+      key: of the random start.
+      gradient: G.
+      bases: which split N off.
+      steps, width: block steps and block width.
+      n: how many vectors.
+    """
     size = len(bases.right)
     width = min(width, size)
     start = project(bases.right, jax.random.normal(key, (size, width), bases.right.dtype))
     steps = min(steps, -(-size // width) + 1)
-    basis, small = lanczos.krylov(rest(gradient, bases), start, steps=steps)
+    basis, small = lanczos.krylov(remainder(gradient, bases), start, steps=steps)
     return basis @ jnp.linalg.eigh(small)[1][:, -n:]
 
 
 def deflate(gradient: Gradient, bases: Bases, block: Array) -> Bases:
-    """Adds singular pairs of the rest of G from the span of ``block [I, J]``, where they are large."""
+    """Adds the large singular pairs of N within the span of ``block [I, J]`` to the bases."""
     right = lanczos.extension(block, bases.right)
-    left = project(bases.left, project(bases.left, gradient.times(right)))
+    left = project(bases.left, project(bases.left, gradient.matmat(right)))
     squares, turn = jnp.linalg.eigh(left.T @ left)
-    useful = squares > 0.25  # only values near the radius, 1, matter
+    useful = squares > SMALLEST_USEFUL
     scale = jnp.where(useful, 1 / jnp.sqrt(jnp.where(useful, squares, 1)), 0)
     left, right = left @ (turn * scale[None]), right @ jnp.where(useful[None], turn, 0)
     return Bases(
@@ -89,40 +109,45 @@ def deflate(gradient: Gradient, bases: Bases, block: Array) -> Bases:
     )
 
 
-def compact(bases: Bases, n: int) -> Bases:
-    """Keeps ``n`` columns, zeros last: a block that repeats the basis leaves as many zeros."""
-    kept = jnp.argsort(-jnp.sum(bases.right**2, axis=0))[:n]
-    return Bases(bases.left[:, kept], bases.sizes[kept], bases.right[:, kept])
+def drop_zeros(bases: Bases, n: int) -> Bases:
+    """Keeps ``n`` of the columns, nonzero ones first.
+
+    ``deflate`` adds a zero column for every direction of its block that the bases already span.
+    """
+    order = jnp.argsort(-jnp.sum(bases.right**2, axis=0))[:n]
+    return Bases(bases.left[:, order], bases.sizes[order], bases.right[:, order])
 
 
 def project(basis: Array, block: Array) -> Array:
+    """``(1 - basis basis') block``."""
     return block - basis @ (basis.T @ block)
 
 
-def rest(gradient: Gradient, bases: Bases):
-    """``x -> N'N x`` for ``N = (1 - left left') G (1 - right right')``."""
+def remainder(gradient: Gradient, bases: Bases) -> Callable[[Array], Array]:
+    """Returns the function ``x -> N'N x``, ``[I, b] -> [I, b]``."""
 
     def matmat(block):
-        image = gradient.times(project(bases.right, block))
+        image = gradient.matmat(project(bases.right, block))
         image = project(bases.left, project(bases.left, image))
-        return project(bases.right, gradient.transposed(image))
+        return project(bases.right, gradient.rmatmat(image))
 
     return matmat
 
 
-def cholesky_bound(gradient: Gradient, bases: Bases, key: Array) -> Array:
-    """Bounds the largest eigenvalue of ``N'N`` deterministically.
+def cholesky_bound(key: Array, gradient: Gradient, bases: Bases) -> Array:
+    """Bounds the largest eigenvalue of ``N'N`` from above, whatever the key.
 
-    It is below t if ``t - N'N`` has a Cholesky factor, by more than rounding can hide (Rump, BIT
-    2006); t climbs a short ladder from the Lanczos estimate. The key only affects the estimate.
+    ``t`` is a bound if ``t - N'N`` has a Cholesky factor, with an allowance for what rounding can
+    hide (Rump, BIT 2006). The values of t that are tried grow from a Lanczos estimate, which the
+    key affects; if none has a factor, the trace is the bound.
     """
     size = len(bases.right)
     columns = jnp.arange(-(-size // CHUNK) * CHUNK).reshape(-1, CHUNK)
     unit = functools.partial(jax.nn.one_hot, num_classes=size, axis=0, dtype=bases.right.dtype)
-    gram = lax.map(lambda ids: rest(gradient, bases)(unit(ids)), columns)
+    gram = lax.map(lambda ids: remainder(gradient, bases)(unit(ids)), columns)
     gram = jnp.moveaxis(gram, 0, 1).reshape(size, -1)[:, :size]
     gram = (gram + gram.T) / 2
-    lower, _ = lanczos.largest(lambda x: gram @ x, size, key, steps=12, width=8, failure=0.5)
+    lower, _ = lanczos.top_eigenvalue(key, lambda x: gram @ x, size, steps=12, width=8, failure=0.5)
     rounding = 4 * size**2 * jnp.finfo(gram.dtype).eps  # of the factorisation and of the Gram
 
     def attempt(carry):

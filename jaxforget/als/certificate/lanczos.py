@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+NEGLIGIBLE = 1e-10  # what is left of a column, relative to the column, that is rounding
 
-def krylov(matmat: Callable, start: Array, *, steps: int) -> tuple[Array, Array]:
+
+def krylov(matmat: Callable[[Array], Array], start: Array, *, steps: int) -> tuple[Array, Array]:
     """Builds an orthonormal basis of ``span(S, AS, ..., A^(steps-1) S)`` for a symmetric ``A``.
 
     Args:
@@ -32,9 +35,9 @@ def krylov(matmat: Callable, start: Array, *, steps: int) -> tuple[Array, Array]
         basis, products, block = carry
         block = extension(block, basis)
         product = matmat(block)
-        place = (jnp.zeros((), k.dtype), k * width)
-        basis = lax.dynamic_update_slice(basis, block, place)
-        return basis, lax.dynamic_update_slice(products, product, place), product
+        corner = (jnp.zeros((), k.dtype), k * width)
+        basis = lax.dynamic_update_slice(basis, block, corner)
+        return basis, lax.dynamic_update_slice(products, product, corner), product
 
     basis, products, _ = lax.fori_loop(0, steps, step, (basis, basis, start))
     small = basis.T @ products
@@ -42,30 +45,49 @@ def krylov(matmat: Callable, start: Array, *, steps: int) -> tuple[Array, Array]
 
 
 def extension(block: Array, basis: Array) -> Array:
-    """Orthonormal columns that extend ``basis`` to the span of ``block``; 0 where one adds nothing."""
-    full = jnp.linalg.norm(block, axis=0)
+    """Orthonormalises a block against a basis, so that the two span what they spanned before.
+
+    Args:
+      block: ``[n, b]``.
+      basis: ``[n, k]`` orthonormal or zero columns.
+
+    Returns:
+      ``[n, b]`` orthonormal columns, orthogonal to the basis, in any order; as many are zero as
+      columns of the block add no direction.
+    """
+    lengths = jnp.linalg.norm(block, axis=0)
     for _ in range(2):
         block = block - basis @ (basis.T @ block)
     left = jnp.linalg.norm(block, axis=0)
-    alive = left > 1e-10 * full  # less is rounding
-    block = block * jnp.where(alive, 1 / jnp.where(alive, left, 1), 0)[None]
-    block, upper = jnp.linalg.qr(block[:, jnp.argsort(~alive)])  # zeros last: QR invents columns
+    independent = left > NEGLIGIBLE * lengths
+    block = block * jnp.where(independent, 1 / jnp.where(independent, left, 1), 0)[None]
+    # QR puts an arbitrary direction where a column is zero. After the nonzero columns it cannot
+    # disturb them, and the diagonal of R shows which columns are arbitrary.
+    block, upper = jnp.linalg.qr(block[:, jnp.argsort(~independent)])
     block = block - basis @ (basis.T @ block)
-    return jnp.where(
-        jnp.abs(jnp.diag(upper))[None] > 1e-10, block, 0
-    )  # 0 also where earlier columns span it
+    return jnp.where(jnp.abs(jnp.diag(upper))[None] > NEGLIGIBLE, block, 0)
 
 
-def largest(matmat: Callable, n: int, key: Array, *, steps: int, width: int, failure: float,
-            dtype=jnp.float64) -> tuple[Array, Array]:  # fmt: skip
+def top_eigenvalue(
+    key: Array,
+    matmat: Callable[[Array], Array],
+    n: int,
+    *,
+    steps: int,
+    width: int,
+    failure: float,
+    dtype: Any = jnp.float64,
+) -> tuple[Array, Array]:
     """Bounds the largest eigenvalue of a positive semidefinite matrix from both sides.
 
     Args:
+      key: of the random start.
       matmat: ``[n, b] -> [n, b]``.
       n: rows of the matrix.
-      key: the random start; the upper side fails with probability at most ``failure`` over it.
       steps: block steps.
-      width: starts run side by side.
+      width: b, the number of starts that run side by side.
+      failure: the upper bound is too low with at most this probability over the key.
+      dtype: of the matrix.
 
     Returns:
       ``(lower, upper)``: the largest Ritz value, and ``lower / (1 - shortfall(...))``; the two are
@@ -73,8 +95,8 @@ def largest(matmat: Callable, n: int, key: Array, *, steps: int, width: int, fai
 
     Example:
       >>> matrix = jnp.diag(jnp.arange(1.0, 301.0, dtype=jnp.float32))
-      >>> low, high = largest(lambda x: matrix @ x, 300, jax.random.key(0), steps=12, width=4,
-      ...                     failure=1e-6, dtype=jnp.float32)
+      >>> low, high = top_eigenvalue(jax.random.key(0), lambda x: matrix @ x, 300, steps=12,
+      ...                            width=4, failure=1e-6, dtype=jnp.float32)
       >>> bool(low < 300.1), bool(high > 299.9)
       (True, True)
     """
@@ -88,11 +110,17 @@ def largest(matmat: Callable, n: int, key: Array, *, steps: int, width: int, fai
 
 
 def shortfall(n: int, *, steps: int, width: int = 1, failure: float) -> float:
-    """How far below the top eigenvalue a run can end: ``theta >= (1 - eps) lambda_max``.
+    """Returns how far below the top eigenvalue a run may end: ``theta >= (1 - eps) lambda_max``.
 
-    Whatever the spectrum, clustered or not: with ``width`` independent Gaussian starts and
+    For every spectrum, clustered or not: with ``width`` independent Gaussian starts and
     ``steps`` block steps, ``theta < (1 - eps) lambda_max`` has probability at most ``failure``.
     ``docs/certificate.md`` has the proof (after Kuczynski and Wozniakowski, SIMAX 1992).
+
+    Args:
+      n: rows of the matrix.
+      steps: block steps.
+      width: block width.
+      failure: in (0, 1).
 
     Returns:
       ``eps`` in [0, 1).

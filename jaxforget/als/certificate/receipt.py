@@ -1,11 +1,14 @@
-"""Host: the facts of one certified deletion, as a dictionary that anybody can check again."""
+"""Host: states one certified deletion as a dictionary, and checks such a dictionary."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxforget import als
 from jaxforget.als import certificate
@@ -14,9 +17,18 @@ from jaxforget.types import Factors, ForgetSet, Interactions
 NUMBERS = ("sigma_ratio", "gap", "bound", "relative_bound", "pair_bound", "rank")
 
 
-def make(factors: Factors, train: Interactions, forget: ForgetSet, *, objective: Mapping,
-         tol: float, seed: int, version: str, **settings) -> dict:  # fmt: skip
-    """States what was asked, what is kept, and how close the factors provably are.
+def make(
+    factors: Factors,
+    train: Interactions,
+    forget: ForgetSet,
+    *,
+    objective: Mapping[str, float],
+    tol: float,
+    seed: int,
+    version: str,
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """States the request, the retained data, and how close the factors provably are.
 
     Args:
       factors: the model after unlearning, float64.
@@ -26,7 +38,7 @@ def make(factors: Factors, train: Interactions, forget: ForgetSet, *, objective:
       tol: the relative bound that was promised.
       seed: of the certificate's random starts.
       version: of the code.
-      settings: of ``certificate.certify``.
+      settings: of ``certificate.certify``, by name; None for its defaults.
 
     Returns:
       a JSON-ready dictionary: hashes of the request, of the retained data and of the factors,
@@ -35,25 +47,36 @@ def make(factors: Factors, train: Interactions, forget: ForgetSet, *, objective:
     Raises:
       ValueError: a pair occurs twice: the certificate is about distinct pairs.
     """
+    settings = dict(settings or {})
     gone = np.asarray(forget.before - forget.after) > 0
+    request = hash_pairs(np.asarray(train.users)[gone], np.asarray(train.items)[gone])
+    numbers = evidence(
+        factors, train, forget.after, objective=objective, seed=seed, settings=settings
+    )
     body = {
-        "request": {"hash": hash_pairs(np.asarray(train.users)[gone], np.asarray(train.items)[gone]),
-                    "pairs": int(gone.sum())},
+        "request": {"hash": request, "pairs": int(gone.sum())},
         "retained": hash_data(train, forget.after),
         "factors": hash_arrays(*factors),
         "objective": {name: float(value) for name, value in objective.items()},
         "promise": {"tol": float(tol), "seed": int(seed), "settings": settings},
         "version": version,
-        "certificate": evidence(factors, train, forget.after, objective, seed, settings),
-    }  # fmt: skip
+        "certificate": numbers,
+    }
     return body | {"digest": digest(body)}
 
 
-def evidence(factors: Factors, train: Interactions, weights, objective: Mapping, seed: int,
-             settings: Mapping) -> dict:  # fmt: skip
+def evidence(
+    factors: Factors,
+    train: Interactions,
+    weights: ArrayLike,
+    *,
+    objective: Mapping[str, Any],
+    seed: int,
+    settings: Mapping[str, Any],
+) -> dict[str, float]:
     """Computes the numbers of a receipt from factors and retained data alone."""
     _check_distinct(train, weights)
-    terms = als.implicit(train, weights, **objective)
+    terms = als.implicit(train, jnp.asarray(weights), **objective)
     proved = certificate.certify(factors, train, terms, key=jax.random.key(seed), **settings)
     numbers = {name: float(getattr(proved, name)) for name in NUMBERS}
     return numbers | {
@@ -62,8 +85,8 @@ def evidence(factors: Factors, train: Interactions, weights, objective: Mapping,
     }
 
 
-def hash_arrays(*arrays) -> str:
-    """SHA-256 of arrays: their types, shapes and bytes."""
+def hash_arrays(*arrays: ArrayLike) -> str:
+    """SHA-256 of arrays: their types, shapes and bytes, as hexadecimal digits."""
     state = hashlib.sha256()
     for array in map(np.ascontiguousarray, arrays):
         state.update(f"{array.dtype.str}{array.shape}".encode())
@@ -71,30 +94,36 @@ def hash_arrays(*arrays) -> str:
     return state.hexdigest()
 
 
-def hash_pairs(users, items) -> str:
-    """SHA-256 of a set of (user, item) pairs, in whatever order they come."""
-    users, items = np.asarray(users, np.int64), np.asarray(items, np.int64)
-    order = np.lexsort((items, users))
-    return hash_arrays(users[order], items[order])
+def hash_pairs(users: ArrayLike, items: ArrayLike) -> str:
+    """SHA-256 of a set of (user, item) pairs, whatever their order."""
+    user_ids, item_ids = np.asarray(users, np.int64), np.asarray(items, np.int64)
+    order = np.lexsort((item_ids, user_ids))
+    return hash_arrays(user_ids[order], item_ids[order])
 
 
-def hash_data(train: Interactions, weights) -> str:
+def hash_data(train: Interactions, weights: ArrayLike) -> str:
     """SHA-256 of the remembered interactions and of the numbers of users and items."""
-    kept = np.asarray(weights) > 0
+    remembered = np.asarray(weights) > 0
     size = np.array([train.n_users, train.n_items], np.int64)
     columns = (train.users, np.int64), (train.items, np.int64), (train.values, np.float64)
-    return hash_arrays(size, *(np.asarray(column, dtype)[kept] for column, dtype in columns))
+    return hash_arrays(size, *(np.asarray(column, dtype)[remembered] for column, dtype in columns))
 
 
-def digest(body: Mapping) -> str:
+def digest(body: Mapping[str, Any]) -> str:
     """SHA-256 of a receipt without its digest, independent of the order of its keys."""
-    rest = {name: value for name, value in body.items() if name != "digest"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    stated = {name: value for name, value in body.items() if name != "digest"}
+    return hashlib.sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
 
 
-def check(receipt: Mapping, factors: Factors, retained: Interactions, *, fresh_seed: int,
-          request: tuple | None = None) -> list[str]:  # fmt: skip
-    """Recomputes a receipt; every disagreement is one line of the answer, none means verified.
+def check(
+    receipt: Mapping[str, Any],
+    factors: Factors,
+    retained: Interactions,
+    *,
+    fresh_seed: int,
+    request: Sequence[ArrayLike] | None = None,
+) -> list[str]:
+    """Recomputes a receipt and lists every disagreement, a line each; none means verified.
 
     Args:
       receipt: from ``make``.
@@ -114,42 +143,51 @@ def check(receipt: Mapping, factors: Factors, retained: Interactions, *, fresh_s
     if request is not None:
         wrong += _check_request(receipt, retained, *request)
     objective, promise = receipt["objective"], receipt["promise"]
-    for seed, of in ((promise["seed"], "the receipt's seed"), (fresh_seed, "a fresh seed")):
-        found = evidence(factors, retained, ones, objective, seed, promise["settings"])
-        if not found["relative_bound"] <= promise["tol"]:
-            wrong.append(f"with {of} the certified distance is {found['relative_bound']:.3g}, "
-                         f"over the promised {promise['tol']:.3g}")  # fmt: skip
+    for seed, which in ((promise["seed"], "the receipt's seed"), (fresh_seed, "a fresh seed")):
+        numbers = evidence(
+            factors, retained, ones, objective=objective, seed=seed, settings=promise["settings"]
+        )
+        if not numbers["relative_bound"] <= promise["tol"]:
+            wrong.append(
+                f"with {which} the certified distance is {numbers['relative_bound']:.3g}, "
+                f"over the promised {promise['tol']:.3g}"
+            )
         if seed == promise["seed"]:
-            wrong += _compare(receipt["certificate"], found)
+            wrong += _compare(receipt["certificate"], numbers)
     return wrong
 
 
-def _compare(stated, found):
+def _compare(stated: Mapping[str, float], recomputed: Mapping[str, float]) -> list[str]:
     return [
         f"{name} is stated as {stated.get(name)} and recomputed as {value}"
-        for name, value in found.items()
+        for name, value in recomputed.items()
         if not np.isclose(stated.get(name, np.nan), value, rtol=1e-3, atol=1e-9)
     ]
 
 
-def _check_request(receipt, retained, users, items):
+def _check_request(
+    receipt: Mapping[str, Any], retained: Interactions, users: ArrayLike, items: ArrayLike
+) -> list[str]:
     wrong = []
     if receipt["request"]["hash"] != hash_pairs(users, items):
         wrong.append("the request is not the one of the receipt")
     known = _pair_ids(retained.users, retained.items, retained.n_items)
-    left = int(np.isin(_pair_ids(users, items, retained.n_items), known).sum())
-    if left:
-        wrong.append(f"{left} pairs of the request are still in the retained data")
+    n_left = int(np.isin(_pair_ids(users, items, retained.n_items), known).sum())
+    if n_left:
+        wrong.append(f"{n_left} pairs of the request are still in the retained data")
     return wrong
 
 
-def _check_distinct(train, weights):
-    kept = np.asarray(weights) > 0
-    ids = _pair_ids(np.asarray(train.users)[kept], np.asarray(train.items)[kept], train.n_items)
-    if len(np.unique(ids)) != len(ids):
-        raise ValueError(f"a certificate needs distinct pairs; got {len(ids) - len(np.unique(ids))} "
-                         "repeated ones: merge them first")  # fmt: skip
+def _check_distinct(train: Interactions, weights: ArrayLike) -> None:
+    seen = np.asarray(weights) > 0
+    ids = _pair_ids(np.asarray(train.users)[seen], np.asarray(train.items)[seen], train.n_items)
+    n_repeated = len(ids) - len(np.unique(ids))
+    if n_repeated:
+        raise ValueError(
+            f"a certificate needs distinct pairs; got {n_repeated} repeated ones: merge them first"
+        )
 
 
-def _pair_ids(users, items, n_items):
+def _pair_ids(users: ArrayLike, items: ArrayLike, n_items: int) -> np.ndarray:
+    """One integer per pair."""
     return np.asarray(users, np.int64) * n_items + np.asarray(items, np.int64)

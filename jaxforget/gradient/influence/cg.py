@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxforget.gradient.vectors import axpy, dot
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.types import Solution
 
 
@@ -62,12 +63,12 @@ def cg(
         ap = damped(p)
         bend, length = dot(p, ap), dot(p, p)
         good = bend > 0
-        alpha = jnp.where(good, rz / jnp.where(good, bend, 1), 0)
+        alpha = ratio(rz, bend, otherwise=0)
         x, r = axpy(alpha, p, x), axpy(-alpha, ap, r)
         z = precondition(r)
         rz, old = dot(r, z), rz
-        beta = jnp.where(old > 0, rz / jnp.where(old > 0, old, 1), 0)
-        low = jnp.minimum(low, bend / jnp.where(length > 0, length, 1))
+        beta = ratio(rz, old, otherwise=0)
+        low = jnp.minimum(low, ratio(bend, length))
         return x, r, z, p, rz, beta, n + good.astype(jnp.int32), low
 
     z, zeros = precondition(rhs), jax.tree.map(jnp.zeros_like, rhs)
@@ -75,5 +76,5 @@ def cg(
     start = (zeros, rhs, z, zeros, rz, jnp.zeros_like(rz), n, jnp.full_like(size, jnp.inf))
     x, *_, n, low = lax.while_loop(unfinished, step, start)
     gap = jax.tree.map(jnp.subtract, rhs, damped(x))
-    residual = jnp.sqrt(dot(gap, gap)) / jnp.where(size > 0, size, 1)
+    residual = ratio(jnp.sqrt(dot(gap, gap)), size)
     return Solution(x, residual, n, low)

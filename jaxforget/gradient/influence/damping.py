@@ -9,6 +9,7 @@ from jax import Array, lax
 
 from jaxforget.gradient.influence.cg import cg
 from jaxforget.gradient.vectors import dot
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Factors, ForgetSet, Interactions, Model, Solution
 
@@ -42,7 +43,7 @@ def implied_ridge(slope: Array, params: Any, scale: Any) -> Array:
       4.0
     """
     size = dot(params, params, scale=scale)
-    return jnp.maximum(0, -slope) / jnp.where(size > 0, size, 1)
+    return ratio(jnp.maximum(0, -slope), size)
 
 
 def settle(
@@ -137,7 +138,7 @@ def solve_damped(
 
     def floor() -> Array:
         size = dot(rhs, rhs)
-        return 1e-3 * jnp.abs(dot(rhs, matvec(rhs))) / jnp.where(size > 0, size, 1)
+        return ratio(1e-3 * jnp.abs(dot(rhs, matvec(rhs))), size)
 
     first = jnp.asarray(damping, jax.tree.leaves(rhs)[0].dtype)
     start = (attempt(first), first, jnp.zeros((), jnp.int32))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget.gradient.vectors import dot
+from jaxforget.sparse.arithmetic import ratio
 
 POWER_STEPS = 8  # of the power iteration that bounds the step size
 HEADROOM = 1.3  # over its estimate, which comes from below; steps up to twice as long are stable
@@ -40,7 +41,7 @@ def largest_curvature(matvec: Callable[[Any], Any], *, scale: Any, start: Any) -
 
     def unit(x):
         size = jnp.sqrt(dot(x, x, scale=scale))
-        return jax.tree.map(lambda v: v / jnp.where(size > 0, size, 1), x), size
+        return jax.tree.map(lambda v: ratio(v, size), x), size
 
     def power(_, carry):
         return unit(jax.tree.map(jnp.divide, matvec(carry[0]), scale))

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget.sparse.arithmetic import gather
 from jaxforget.sparse.compact import compact
 from jaxforget.sparse.degrees import degrees, exchange
-from jaxforget.sparse.kernels import take as pick
 from jaxforget.types import Factors, ForgetSet, Interactions
 
 
@@ -130,4 +130,4 @@ def meeting(train: Interactions, users: Array, items: Array) -> tuple[Interactio
     Args:
       users, items: bool masks ``[U]``, ``[I]``.
     """
-    return compact(train, pick(users, train.users) | pick(items, train.items))
+    return compact(train, gather(users, train.users) | gather(items, train.items))

@@ -10,6 +10,7 @@ from jax import Array, lax
 from jaxforget import _checks
 from jaxforget.gradient import graph
 from jaxforget.sparse import dense
+from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.degrees import exchange
 from jaxforget.types import Factors, Interactions, MarginLoss
 
@@ -45,7 +46,7 @@ def preconditioner(
 
         def scaled(ridge):
             whole = jax.tree.map(lambda d, r: d + r + 2 * loss.reg, diagonal, ridge)
-            inverse = jax.tree.map(lambda x: 1 / jnp.where(x > 0, x, 1), whole)
+            inverse = jax.tree.map(lambda x: ratio(1, x), whole)
             return lambda r: jax.tree.map(jnp.multiply, inverse, r)
 
         return scaled
@@ -87,4 +88,4 @@ def _invert(blocks: Array, ridge: Array) -> Array:
 def _invert_one(block: Array, ridge: Array) -> Array:
     ridge = jnp.where(ridge > 0, ridge, jnp.finfo(block.dtype).eps * (1 + jnp.trace(block)))
     root = dense.inverse_root(block + ridge * jnp.eye(len(block), dtype=block.dtype))
-    return jnp.matmul(root, root.T, precision="highest")
+    return times(root, root.T)

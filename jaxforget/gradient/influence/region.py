@@ -45,6 +45,12 @@ def maps(region: Region | None) -> tuple[Callable[[Any], Any], Callable[[Any], A
     return region.down, region.up
 
 
+def of_request(train: Interactions, forget: ForgetSet) -> Region:
+    """The rows of the users and items that occur in the request."""
+    scores = importance.reach(train, forget, hops=0)
+    return Region(*importance.select(scores, keep=1.0), rows=None)
+
+
 def chooser(
     owner: str,
     *,

@@ -15,6 +15,7 @@ from jaxforget.gradient import descent
 from jaxforget.gradient.influence import importance
 from jaxforget.gradient.influence.region import Region, maps
 from jaxforget.metrics.labels import label_auc
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import ForgetSet, Interactions, Model, Watched
 
@@ -29,7 +30,7 @@ def changed(train: Interactions, request: ForgetSet) -> Array:
     positive = (train.values > 0).astype(request.after.dtype)
     old, new = (degrees(train, x * positive) for x in request)
     gone = degrees(train, (request.before - request.after) * positive)
-    flags = [(g > 0) & (1 - n / jnp.where(o > 0, o, 1) > LOST) for o, n, g in zip(old, new, gone)]
+    flags = [(g > 0) & (1 - ratio(n, o) > LOST) for o, n, g in zip(old, new, gone)]
     beside = flags[0][train.users] | flags[1][train.items]
     once = sum(importance.once(train, request.after * label) for label in (positive, 1 - positive))
     return jnp.where(beside, once, 0)

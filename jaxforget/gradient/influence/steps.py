@@ -22,6 +22,7 @@ from jaxforget.gradient.influence.linear import System, listed, pull_at, solve
 from jaxforget.gradient.influence.problem import Problem
 from jaxforget.gradient.influence.region import maps
 from jaxforget.gradient.vectors import add, dot
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.types import Model
 
 Step = Callable[[Problem], tuple[Any, dict[str, Array]]]
@@ -109,7 +110,7 @@ def flow(
         params, before = stated.params, stated.request.before
         old = curvature(model, params, stated.learnt, before, before, kind=hessian)
         size = dot(params, params, scale=scale)
-        bend = dot(params, old(params)) / jnp.where(size > 0, size, 1)
+        bend = ratio(dot(params, old(params)), size)
         product = curvature(stated.model, params, stated.train, *stated.curvature_of, kind=hessian)
         down, up = maps(stated.region)
         inside = down(scale) if listed(stated) else scale

@@ -1,0 +1,127 @@
+"""Models trained in parts: one sub-model per shard, of which a request changes only some.
+
+What ``sisa`` and ``receraser`` share. They differ in how interactions are assigned to shards and in
+how the sub-models are aggregated.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget.shards import attention, partition
+from jaxforget.shards.training import Info, first_changed, slices_of, train_shards
+from jaxforget.types import Factors, Interactions, Loss, Method, Model
+
+
+class Sharded(NamedTuple):
+    """The sub-models, and what is needed to train some of them again as if for the first time."""
+
+    key: Array  # of the training
+    shards: Array  # [N] int32 shard of each remembered interaction, NOWHERE of the others
+    params: Any  # [S, n_slices, ...] after each slice of every shard; those after the last serve
+    aggregator: Any  # trained attention, or ()
+
+
+class Aggregation(NamedTuple):
+    """An attention that makes one model of the sub-models, and is trained too."""
+
+    # (key, factors of the sub-models [S, ...], loss) -> (attention, info)
+    fit: Callable[[Array, Factors, Callable[[Factors], Array]], tuple[attention.Attention, Info]]
+    renew: bool = True  # train it again after a request; otherwise the old one is kept
+
+
+def method(
+    model: Model,
+    *,
+    n_shards: int,
+    divide: Callable[[Array, Interactions, Array], Array],
+    n_slices: int = 1,
+    redivide: bool = False,
+    aggregation: Aggregation | None = None,
+) -> Method:
+    """Builds an unlearning method that trains again the shards in which a request changes a weight.
+
+    A shard is trained again with the key it had, so the result is the one of training all of it
+    on the retained data: bit for bit, as far as the retained interactions keep their shards.
+    ``info`` holds ``shards_touched`` and ``interactions_retrained`` (per epoch, all slices
+    together), and the largest value over the trainings of everything that the model reports.
+
+    Args:
+      model: of every shard.
+      n_shards: S.
+      divide: ``(key, train, weights) -> [N]``, the shard of each interaction; what it says of
+        those with weight 0 is not read.
+      n_slices: a shard is trained on its first slice, from there on its first two, and so on.
+      redivide: call ``divide`` again after a request, where it depends on the data.
+      aggregation: None serves the mean of the sub-models' scores.
+    """
+    # compiled by itself, so that a call outside of a compiled function gives the same bits
+    serve = jax.jit(functools.partial(_served, model))
+    train_parts = functools.partial(train_shards, model, n_shards=n_shards, n_slices=n_slices)
+
+    def aggregate(key, state, train, weights, info):
+        if aggregation is None:
+            return state, info
+        loss = _served_loss(model, train, weights)
+        fitted, more = aggregation.fit(key, serve(state, train, weights), loss)
+        info = info | {f"attention_{name}": value for name, value in more.items()}
+        return state._replace(aggregator=fitted), info
+
+    def fit(key, train, weights):
+        divide_key, _, _, aggregate_key = jax.random.split(key, 4)
+        shards = jnp.where(weights > 0, divide(divide_key, train, weights), partition.NOWHERE)
+        first = jnp.zeros(n_shards, jnp.int32)
+        params, info = train_parts(key, train, weights, shards, old=None, first=first)
+        return aggregate(aggregate_key, Sharded(key, shards, params, ()), train, weights, info)
+
+    def unlearn(key, state, train, forget):
+        del key  # a shard is trained again with the key it had
+        divide_key, slice_key, _, aggregate_key = jax.random.split(state.key, 4)
+        shards = divide(divide_key, train, forget.after) if redivide else state.shards
+        shards = jnp.where(forget.after > 0, shards, partition.NOWHERE)
+        slices = slices_of(slice_key, train, n_slices)
+        first = first_changed(state.shards, shards, forget, slices, n_shards, n_slices)
+        params, info = train_parts(
+            state.key, train, forget.after, shards, old=state.params, first=first
+        )
+        state = state._replace(shards=shards, params=params)
+        if aggregation is not None and not aggregation.renew:
+            return state, info
+        return aggregate(aggregate_key, state, train, forget.after, info)
+
+    def factors(state, train, weights):
+        parts = serve(state, train, weights)
+        if aggregation is not None:
+            return attention.apply(state.aggregator, parts)
+        scale = n_shards**-0.5  # the mean of S inner products is one of S joined vectors
+        return Factors(*(scale * jnp.concatenate(list(x), axis=1) for x in parts))
+
+    return Method(fit, unlearn, factors)
+
+
+def _served(model: Model, state: Sharded, train: Interactions, weights: Array) -> Factors:
+    """What each sub-model serves: users ``[S, U, D]``, items ``[S, I, D]``."""
+
+    def one(each):
+        shard, params = each
+        own = jnp.where(state.shards == shard, weights, 0)
+        return model.factors(jax.tree.map(lambda x: x[-1], params), train, own)
+
+    n_shards = len(jax.tree.leaves(state.params)[0])
+    return lax.map(one, (jnp.arange(n_shards, dtype=jnp.int32), state.params))
+
+
+def _served_loss(model: Model, train: Interactions, weights: Array) -> Callable[[Factors], Array]:
+    """The model's mean loss as a function of the factors that are served.
+
+    These are propagated already, and have no regulariser of their own.
+    """
+    total = jnp.maximum(jnp.sum(weights), 1)
+    loss: Loss = model.loss
+    if model.margins is not None:
+        loss = model.margins.replace(n_layers=0, reg=0.0)
+    return lambda served: loss(served, train, weights, weights) / total
