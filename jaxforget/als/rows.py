@@ -22,7 +22,6 @@ from jaxforget.types import Interactions, Side
 LONGEST_SHORT = layout.SHORT[-1]
 
 
-
 def solve_exactly(
     curvature: Array,
     target: Array,
