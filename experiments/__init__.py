@@ -1,1 +1,1 @@
-"""The only place with side effects: one TOML file is one experiment is one results folder."""
+"""The only code with side effects: one TOML file is one experiment is one results folder."""

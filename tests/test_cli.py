@@ -56,9 +56,12 @@ def test_help_plan_collect_figures_and_report_do_not_import_jax(tmp_path):
         "assert not {'jax', 'jaxlib', 'optax', 'jaxforget'} & set(found), found\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=toy_runs.ROOT, capture_output=True, text=True,
+        [sys.executable, "-c", script],
+        cwd=toy_runs.ROOT,
+        capture_output=True,
+        text=True,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -180,9 +183,15 @@ def server(tmp_path):
 
 def source(url, sha256):
     return Source(
-        name="toy", url=url, sha256=sha256, folder="toy", licence="MIT", citation="Nobody 2026",
-        counts="1 user x 1 item", files=("toy/u.data",),
-    )  # fmt: skip
+        name="toy",
+        url=url,
+        sha256=sha256,
+        folder="toy",
+        licence="MIT",
+        citation="Nobody 2026",
+        counts="1 user x 1 item",
+        files=("toy/u.data",),
+    )
 
 
 def test_fetch_prints_the_licence_and_stores_a_verified_file(tmp_path, server, capsys, monkeypatch):

@@ -77,8 +77,12 @@ def test_pass_curves_start_at_the_undeleted_model_and_follow_the_swept_passes(fo
 def test_ratio_curves_take_each_method_at_its_deepest_budget(folder):
     frame = pd.read_csv(folder / "ratio_curves.csv")
     assert set(frame["line"]) == {
-        "undeleted", "reference", "retrain", "unlearn_als max_sweeps=2", "ladder tol=0.001",
-    }  # fmt: skip
+        "undeleted",
+        "reference",
+        "retrain",
+        "unlearn_als max_sweeps=2",
+        "ladder tol=0.001",
+    }
     assert {"test AUC, user or item asked", "test AUC, user and item asked"} < set(
         frame["quantity"]
     )
@@ -90,8 +94,10 @@ def test_tolerance_times_show_the_ladder_and_where_it_was_not_reached(folder):
     frame = pd.read_csv(folder / "tolerance_times.csv")
     seconds = frame[(frame["quantity"] == "seconds") & (frame["ratio"] == 0.1)]
     assert dict(zip(seconds["tolerance"], seconds["mean"].round(6), strict=True)) == {
-        0.1: 0.4, 0.01: 0.8, 0.001: 1.2,
-    }  # fmt: skip
+        0.1: 0.4,
+        0.01: 0.8,
+        0.001: 1.2,
+    }
     assert (frame["reached"] == 1).all()
 
 
@@ -106,9 +112,11 @@ def frame_of(name, folder):
 def test_recovery_is_the_share_of_what_retraining_restores_beside_the_noise_of_retraining(tmp_path):
     found, frame = frame_of("recovery", tmp_path)
     assert set(frame["quantity"]) == {
-        "AUC recovered", "recovered, user or item asked", "recovered, user and item asked",
+        "AUC recovered",
+        "recovered, user or item asked",
+        "recovered, user and item asked",
         "local residual",
-    }  # fmt: skip
+    }
     cells = found.cells.query("method == 'ladder' and ratio == 0.1 and `method.tol` == 0.001")
     parts = [_tables.value(found, s, "distance", "all")[cells["cell"]] for s in ("before", "after")]
     here = frame[(frame["line"] == "ladder tol=0.001") & (frame["ratio"] == 0.1)]

@@ -35,8 +35,12 @@ def test_a_list_of_kinds_is_an_axis_and_one_kind_keeps_its_ids(tmp_path):
 
 def test_the_ids_of_one_kind_are_those_of_stored_results(tmp_path):
     assert cells(tmp_path)[0].spec["request"] == {
-        "kind": "random", "ratio": 0.01, "count": None, "pairs": None, "seed": 0,
-    }  # fmt: skip
+        "kind": "random",
+        "ratio": 0.01,
+        "count": None,
+        "pairs": None,
+        "seed": 0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -71,8 +75,9 @@ def test_kinds_have_panels_of_their_own(tmp_path):
     assert set(frame["kind"]) == {"random", "users"}
     titles = {axis.get_title(loc="left") for axis in figure.axes} - {""}
     assert titles == {
-        "movietweetings, ials, random interactions", "movietweetings, ials, whole users",
-    }  # fmt: skip
+        "movietweetings, ials, random interactions",
+        "movietweetings, ials, whole users",
+    }
 
 
 def test_an_attack_is_injected_measured_and_forgotten(tmp_path):

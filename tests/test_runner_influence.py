@@ -58,7 +58,7 @@ def test_without_ks_no_ranking_is_made_and_labels_are_still_judged(found):
 
 
 def test_false_labels_fit_worse_once_they_are_forgotten(found):
-    """The mean loss of the forgotten, labels as learnt: low before, higher in the retrained model."""
+    """The mean loss of the forgotten, labels as learnt, is low before and higher when retrained."""
     rows = {(stage, cells, m): v for stage, cells, m, _, v in found["ifru"]["metrics"]}
     losses = [rows[stage, "forgotten", "loss"] for stage in ("before", "after", "reference")]
     assert 0 < losses[0] < losses[2] and losses[0] < losses[1]

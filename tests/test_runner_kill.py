@@ -18,9 +18,11 @@ def killed(path, results, n_cells, delay):
     folder = results / "toy/cells"
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments", "run", path, *WORDS, "--results", str(results)],
-        cwd=toy_runs.ROOT, env=toy_runs.ENVIRONMENT,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=toy_runs.ROOT,
+        env=toy_runs.ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + LIMIT
     while process.poll() is None and len(list(folder.glob("*.json"))) < n_cells:
         assert time.monotonic() < deadline, "the run makes no cell"

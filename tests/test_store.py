@@ -97,8 +97,11 @@ def test_tables_say_every_axis_and_keep_clock_and_machine_apart(tmp_path, cells)
     (tmp_path / "cells.csv").write_bytes(here["cells.csv"])
     frame = pd.read_csv(tmp_path / "cells.csv")
     assert list(frame.columns[:10]) == [
-        "cell", *tables.AXES, "method.max_sweeps", "method.tol",
-    ]  # fmt: skip
+        "cell",
+        *tables.AXES,
+        "method.max_sweeps",
+        "method.tol",
+    ]
     assert len(frame) == len(cells)
     assert sorted(frame["method.tol"].dropna().unique()) == [1e-3, 1e-2, 1e-1]
 

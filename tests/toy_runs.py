@@ -56,10 +56,15 @@ CERTIFIED = TOML.partition("[methods.unlearn_als]")[0].replace("= 5.0", "= [5.0,
     "[methods.certified_als]\ntol = [1e-1, 1e-3]\n"
 )
 DRAWABLE = {
-    "certificate_grid": CERTIFIED, "certificate_times": CERTIFIED, "certificate_slack": CERTIFIED,
-    "empty_request": EMPTY, "deletion_kinds": KINDS, "exposure": SPAM,
-    "keep_curves": SWITCHES, "spillover": SWITCHES,
-}  # fmt: skip
+    "certificate_grid": CERTIFIED,
+    "certificate_times": CERTIFIED,
+    "certificate_slack": CERTIFIED,
+    "empty_request": EMPTY,
+    "deletion_kinds": KINDS,
+    "exposure": SPAM,
+    "keep_curves": SWITCHES,
+    "spillover": SWITCHES,
+}
 
 
 def write(folder: Path, text: str = TOML, name: str = "toy") -> str:
@@ -105,12 +110,17 @@ def made_up(cell: grid.Cell) -> dict:
             rows.append([stage, "valid", "ndcg", cell.spec["ks"][0], 0.25 + 0.1 * luck(cell.id)])
     fit = {"sweeps": 3, "steps": 2 * passes, "relative_bound": after}
     return {
-        "id": cell.id, "spec": cell.spec, "status": "ok", "reason": None, "traceback": None,
-        "data_hash": "00" * 32, "metrics": rows,
+        "id": cell.id,
+        "spec": cell.spec,
+        "status": "ok",
+        "reason": None,
+        "traceback": None,
+        "data_hash": "00" * 32,
+        "metrics": rows,
         "info": {"fit": fit, "unlearn": unlearn},
         "timings": {"fit_seconds": 2.0, "unlearn_seconds": 0.1 * passes, "reference_seconds": 2.0},
         "provenance": {"device_kind": "cpu", "git_sha": "abc", "started": "2026-01-01T00:00:00Z"},
-    }  # fmt: skip
+    }
 
 
 def fill(path: str, results: Path, change=lambda cell, row: row) -> list[grid.Cell]:
@@ -143,5 +153,10 @@ def command(*words: object, **more: object) -> subprocess.CompletedProcess:
     """``python -m experiments ...`` in a process of its own, from the repository."""
     return subprocess.run(
         [sys.executable, "-m", "experiments", *map(str, words)],
-        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=False, **more,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        **more,
+    )

@@ -44,9 +44,9 @@ def arithmetic(model, settings, train, sizes) -> tuple[float, float]:
 
         return rule.update(jax.grad(mean)(params), state)
 
-    def epochs(places, sizes):
-        kept = jnp.arange(len(ones)) < places
-        cut, weights = shorten(compact(train, kept)[0], places), ones[:places]
+    def epochs(size, sizes):
+        kept = jnp.arange(len(ones)) < size
+        cut, weights = shorten(compact(train, kept)[0], size), ones[:size]
         links = graph.links(cut, weights) if model.margins.n_layers else None
         steps = sum(-(-n // batch) for n in sizes)
         one = flops(step, params, rule.init(params), cut, links, weights)

@@ -217,7 +217,7 @@ def page(loaded: Config, tables: Tables, folder: Path) -> str:
     return template.substitute(
         name=html.escape(loaded.name),
         shows=html.escape(sentence),
-        found=html.escape(opening(tables, cells)),
+        computed=html.escape(opening(tables, cells)),
         figures=_figures(folder, loaded.experiment.figures),
         results=_summary(cells, after, by),
         stages=_summary(first, other, _panels.groups(cells, amount=True)),

@@ -124,23 +124,23 @@ def _points(config: Config) -> Iterator[tuple[dict, dict]]:
 
 def cells(config: Config) -> list[Cell]:
     """All cells, those that share a split, a fit and a request next to each other."""
-    made: dict[str, Cell] = {}
+    by_id: dict[str, Cell] = {}
     for axes, spec in _points(config):
         identity = hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
-        if identity in made:
-            twin = made[identity].axes
+        if identity in by_id:
+            twin = by_id[identity].axes
             raise Refused(
                 f"methods.{axes['method']}: the same cell twice (also models.{twin['model']} with "
                 f"methods.{twin['method']}, seed {twin['seed']}); remove one of the two"
             )
-        made[identity] = Cell(identity, axes, spec)
-    if not made:
+        by_id[identity] = Cell(identity, axes, spec)
+    if not by_id:
         raise Refused("the grid is empty: no method may run on any of the models")
     kinds, rank = config.experiment.request.kinds, {}
-    for cell in made.values():
+    for cell in by_id.values():
         rank.setdefault(cell.key("data", "split", "model", "seed"), len(rank))
     return sorted(
-        made.values(),
+        by_id.values(),
         key=lambda c: (
             rank[c.key("data", "split", "model", "seed")],
             kinds.index(c.axes["kind"]),
@@ -201,7 +201,7 @@ def only(cells: list[Cell], wanted: list[str]) -> list[Cell]:
 
 
 def shard(cells: list[Cell], text: str | None) -> list[Cell]:
-    """Part i of n, by hash of what shares a fit: no fit is made by two parts."""
+    """Part i of n, by hash of what shares a fit: no fit is computed by two parts."""
     if text is None:
         return cells
     index, _, count = text.partition("/")

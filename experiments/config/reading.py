@@ -139,7 +139,7 @@ def _shilling(request: Request) -> None:
 
 
 def _steps(data: dict[str, Any]) -> None:
-    """The preprocessing steps, checked in place against their signatures."""
+    """The preprocessing steps, replaced by what their signatures make of them."""
     known = schema.steps() if data.get("steps") else {}
     for i, step in enumerate(data.get("steps", [])):
         where = f"data.steps[{i}]"

@@ -128,7 +128,7 @@ def signature(file: Path, function: str, name: str, skip: int = 0) -> Signature:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == function:
             break
-    else:  # made elsewhere: its own TypeError has to do
+    else:  # defined elsewhere: its own TypeError has to do
         return Signature(name, {}, True)
     arguments = node.args
     plain = [*arguments.posonlyargs, *arguments.args]

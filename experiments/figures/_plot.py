@@ -14,7 +14,7 @@ from ..files import write_atomically
 mpl.use("agg")  # files only: no window, no display needed
 
 STYLE = Path(__file__).parent / "style.mplstyle"
-# Okabe and Ito's colours, told apart by colour-blind readers; yellow left out, it is too pale
+# Okabe and Ito's colours, which colour-blind readers tell apart; without yellow, which is too pale
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours: 56 lines before a look repeats
 LINES = ("-", "--", "-.", ":")

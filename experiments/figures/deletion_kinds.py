@@ -39,8 +39,8 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, kinds: list[str], styles: dict) -
         shift = 0.7 * ((i + 0.5) / len(styles) - 0.5)
         group = rows[rows["line"] == line].copy()
         group["line"] = group["kind"].map(KINDS)
-        places = {name: height + shift for name, height in at.items()}
-        _plot.dots(axis, group, places, line, **style | {"linestyle": "none", "markersize": 4})
+        levels = {name: height + shift for name, height in at.items()}
+        _plot.dots(axis, group, levels, line, **style | {"linestyle": "none", "markersize": 4})
     if _plot.spans_decades(rows["mean"]):
         axis.set_xscale("log")
 

@@ -34,8 +34,8 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame) -> None:
         axis.plot([low, row["high"]], [y, y], color=colour)
         axis.plot([row["mean"]], [y], "o", color=colour)
         text = f"{row['mean']:.2g} s, {row['faster']:.3g}x"
-        place = {"xytext": (6, -3), "textcoords": "offset points"}
-        axis.annotate(text, (row["high"], y), **place, fontsize=7)
+        offset = {"xytext": (6, -3), "textcoords": "offset points"}
+        axis.annotate(text, (row["high"], y), **offset, fontsize=7)
     axis.set_xscale("log")
     axis.margins(x=0.25)
     axis.set_ylim(len(rows) - 0.5, -0.5)

@@ -1,4 +1,4 @@
-"""Judges what a method made of a request: metrics, info and times of one cell. No mathematics."""
+"""Judges what an unlearning achieved: metrics, info and times of one cell. No mathematics."""
 
 from typing import Any, NamedTuple
 
@@ -81,13 +81,13 @@ class Judging:
         parts = source.split._replace(train=train)
         case = Case(parts, request, goal, source.spam, program("loss", model), has_outcomes)
         serve = program("factors", model, method)
-        place, own = reference_key(cell), None if plain else canonical(cell.spec["method"])
+        shared, own = reference_key(cell), None if plain else canonical(cell.spec["method"])
         first = Stage(fit.state, request.before, serve, plain)
         last = Stage(reference.state, request.after, ideal, True)
         judged = {
-            "before": self._judged.get(("before", place, own), lambda: self._values(case, first)),
+            "before": self._judged.get(("before", shared, own), lambda: self._values(case, first)),
             "after": self._values(case, Stage(unlearn.state, request.after, serve, plain)),
-            "reference": self._judged.get(("reference", place), lambda: self._values(case, last)),
+            "reference": self._judged.get(("reference", shared), lambda: self._values(case, last)),
         }
         return {
             "data_hash": self.materials.prepared(cell).hash,

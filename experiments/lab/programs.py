@@ -140,9 +140,9 @@ class Programs:
         plain, model = self.trains_plainly(cell), model_plug(cell.spec["model"])
         own = None if plain else canonical(cell.spec["method"])
         learn = program("fit", model, None if plain else method_plug(cell.spec["method"]))
-        place = (data, _digest(train.values, request.before), cell.key("model", "seed"), own)
+        name = (data, _digest(train.values, request.before), cell.key("model", "seed"), own)
         key = keys(cell.spec["seed"])["fit"]
-        return self._fits.get(place, lambda: self._run(learn, key, train, request.before))
+        return self._fits.get(name, lambda: self._run(learn, key, train, request.before))
 
     def unlearn(self, cell: Cell, state: Any, train: Interactions, request: ForgetSet) -> Outcome:
         """The unlearning of the request."""

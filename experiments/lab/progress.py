@@ -27,11 +27,11 @@ def summary(row: dict[str, Any]) -> str:
     """One finished cell in a few words."""
     if row["status"] in ("failed", "skipped"):
         return f"{row['status']}: {row['reason']}"
-    found = {(s, c, m, k): v for s, c, m, k, v in row["metrics"]}
-    k = min((k for _, _, m, k in found if m == "ndcg"), default=None)
+    values = {(s, c, m, k): v for s, c, m, k, v in row["metrics"]}
+    k = min((k for _, _, m, k in values if m == "ndcg"), default=None)
     times = row["timings"]
-    words = [] if k is None else [f"ndcg@{k} {_short(found[('after', 'test', 'ndcg', k)])}"]
-    words += [f"distance {_short(found.get(('after', 'all', 'distance', None)))}"]
+    words = [] if k is None else [f"ndcg@{k} {_short(values[('after', 'test', 'ndcg', k)])}"]
+    words += [f"distance {_short(values.get(('after', 'all', 'distance', None)))}"]
     words += [f"unlearn {times['unlearn_seconds']:.2f} s"]
     words += [f"compile {times['unlearn_compile_seconds']:.1f} s"]
     return "  ".join(words if row["status"] == "ok" else [*words, row["status"]])

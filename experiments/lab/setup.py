@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..config.fields import Experiment
 from ..errors import Refused
 
-if TYPE_CHECKING:  # they load jax, which must be told its device first
+if TYPE_CHECKING:  # they load jax, whose device must be chosen first
     from .judging import Judging
     from .materials import Materials
     from .programs import Programs
@@ -30,7 +30,7 @@ def root(given: str | None) -> str:
 
 
 def configure(device: str | None, dtype: str) -> None:
-    """Chooses device and precision, before anything is made on a device."""
+    """Chooses device and precision, before any array exists."""
     import jax
 
     if device:

@@ -26,7 +26,7 @@ def diverged(row: dict[str, Any]) -> list[str]:
     A metric that is NaN at every stage is not defined on these data (no negatives, an empty
     request); one that is finite for another model of the same cell has diverged.
     """
-    found = [
+    bad = [
         f"{stage} {name}"
         for stage, info in row["info"].items()
         for name, value in info.items()
@@ -35,15 +35,15 @@ def diverged(row: dict[str, Any]) -> list[str]:
     defined = {tuple(rest) for _, *rest, value in row["metrics"] if not math.isnan(value)}
     for stage, *rest, value in row["metrics"]:
         if not math.isfinite(value) and tuple(rest) in defined:
-            found.append(" ".join([stage, *(str(word) for word in rest if word is not None)]))
-    return found
+            bad.append(" ".join([stage, *(str(word) for word in rest if word is not None)]))
+    return bad
 
 
 def write(cells: Path, row: dict[str, Any]) -> dict[str, Any]:
     """Stores one cell; a number that should be finite and is not makes it ``diverged``."""
-    found = diverged(row)
-    if found and row["status"] == "ok":
-        row = row | {"status": "diverged", "reason": f"not finite: {', '.join(found)}"}
+    bad = diverged(row)
+    if bad and row["status"] == "ok":
+        row = row | {"status": "diverged", "reason": f"not finite: {', '.join(bad)}"}
     text = json.dumps(_null(row), allow_nan=False, indent=1, sort_keys=True) + "\n"
     write_atomically(cells / f"{row['id']}.json", text.encode())
     return row

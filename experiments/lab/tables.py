@@ -41,7 +41,7 @@ def tables(cells: list[Cell], rows: dict[str, dict[str, Any]]) -> dict[str, byte
     swept = grid.swept(cells)
     cells = sorted((c for c in cells if c.id in rows), key=lambda c: _order(c, swept))
     stored = [rows[cell.id] for cell in cells]
-    info = sorted({(s, n) for row in stored for s, found in row["info"].items() for n in found})
+    info = sorted({(s, n) for row in stored for s, info in row["info"].items() for n in info})
     facts = sorted({name for row in stored for name in row["provenance"]})
     times = sorted({name for row in stored for name in row["timings"]})
 
@@ -51,7 +51,7 @@ def tables(cells: list[Cell], rows: dict[str, dict[str, Any]]) -> dict[str, byte
         + [row["info"].get(stage, {}).get(name) for stage, name in info]
         for cell, row in zip(cells, stored, strict=True)
     ]
-    long = [[row["id"], *found] for row in stored for found in row["metrics"]]
+    long = [[row["id"], *line] for row in stored for line in row["metrics"]]
     moment = [
         [row["id"], *(row["timings"].get(n) for n in times)]
         + [row["provenance"].get(n) for n in facts]
