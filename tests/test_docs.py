@@ -120,7 +120,7 @@ def toy_model():
 
 def test_bagging_unlearns_as_if_never_loaded(labelled):
     module = load(DOCS / "examples" / "bagging.py")
-    method = module.build(toy_model(), n_members=2, share=0.7)
+    method = module.build(toy_model(), **module.TOY)  # two members
     train, request = forget.random(jax.random.key(0), labelled, 0.1)
     fit = jax.jit(method.fit)
     state, _ = fit(jax.random.key(1), train, request.before)
