@@ -1,4 +1,4 @@
-"""Settings of Sphinx. `make docs` builds the pages into `docs/_build/html`; no page needs a network."""
+"""Settings of Sphinx: `make docs` builds into `docs/_build/html`; no page needs a network."""
 
 import importlib.metadata
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "extensions"), str(HERE.parent)]
 
-# the notebooks run on two cores: without LLVM's optimisations they compile faster, and each only once
+# the notebooks mostly compile: without LLVM's optimisations it is faster, and done once
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(HERE / "_build" / "compiled"))
@@ -23,6 +23,8 @@ exclude_patterns = ["_build", "README.md", "examples"]
 
 html_theme = "furo"  # brings its own style and fonts of the reader's system: nothing is fetched
 html_title = f"jaxforget {release}"
+html_static_path = ["static"]
+html_css_files = ["tables.css"]
 html_copy_source = html_show_sourcelink = False
 
 myst_enable_extensions = ["deflist"]
@@ -30,10 +32,12 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]  # pages that include a file begin below its first heading
 
 nb_execution_mode = "force"
-nb_execution_timeout = 180
+nb_execution_timeout = 600  # of a cell; a busy machine is slow to compile
 nb_execution_raise_on_error = True
 nb_merge_streams = True
 
+napoleon_use_rtype = False  # what is returned is a sentence, not a type
+add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"

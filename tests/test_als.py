@@ -1,4 +1,4 @@
-"""Alternating least squares against dense normal equations, loops and the library `implicit`."""
+"""Alternating least squares equals dense normal equations, row by row and pass by pass."""
 
 import functools
 import os
@@ -147,6 +147,12 @@ def test_many_cg_steps_equal_cholesky_and_an_emptied_row_is_zero(toy):
     assert np.all(np.asarray(steps[3]) == 0) and np.all(np.asarray(exact[3]) == 0)
 
 
+def test_cg_steps_without_rows_to_start_from_are_refused(toy):
+    terms = als.implicit(toy, some(toy), reg=REG, alpha=ALPHA)
+    with pytest.raises(ValueError, match="give start"):
+        als.half_sweep(factors(toy).items, toy, terms, by="user", cg_steps=2)
+
+
 @pytest.mark.parametrize("by", ["user", "item"])
 @pytest.mark.parametrize("n_steps", [1, 2, 3])
 def test_each_cg_step_is_that_of_a_dense_loop(toy, by, n_steps):
@@ -157,15 +163,15 @@ def test_each_cg_step_is_that_of_a_dense_loop(toy, by, n_steps):
     c, p = oracles.implicit_dense(toy, weights, ALPHA)
     confidence, preference = (c, p) if by == "user" else (c.T, p.T)
     fixed = np.asarray(fixed)
-    for row, at in enumerate(np.asarray(start)):
+    for row, first in enumerate(np.asarray(start)):
         matrix = (fixed.T * confidence[row]) @ fixed + REG * np.eye(6)
         target = fixed.T @ (confidence[row] * preference[row])
-        x = at if np.any(target) else 0 * at
-        r = way = target - matrix @ x
+        x = first if np.any(target) else 0 * first
+        r = p = target - matrix @ x
         for _ in range(n_steps if np.any(target) else 0):
-            length = r @ r / (way @ matrix @ way)
-            x, old, r = x + length * way, r, r - length * matrix @ way
-            way = r + r @ r / (old @ old) * way
+            length = r @ r / (p @ matrix @ p)
+            x, old, r = x + length * p, r, r - length * matrix @ p
+            p = r + r @ r / (old @ old) * p
         close(got[row], x, 1e-9)
 
 
@@ -195,9 +201,9 @@ def test_explicit_rows_equal_ridge_regressions_with_counted_penalties(toy):
     got = np.asarray(als.half_sweep(f.items, toy, terms, by="user"))
     ratings, seen = oracles.dense(toy, weights * toy.values), oracles.dense(toy, weights)
     for user in range(12):
-        met = np.asarray(f.items)[seen[user] > 0]
-        ridge = REG * max(len(met), 1) * np.eye(D)
-        want = np.linalg.solve(met.T @ met + ridge, met.T @ ratings[user][seen[user] > 0])
+        rated = np.asarray(f.items)[seen[user] > 0]
+        ridge = REG * max(len(rated), 1) * np.eye(D)
+        want = np.linalg.solve(rated.T @ rated + ridge, rated.T @ ratings[user][seen[user] > 0])
         close(got[user], want)
 
 
@@ -287,10 +293,10 @@ def test_factors_are_balanced_at_convergence():
     close(f.users.T @ f.users, f.items.T @ f.items, 1e-7)
 
 
-# --- what exact unlearning rests on --------------------------------------------------------------
+# --- what makes unlearning exact --------------------------------------------------------------
 
 
-def test_warm_and_cold_starts_meet_where_the_rank_is_large_enough():
+def test_warm_and_cold_starts_reach_one_optimum_where_the_rank_is_large_enough():
     train = planted()
     weights = jnp.asarray((np.random.default_rng(1).random(len(train.users)) > 0.1).astype(float))
     full = converge(train, jnp.ones(len(train.users)), factors(train, dim=24), reg=14.0)
@@ -338,17 +344,17 @@ def test_an_emptied_user_is_zero_and_the_others_are_those_of_a_model_without_the
 @pytest.mark.parametrize("explicit", [False, True])
 def test_a_downdated_row_equals_the_row_solved_anew(removed, explicit):
     rng = np.random.default_rng(0)
-    met, values = rng.normal(size=(5, D)), rng.uniform(2, 5, 5)
-    gram = np.zeros((D, D)) if explicit else (y := rng.normal(size=(9, D))).T @ y
+    y, values = rng.normal(size=(5, D)), rng.uniform(2, 5, 5)
+    gram = np.zeros((D, D)) if explicit else (items := rng.normal(size=(9, D))).T @ items
     a = np.ones(5) if explicit else values - 1
 
     def solve(kept):
-        lhs = gram + met[kept].T @ np.diag(a[kept]) @ met[kept] + REG * np.eye(D)
-        return np.linalg.inv(lhs), np.linalg.solve(lhs, met[kept].T @ values[kept])
+        lhs = gram + y[kept].T @ np.diag(a[kept]) @ y[kept] + REG * np.eye(D)
+        return np.linalg.inv(lhs), np.linalg.solve(lhs, y[kept].T @ values[kept])
 
     inverse, x = solve(list(range(5)))
     want = solve([k for k in range(5) if k not in removed])
-    args = (inverse, x, met[removed], a[removed], values[removed])
+    args = (inverse, x, y[removed], a[removed], values[removed])
     got = als.downdate_row(*(jnp.asarray(v) for v in args))
     close(got[0], want[0])
     close(got[1], want[1])
@@ -416,9 +422,8 @@ def test_one_trace_serves_all_requests_of_a_training_set(toy):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize(
-    ("dim", "nu"), [(D, 0.0), (12, 0.0), (12, 0.5)]
-)  # without, with short rows
+# rows of 3 factors have no short histories; rows of 12 have
+@pytest.mark.parametrize(("dim", "nu"), [(D, 0.0), (12, 0.0), (12, 0.5)])
 def test_vmap_over_requests_equals_one_after_the_other(toy, dim, nu):
     many, start = jnp.stack([some(toy, seed) for seed in range(3)]), oracles.factors(toy, dim=dim)
 

@@ -28,7 +28,7 @@ ALS = {"dim": 3, "reg": 1.0, "alpha": 3.0, "max_sweeps": 5}
 ROUNDING = 1e-9
 
 
-def asked():
+def toy_request():
     rng = np.random.default_rng(0)
     users, items = np.divmod(rng.permutation(12 * 10)[:60], 10)
     train = layout.build(users, items, rng.integers(1, 6, 60) / 2, n_users=12, n_items=10)
@@ -38,11 +38,12 @@ def asked():
 
 @functools.cache
 def measured(make, stale):
-    """The audit of one leak or of its clean version, once for all tests that ask."""
-    return audit.exactness(KEY, make(stale=stale), *asked())
+    """The audit of one leak or of its clean version, run once for all tests."""
+    return audit.exactness(KEY, make(stale=stale), *toy_request())
 
 
 def judged(make, stale, claim, given=None):
+    """The verdict on a claim, and what it judges."""
     found = measured(make, stale)
     return audit.verdict(found, claim, rounding=ROUNDING, given=given), found
 
@@ -115,16 +116,16 @@ def warm(*, stale):
     ],
 )
 def test_a_leak_is_caught_and_named(leak, moved):
-    told, found = judged(leak, True, claims.exact())
-    assert told.startswith("broken")
+    verdict, found = judged(leak, True, claims.exact())
+    assert verdict.startswith("broken")
     assert found.worst > 1e-4 and not found.bitwise
     assert moved <= {name for name, gap in found.state.items() if gap}
 
 
 @pytest.mark.parametrize("clean", [bm25_retrain, dealt_in_turn, attentive])
 def test_the_clean_version_passes_bit_for_bit(clean):
-    told, found = judged(clean, False, claims.exact())
-    assert told == "kept: exact, bit for bit"
+    verdict, found = judged(clean, False, claims.exact())
+    assert verdict == "kept: exact, bit for bit"
     assert found.bitwise and found.worst <= ROUNDING
     assert all(gap <= ROUNDING for gap in found.state.values())
     assert found.undeleted > 1e-3 and found.noise > 1e-3  # there was something to tell apart
@@ -133,8 +134,8 @@ def test_the_clean_version_passes_bit_for_bit(clean):
 def test_the_warm_start_passes_under_the_tolerance_its_claim_names():
     claim = claims.of(methods.load("unlearn_als"), {})
     assert claim.kind == "exact_given"
-    told, _ = judged(warm, True, claim, given=measured(warm, False))
-    assert told.startswith("kept: exact given the residual is small") and "as it is" in told
+    verdict, _ = judged(warm, True, claim, given=measured(warm, False))
+    assert verdict.startswith("kept: exact given the residual is small") and "as it is" in verdict
     with pytest.raises(ValueError, match="needs the method under"):
         judged(warm, True, claim)
 
@@ -142,10 +143,10 @@ def test_the_warm_start_passes_under_the_tolerance_its_claim_names():
 def test_a_claim_about_one_optimum_is_open_where_retrainings_disagree():
     claim = claims.of(methods.load("unlearn_als"), {})
     far = measured(warm, True)
-    told = audit.verdict(far, claim, rounding=ROUNDING, given=far._replace(noise=0.5))
-    assert told.startswith("open") and "two retrainings 0.5" in told
-    told = audit.verdict(far, claim, rounding=ROUNDING, given=far._replace(noise=1e-6))
-    assert told.startswith("broken")
+    verdict = audit.verdict(far, claim, rounding=ROUNDING, given=far._replace(noise=0.5))
+    assert verdict.startswith("open") and "two retrainings 0.5" in verdict
+    verdict = audit.verdict(far, claim, rounding=ROUNDING, given=far._replace(noise=1e-6))
+    assert verdict.startswith("broken")
     assert audit.verdict(far, claims.exact(), rounding=ROUNDING).startswith("broken")
 
 
@@ -155,12 +156,12 @@ def climbing(*, stale):
 
 
 def test_an_approximate_method_has_its_difference_reported():
-    told, found = judged(climbing, True, claims.of(methods.load("gradient_ascent"), {}))
-    assert told == f"no claim: {found.worst:.2g} apart" and found.worst > 1e-3
+    verdict, found = judged(climbing, True, claims.of(methods.load("gradient_ascent"), {}))
+    assert verdict == f"no claim: {found.worst:.2g} apart" and found.worst > 1e-3
 
 
 def test_other_content_is_other_and_touches_no_retained_row():
-    train, forget = asked()
+    train, forget = toy_request()
     watched = watch(train, train)
     rows, kept = np.array([3, 8, 30]), np.asarray(forget.after) > 0
     for values in (train.values, jnp.ones_like(train.values)):
@@ -178,7 +179,7 @@ def test_other_content_is_other_and_touches_no_retained_row():
     assert len(new) == 60 and len({tuple(r[:2]) for r in table[1][~left]} & old) == 0
 
 
-def test_a_request_with_nowhere_to_go_is_refused():
+def test_a_request_without_enough_other_pairs_is_refused():
     full = layout.build([0, 0, 1, 1], [0, 1, 0, 1], [1.0, 2.0, 3.0, 4.0])
     forget = ForgetSet(jnp.ones(4), jnp.array([0.0, 1.0, 1.0, 1.0]))
     method = methods.load("retrain")(tally())
@@ -219,8 +220,8 @@ def dealt_by_likeness(*, stale):
 @pytest.mark.slow
 @pytest.mark.parametrize("stale", [True, False])
 def test_receraser_is_exact_only_if_it_deals_anew(stale):
-    told, found = judged(dealt_by_likeness, stale, claims.exact())
-    assert told.startswith("broken" if stale else "kept")
+    verdict, found = judged(dealt_by_likeness, stale, claims.exact())
+    assert verdict.startswith("broken" if stale else "kept")
     assert (found.state["shards"] > 0) == stale
 
 

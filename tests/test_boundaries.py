@@ -21,6 +21,9 @@ FLOORS = (
     ("shards", "models"),
     ("methods",),
 )
+LONG_FILES = {
+    "jaxforget/types.py": 300,  # one page: the vocabulary, and what a loss and a model must offer
+}
 NEVER = ("time", "datetime", "logging", "random", "urllib", "requests", "numpy.random")
 
 
@@ -127,15 +130,14 @@ def test_no_array_is_made_at_import_time(path):
 
 @pytest.mark.parametrize("path", LIBRARY + EXPERIMENTS, ids=place)
 def test_files_and_functions_stay_short(path):
+    """At most 250 lines a file, and 40 a function, not counting its signature and docstring."""
     text = path.read_text()
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= LONG_FILES.get(place(path), 250)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
-            documented = ast.get_docstring(node, clean=False) or ""
-            length = node.end_lineno - node.lineno - documented.count("\n")
-            assert length <= 60, (
-                f"{path.name}: {node.name} has {length} lines without its docstring"
-            )
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            length = node.end_lineno - body[0].lineno + 1 if body else 0
+            assert length <= 40, f"{path.name}: the body of {node.name} has {length} lines"
 
 
 def modules_after(statement):

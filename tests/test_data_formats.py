@@ -1,4 +1,4 @@
-"""The formats below the readers: delimited text, adjacency lists, RecBole, archives."""
+"""The readers on small files, good and bad: same table however packed, one error per fault."""
 
 import gzip
 import zipfile
@@ -50,11 +50,15 @@ def test_a_file_reads_the_same_however_it_is_packed(tmp_path, form):
 
 
 def test_columns_are_taken_in_the_order_that_is_said(tmp_path):
-    frame = delimited(tmp_path / "r", b"9;x;5;1\n8;y;4;2\n", ["time", "_", "item", "user"],
-                      separator=";")  # fmt: skip
+    frame = delimited(
+        tmp_path / "r", b"9;x;5;1\n8;y;4;2\n", ["time", "_", "item", "user"], separator=";"
+    )
     assert frame.to_dict("list") == {
-        "user": [1, 2], "item": [5, 4], "value": [1.0, 1.0], "time": [9, 8],
-    }  # fmt: skip
+        "user": [1, 2],
+        "item": [5, 4],
+        "value": [1.0, 1.0],
+        "time": [9, 8],
+    }
     assert frame["time"].dtype == np.int64 and frame["value"].dtype == np.float32
 
 
@@ -95,8 +99,11 @@ def test_recbole_columns_are_found_by_name_in_any_order(tmp_path):
     )
     frame = data.read("recbole", tmp_path, path="a.inter")
     assert frame.to_dict("list") == {
-        "user": ["u1", "u2"], "item": ["07", "8"], "value": [4.0, 5.0], "time": [12, 13],
-    }  # fmt: skip
+        "user": ["u1", "u2"],
+        "item": ["07", "8"],
+        "value": [4.0, 5.0],
+        "time": [12, 13],
+    }
     frame = data.read("recbole", tmp_path, path="a.inter", value=None, time=None)
     assert frame["value"].tolist() == [1.0, 1.0] and "time" not in frame
 
@@ -113,8 +120,10 @@ def test_adjacency_lists_hold_users_without_items(tmp_path):
     (tmp_path / "b.txt").write_bytes(b"1 9\n")
     frame = data.read("adjacency", tmp_path, path=["a.txt", "b.txt"])
     assert frame.to_dict("list") == {
-        "user": [0, 0, 3, 1], "item": [5, 6, 5, 9], "value": [1.0] * 4,
-    }  # fmt: skip
+        "user": [0, 0, 3, 1],
+        "item": [5, 6, 5, 9],
+        "value": [1.0] * 4,
+    }
 
 
 # Bad files
@@ -162,9 +171,13 @@ def test_an_empty_text_id_is_refused(tmp_path, field):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"1::2::3\n1::2:3\n", "line 2: expected 3 columns"), (b"1::2::x\n", "line 1: value must"),
-     (b"1::2\n", "line 1: expected 4 columns"), (b"1:x:2::3\n", "line 1: expected 4 columns")],
-)  # fmt: skip
+    [
+        (b"1::2::3\n1::2:3\n", "line 2: expected 3 columns"),
+        (b"1::2::x\n", "line 1: value must"),
+        (b"1::2\n", "line 1: expected 4 columns"),
+        (b"1:x:2::3\n", "line 1: expected 4 columns"),
+    ],
+)
 def test_bad_double_colon_lines_are_named_too(tmp_path, content, message):
     (tmp_path / "r.dat").write_bytes(content)
     with pytest.raises(ValueError, match=message):
@@ -190,7 +203,11 @@ def test_a_gz_cut_short_names_a_line_within_what_is_left(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("r.gz", b"not gzip at all"), ("r.zip", b"not a zip"), ("r.gz", gzip.compress(ROWS, mtime=0)[:-3])],
+    [
+        ("r.gz", b"not gzip at all"),
+        ("r.zip", b"not a zip"),
+        ("r.gz", gzip.compress(ROWS, mtime=0)[:-3]),
+    ],
 )
 def test_a_file_that_is_not_what_its_name_says_is_damaged(tmp_path, name, content):
     with pytest.raises(ValueError, match=f"{name}, line .*damaged or cut short"):
@@ -215,9 +232,13 @@ def test_a_zip_without_the_member_lists_what_it_holds(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"0 1\n2 x\n", "line 2: ids must be integers"), (b"0 1\n2 -3\n", "line 2: negative id -3"),
-     (b"", "line 1: no interactions"), (b"0\n1\n", "line 1: no interactions")],
-)  # fmt: skip
+    [
+        (b"0 1\n2 x\n", "line 2: ids must be integers"),
+        (b"0 1\n2 -3\n", "line 2: negative id -3"),
+        (b"", "line 1: no interactions"),
+        (b"0\n1\n", "line 1: no interactions"),
+    ],
+)
 def test_bad_adjacency_lines_are_named(tmp_path, content, message):
     (tmp_path / "a.txt").write_bytes(content)
     with pytest.raises(ValueError, match=f"a.txt, {message}"):

@@ -1,4 +1,4 @@
-"""The readers on real files, with all their oddities; skipped where the files are not."""
+"""The readers on the published files; skipped where the files are not at hand."""
 
 import os
 from pathlib import Path
@@ -34,8 +34,8 @@ REAL = {
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_files_meet_their_published_counts(name):
-    place, settings, counts = REAL[name]
-    frame = data.read(name.partition(" ")[0], real(place), **settings)
+    folder, settings, counts = REAL[name]
+    frame = data.read(name.partition(" ")[0], real(folder), **settings)
     assert (frame["user"].nunique(), frame["item"].nunique(), len(frame)) == counts
 
 
@@ -69,10 +69,16 @@ def test_the_official_splits_of_movielens_100k_are_the_data():
     whole = data.read("movielens", root, size="100k").sort_values(columns, ignore_index=True)
     for name in ("u1", "u5"):
         parts = [
-            data.read("delimited", root, path=f"ml-100k/splits.zip!ml-100k/{name}.{part}",
-                      columns=columns, separator="\t", text=[])
+            data.read(
+                "delimited",
+                root,
+                path=f"ml-100k/splits.zip!ml-100k/{name}.{part}",
+                columns=columns,
+                separator="\t",
+                text=[],
+            )
             for part in ("base", "test")
-        ]  # fmt: skip
+        ]
         both = pd.concat(parts).sort_values(columns, ignore_index=True)
         pd.testing.assert_frame_equal(both, whole)
 
@@ -83,8 +89,14 @@ def test_the_heads_of_the_large_movielens_sets_read(file):
     columns = ["user", "item", "value", "time"]
     if file.endswith("csv"):
         columns = dict(zip(("userId", "movieId", "rating", "timestamp"), columns, strict=True))
-    frame = data.read("delimited", root, path=f"movielens-heads/{file}", columns=columns,
-                      separator="," if file.endswith("csv") else "::", text=[])  # fmt: skip
+    frame = data.read(
+        "delimited",
+        root,
+        path=f"movielens-heads/{file}",
+        columns=columns,
+        separator="," if file.endswith("csv") else "::",
+        text=[],
+    )
     assert len(frame) == 10_000 - file.endswith("csv")  # 10,000 lines, one of them a header
     assert set(frame["value"] * 2) <= set(range(1, 11))
 
@@ -110,9 +122,12 @@ def test_real_book_crossing_keeps_escaped_isbns_and_zeros():
 def test_real_steam_has_repeated_pairs_inside_a_zip(member, value, rows, repeated):
     root = real("steam-caserec")
     frame = data.read(
-        "delimited", root, path=f"steam-caserec/steam.zip!steam/{member}.dat",
-        columns={"User_ID": "user", "Game_ID": "item", value: "value"}, separator="\t",
-    )  # fmt: skip
+        "delimited",
+        root,
+        path=f"steam-caserec/steam.zip!steam/{member}.dat",
+        columns={"User_ID": "user", "Game_ID": "item", value: "value"},
+        separator="\t",
+    )
     assert len(frame) == rows
     with pytest.raises(ValueError, match=f"^{repeated} rows repeat"):
         preprocess.duplicates(frame, how="error")
@@ -121,7 +136,7 @@ def test_real_steam_has_repeated_pairs_inside_a_zip(member, value, rows, repeate
     assert summed["value"].sum() == pytest.approx(frame["value"].sum(), rel=1e-5)
 
 
-def test_real_recEraser_lists_read_with_users_that_have_no_test_items():
+def test_real_receraser_lists_read_with_users_that_have_no_test_items():
     root = real("ml-1m")
     train = data.read("adjacency", root, path="ml-1m/receraser/train.txt.gz")
     test = data.read("adjacency", root, path="ml-1m/receraser/test.txt.gz")

@@ -1,4 +1,4 @@
-"""LightGCN propagation against dense matrices."""
+"""Propagation equals powers of the dense normalised graph; compacted interactions sum alike."""
 
 import functools
 
@@ -83,8 +83,9 @@ def test_compacted_interactions_give_the_same_sums_on_every_kernel_body(labelled
         want = oracles.dense(labelled, np.asarray(values) * np.asarray(kept))
         want = (want if by == "user" else want.T) @ np.asarray(rows)
         np.testing.assert_allclose(sparse.spmm(smaller, moved, rows, by=by), want, atol=1e-12)
-        accelerator = bodies.spmm_segment(moved, rows, *kernels.indices(smaller), by=by,
-                                           shape=kernels.shape_of(smaller))  # fmt: skip
+        accelerator = bodies.spmm_segment(
+            moved, rows, *kernels.indices(smaller), by=by, shape=kernels.shape_of(smaller)
+        )
         np.testing.assert_allclose(accelerator, want, atol=1e-12)
     scores = sparse.sddmm(smaller, *f)[: int(kept.sum())]
     np.testing.assert_allclose(scores, sparse.sddmm(labelled, *f)[kept], atol=1e-13)

@@ -1,4 +1,4 @@
-"""One line for each thing taken from jax that a release may change: a failure names what broke."""
+"""One test for each part of jax that ``_jax`` imports: a failure names the part that changed."""
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ SEAMS = {
 
 @pytest.mark.parametrize("name", SEAMS)
 def test_jax_still_has(name):
-    assert SEAMS[name](), f"jax {jax.__version__} changed {name}: mend jaxforget/_jax.py"
+    assert SEAMS[name](), f"jax {jax.__version__} changed {name}: repair jaxforget/_jax.py"
 
 
 def test_jax_still_multiplies_by_compressed_rows():
@@ -44,7 +44,7 @@ def test_jax_still_multiplies_by_compressed_rows():
     np.testing.assert_allclose(out, matrix @ dense)
 
 
-def test_jax_still_takes_a_batching_rule_of_ours():
+def test_jax_still_takes_a_custom_batching_rule():
     @_jax.custom_vmap
     def double(x):
         return 2 * x

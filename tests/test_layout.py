@@ -1,4 +1,4 @@
-"""Interactions: sorted, laid out both ways, and refused where they make no sense."""
+"""The layout of the interactions: sorted, complete, and padded within stated limits."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ def solve(factors, train, terms, *, steps, dim=I, seed=0):
     return proximal.serve(state.now, terms, dim=dim), state
 
 
-def away(factors, best):
+def distance(factors, best):
     return np.linalg.norm(np.asarray(factors.users @ factors.items.T) - best)
 
 
@@ -40,7 +40,7 @@ def test_steps_reach_the_dense_optimum_from_zero_and_from_noise(seed):
     noise = Factors(jnp.asarray(rng.normal(size=(U, D))), jnp.asarray(rng.normal(size=(I, D))))
     for start in (zero(), noise):
         factors, state = solve(start, train, terms, steps=150)
-        assert away(factors, best) < 1e-8 * np.linalg.norm(best)
+        assert distance(factors, best) < 1e-8 * np.linalg.norm(best)
         assert state.spilled < 1
 
 
@@ -57,7 +57,7 @@ def test_exact_plain_steps_contract_at_the_promised_rate():
     step, errors = jax.jit(functools.partial(proximal.step, dim=I)), []
     for _ in range(12):
         state = step(state, train, terms)
-        errors.append(away(proximal.serve(state.now, terms, dim=I), best))
+        errors.append(distance(proximal.serve(state.now, terms, dim=I), best))
     rates = np.array(errors[1:]) / np.array(errors[:-1])
     assert (rates <= (3 - 1) / (3 + 1) + 1e-9).all()
 
@@ -67,7 +67,7 @@ def test_momentum_beats_plain_steps_where_confidences_differ_widely():
     terms = als.implicit(train, jnp.ones(len(CELLS)), reg=5.0, alpha=1.0)
     best = optimum(train, jnp.ones(len(CELLS)), np.full(U, 5.0), np.full(I, 5.0), n=20000)
     factors, _ = solve(zero(), train, terms, steps=120)
-    assert away(factors, best) < (39 / 41) ** 120 * np.linalg.norm(best)  # the plain bound
+    assert distance(factors, best) < (39 / 41) ** 120 * np.linalg.norm(best)  # the plain bound
 
 
 def test_ridges_that_depend_on_counts_reach_their_own_optimum():
@@ -75,7 +75,7 @@ def test_ridges_that_depend_on_counts_reach_their_own_optimum():
     terms = als.implicit(train, weights, reg=1.0, alpha=1.0, nu=0.5)
     best = optimum(train, weights, terms.ridge_users, terms.ridge_items, n=20000)
     factors, _ = solve(zero(), train, terms, steps=600)
-    assert away(factors, best) < 1e-4 * np.linalg.norm(best)
+    assert distance(factors, best) < 1e-4 * np.linalg.norm(best)
 
 
 def test_a_served_rank_that_is_too_small_is_reported():
@@ -86,7 +86,7 @@ def test_a_served_rank_that_is_too_small_is_reported():
     assert state.spilled > 1
 
 
-def test_factors_survive_the_way_through_spectral_form():
+def test_spectral_form_and_back_keeps_every_score():
     train, weights, reg = draw(3)
     terms = als.implicit(train, weights, reg=reg, alpha=1.0, nu=0.5)
     rng = np.random.default_rng(0)
@@ -100,12 +100,12 @@ def test_factors_survive_the_way_through_spectral_form():
         np.testing.assert_allclose(basis.T @ basis, np.eye(9), atol=1e-12)
 
 
-def test_a_step_leaves_the_optimum_where_it_is():
+def test_a_step_does_not_move_the_optimum():
     train, weights, reg = draw(4)
     terms = als.implicit(train, weights, reg=reg, alpha=1.0)
     best = truth(train, weights, reg)
     factors, state = solve(factorise(best, I), train, terms, steps=1)
-    assert away(factors, best) < 1e-9 and state.change < 1e-9
+    assert distance(factors, best) < 1e-9 and state.change < 1e-9
     assert certificate.certify(factors, train, terms, key=jax.random.key(0)).relative_bound < 1e-5
 
 
@@ -121,10 +121,10 @@ def test_a_model_trained_by_proximal_steps_is_at_the_optimum_and_unlearns_like_a
     model = ials.build(dim=8, reg=reg, alpha=1.0, solver="proximal", max_sweeps=200, tol=1e-12)
     factors, info = jax.jit(model.fit)(jax.random.key(0), train, weights)
     best = truth(train, weights, reg)
-    assert away(factors, best) < 1e-8 * np.linalg.norm(best)
+    assert distance(factors, best) < 1e-8 * np.linalg.norm(best)
     assert info["residual"] < 1e-6 and info["sweeps"] < 200
     again, more = jax.jit(model.fit)(jax.random.key(1), train, weights, factors)
-    assert away(again, best) < 1e-8 * np.linalg.norm(best) and more["sweeps"] < info["sweeps"]
+    assert distance(again, best) < 1e-8 * np.linalg.norm(best) and more["sweeps"] < info["sweeps"]
 
 
 def test_a_block_barely_wider_than_the_rank_keeps_the_promised_rate():
@@ -139,5 +139,5 @@ def test_a_block_barely_wider_than_the_rank_keeps_the_promised_rate():
     step, errors = jax.jit(functools.partial(proximal.step, dim=width)), []
     for _ in range(10):
         state = step(state, train, terms)
-        errors.append(away(proximal.serve(state.now, terms, dim=width), best))
+        errors.append(distance(proximal.serve(state.now, terms, dim=width), best))
     assert (np.array(errors[1:]) <= 0.5 * np.array(errors[:-1])).all()

@@ -149,7 +149,10 @@ def test_nothing_of_a_forgotten_row_stays_in_the_map_of_shards(labelled):
     [
         ({"n_shards": 0}, "n_shards must be positive"),
         ({"n_shards": 2, "by": "day"}, "by must be one of"),
-        ({"n_shards": 2, "aggregation": "vote"}, '"mean" or "attention"'),
+        (
+            {"n_shards": 2, "aggregation": "vote"},
+            "aggregation must be one of 'mean', 'attention'; got 'vote'",
+        ),
         (
             {"n_shards": 2, "aggregation": "attention", "attention_lr": 0.1},
             "attention needs attention_lr and attention_steps",

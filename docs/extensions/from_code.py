@@ -5,116 +5,37 @@ are written into `docs/api` before Sphinx reads it. Nothing here imports a metho
 signatures are read from the syntax tree.
 """
 
-import ast
-import importlib
 import inspect
-import pkgutil
+import itertools
 import re
-import textwrap
 from pathlib import Path
-from typing import NamedTuple
 
+import signatures
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = (
-    "types",
-    "sparse",
-    "data",
-    "prepare",
-    "als",
-    "als.certificate",
-    "gradient",
-    "gradient.influence",
-    "shards",
-    "metrics",
-    "models",
-    "methods",
-)  # a page each, in the order in which they may import one another
-
-
-class Setting(NamedTuple):
-    """One keyword of a function."""
-
-    name: str
-    values: str  # its annotation, as written
-    default: str | None  # as written; None: required
-    meaning: str  # from the docstring
-
-
-def settings(path: Path, function: str = "build") -> list[Setting]:
-    """Reads the keyword arguments of a function and what its docstring says of each.
-
-    A docstring may speak of several at once: ``max_sweeps, tol: ...``.
-    """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    found = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == function]
-    if not found:
-        raise ValueError(f"{path}: no function {function}")
-    meanings = arguments(ast.get_docstring(found[0]) or "")
-    pairs = zip(found[0].args.kwonlyargs, found[0].args.kw_defaults, strict=True)
-    return [
-        Setting(
-            argument.arg,
-            ast.unparse(argument.annotation) if argument.annotation else "",
-            None if default is None else ast.unparse(default),
-            meanings.get(argument.arg, ""),
-        )
-        for argument, default in pairs
-    ]
-
-
-def arguments(docstring: str) -> dict[str, str]:
-    """The entries of the section ``Args`` of a docstring, one per name.
-
-    Example:
-      >>> arguments("Does it.\\n\\nArgs:\\n  a, b: two\\n    numbers.\\n\\nRaises:\\n  E: x.")
-      {'a': 'two numbers.', 'b': 'two numbers.'}
-    """
-    section = re.search(r"^Args:\n((?:[ \t]+.*\n?|\n)*)", docstring, re.MULTILINE)
-    if section is None:
-        return {}
-    found: dict[str, str] = {}
-    for entry in re.split(r"\n(?=\S)", textwrap.dedent(section[1]).strip()):
-        names, _, text = entry.partition(":")
-        for name in names.split(","):
-            found[name.strip(" *")] = " ".join(text.split())
-    return found
-
-
-def comments(source: str, name: str) -> dict[str, tuple[str, str]]:
-    """Annotation and trailing comment of each field of a class, from its source.
-
-    Example:
-      >>> comments("class A:\\n    x: int  # [N] a number", "A")
-      {'x': ('int', '[N] a number')}
-    """
-    lines = source.splitlines()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return {
-                field.target.id: (
-                    ast.unparse(field.annotation),
-                    lines[field.end_lineno - 1][field.end_col_offset :].partition("# ")[2].strip(),
-                )
-                for field in node.body
-                if isinstance(field, ast.AnnAssign)
-            }
-    raise ValueError(f"no class {name}")
+ROOT = signatures.ROOT
 
 
 def table(head: list[str], rows: list[list[str]], widths: list[int]) -> nodes.table:
-    """A table of texts in which ``code`` stands between double or single backticks."""
+    """A table of texts in which ``code`` stands between double or single backticks.
+
+    Where neighbouring rows end in the same text, one cell stands for all of them.
+    """
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=width) for width in widths]
-    group += nodes.thead("", _row(head))
-    group += nodes.tbody("", *[_row(row) for row in rows])
+    group += nodes.thead("", nodes.row("", *map(_cell, head)))
+    body = nodes.tbody()
+    for text, same in itertools.groupby(rows, key=lambda row: row[-1]):
+        same = list(same)
+        body += [nodes.row("", *map(_cell, row[:-1])) for row in same]
+        body.children[-len(same)] += _cell(text, morerows=len(same) - 1)
+    group += body
     return nodes.table("", group, classes=["settings"])
 
 
-def _row(cells):
-    return nodes.row("", *[nodes.entry("", nodes.paragraph("", "", *_text(c))) for c in cells])
+def _cell(text, **attributes):
+    return nodes.entry("", nodes.paragraph("", "", *_text(text)), **attributes)
 
 
 def _text(cell):
@@ -127,19 +48,27 @@ def _text(cell):
 
 
 class Settings(Directive):
-    """``{settings} jaxforget/methods/ifru.py``: the keywords of its ``build`` (``:function:``)."""
+    """``{settings} jaxforget/methods/ifru.py``: the keywords of its ``build`` (``:function:``).
+
+    ``:meanings: path function`` takes what is said of a setting from another function's docstring,
+    where the first only refers to it.
+    """
 
     required_arguments = 1
-    option_spec = {"function": directives.unchanged}  # noqa: RUF012
+    option_spec = {"function": directives.unchanged, "meanings": directives.unchanged}  # noqa: RUF012
 
     def run(self):
         path = ROOT / self.arguments[0]
         self.state.document.settings.env.note_dependency(str(path))
-        found = settings(path, self.options.get("function", "build"))
+        found = signatures.settings(path, self.options.get("function", "build"))
         if not found:
             return [nodes.paragraph("", "It has no settings.")]
+        if "meanings" in self.options:
+            other, function = self.options["meanings"].split()
+            said = signatures.explained(ROOT / other, function)
+            found = [s._replace(meaning=said.get(s.name, s.meaning)) for s in found]
         rows = [
-            [f"``{s.name}``", f"``{s.values}``", f"``{s.default}``" if s.default else "required",
+            [f"``{s.name}``", s.values, f"``{s.default}``" if s.default else "required",
              s.meaning]
             for s in found
         ]  # fmt: skip
@@ -159,11 +88,10 @@ class Fields(Directive):
         from experiments.config import fields as schema
 
         struct = getattr(schema, self.arguments[0])
-        known = comments(Path(inspect.getfile(struct)).read_text(encoding="utf-8"), struct.__name__)
-        entries = re.split(r"\n(?=\S)", "\n".join(self.content))
-        meanings = {
-            e.partition(":")[0].strip(): " ".join(e.partition(":")[2].split()) for e in entries
-        }
+        known = signatures.comments(
+            Path(inspect.getfile(struct)).read_text(encoding="utf-8"), struct.__name__
+        )
+        meanings = signatures.entries("\n".join(self.content))
         if meanings.keys() != known.keys():
             wrong = ", ".join(sorted(meanings.keys() ^ known.keys()))
             raise self.error(f"{struct.__name__}: in one of schema and page only: {wrong}")
@@ -193,8 +121,12 @@ def _words(schema):
     if kind == "object":
         return "tables" if schema.get("additionalProperties", {}).get("type") else "a table"
     signs = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {schema[key]:g}" if key in schema else "" for key, sign in signs.items()]
-    return " ".join([kind, ", ".join(filter(None, limits))]).strip()
+    limits = [f"{sign} {_number(schema[key])}" for key, sign in signs.items() if key in schema]
+    return " ".join([kind, ", ".join(limits)]).strip()
+
+
+def _number(value):
+    return "2^32" if value == 2**32 else f"{value:g}"
 
 
 def _default(struct, name):
@@ -211,25 +143,16 @@ def _default(struct, name):
     return "none" if value is None else f"``{value!r}``".replace("'", '"')
 
 
-def modules(package: str) -> list[str]:
-    """The public modules of a package of jaxforget, in the order of its ``__all__``."""
-    home = importlib.import_module(f"jaxforget.{package}")
-    if not hasattr(home, "__path__"):
-        return []
-    inside = [m.name for m in pkgutil.iter_modules(home.__path__)]
-    public = [m for m in inside if m[0] != "_" and f"{package}.{m}" not in PACKAGES]
-    order = list(getattr(home, "__all__", []))
-    return sorted(public, key=lambda m: (order.index(m) if m in order else len(order), m))
-
-
 def write_pages(app):
     """Writes one page per package into ``docs/api``; a page that is the same is left alone."""
     folder = Path(app.srcdir) / "api"
     folder.mkdir(exist_ok=True)
-    pages = {"index.md": INDEX.format(names="\n".join(PACKAGES))}
-    for package in PACKAGES:
-        rest = "".join(SECTION.format(name=f"{package}.{m}") for m in modules(package))
-        pages[f"{package}.md"] = PAGE.format(name=package) + rest
+    pages = {"index.md": INDEX.format(names="\n".join(signatures.PACKAGES))}
+    for package in signatures.PACKAGES:
+        rest = "".join(SECTION.format(name=f"{package}.{m}") for m in signatures.modules(package))
+        direct = signatures.direct(package)
+        also = ALSO.format(names=", ".join(f"`{n}`" for n in direct)) if direct else ""
+        pages[f"{package}.md"] = PAGE.format(name=package) + also + rest
     for name, text in pages.items():
         if not (folder / name).is_file() or (folder / name).read_text() != text:
             (folder / name).write_text(text)
@@ -254,6 +177,10 @@ PAGE = """# {name}
 ```
 """
 
+ALSO = """
+From the package itself: {names}.
+"""
+
 SECTION = """
 ## {name}
 
@@ -269,6 +196,8 @@ def plain_docstring(app, what, name, obj, options, lines):
 
     The fields of a NamedTuple or dataclass follow, each with the comment behind it in the source.
     """
+    if what == "property":
+        lines.insert(0, "\\ ")  # or napoleon takes what stands before a colon for a type
     example = False
     for k, line in enumerate(lines):
         if line.strip():
@@ -276,20 +205,22 @@ def plain_docstring(app, what, name, obj, options, lines):
         else:
             example = False
         if not example:
-            parts = re.split(r"(``.+?``)", line)
-            lines[k] = "".join(p if p.startswith("``") else _escaped(p) for p in parts)
+            lines[k] = _plain(line)
     if what == "class" and (hasattr(obj, "_fields") or hasattr(obj, "__dataclass_fields__")):
-        fields = comments(inspect.getsource(inspect.getmodule(obj)), obj.__name__)
-        lines += ["", *(f"* ``{f}``: {_said(c)}" for f, (_, c) in fields.items() if c), ""]
+        fields = signatures.comments(inspect.getsource(inspect.getmodule(obj)), obj.__name__)
+        lines += ["", *(f"* ``{f}``: {_plain(c)}" for f, (_, c) in fields.items() if c), ""]
 
 
-def _said(comment):
-    parts = re.split(r"(``.+?``)", comment)
-    return "".join(p if p.startswith("``") else _escaped(p) for p in parts)
+def _plain(line):
+    """A line in which nothing but ``code`` means something."""
+    parts = re.split(r"(``.+?``)", line)
+    return "".join(
+        f"``{part.strip('` ')}``" if part.startswith("``") else ESCAPED.sub(r"\\\1", part)
+        for part in parts
+    )
 
 
-def _escaped(text):
-    return re.sub(r"([|*`]|(?<=\w)_(?!\w))", r"\\\1", text)
+ESCAPED = re.compile(r"([|*`]|(?<=\w)_(?!\w))")
 
 
 def skip_fields(app, what, name, obj, skip, options):

@@ -30,7 +30,7 @@ ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
 class Chunk(NamedTuple):
     """One chunk: rows of one class, and the entries of their histories laid end to end."""
 
-    branch: Array  # scalar, the class, counted from the first of the plan
+    branch: Array  # scalar, the class, as an index into ``shapes``
     rows: Array  # [most rows of any chunk] row ids; past-the-end ids are padding
     n_rows: Array  # scalar, how many of them are real
     row: Array  # [slots] the row that a slot belongs to; past-the-end ids are padding
@@ -38,7 +38,10 @@ class Chunk(NamedTuple):
 
 
 class Chunks:
-    """Cuts the rows of consecutive classes into chunks, each of one class and fixed shape."""
+    """Cuts the rows of consecutive classes into chunks, each of one class and fixed shape.
+
+    ``shapes`` holds ``(R, L)`` of each class; ``n_chunks`` is traced, as the rows of a class are.
+    """
 
     def __init__(self, side: Side, classes: range, most_rows: int):
         widths = [side.widths[class_id] for class_id in classes]
@@ -71,7 +74,18 @@ class Chunks:
 def read_histories(
     side: Side, fixed: Array, row: Array, offset: Array, weights: Sequence[Array]
 ) -> tuple[Array, list[Array]]:
-    """Reads entries of histories: the factors of the other side, and weights, 0 for padding."""
+    """Reads entries of the histories of some rows.
+
+    Args:
+      side: the orientation whose rows are read.
+      fixed: ``[I, D]`` or ``[U, D]`` factors of the other side.
+      row: row ids, of any shape; those past the end are padding.
+      offset: which entry of each row's history; broadcasts with ``row``.
+      weights: arrays ``[N]`` in the order of ``side``.
+
+    Returns:
+      ``[..., D]`` factors, arbitrary for padding, and ``[...]`` of each weight, 0 for padding.
+    """
     first, end = (clip(side.indptr, row + k) for k in (0, 1))
     slot = first + offset
     inside = slot < end  # never for a row past the end: both of its bounds are N
@@ -81,4 +95,5 @@ def read_histories(
 
 
 def clip(array: Array, index: Array) -> Array:
+    """Reads ``array[index]``; past the end, where padding points, the last entry."""
     return array.at[index].get(mode="clip")

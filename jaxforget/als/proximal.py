@@ -1,6 +1,6 @@
 """Proximal gradient steps on ``M = U diag(s) V'``, which reach the optimum at a known rate.
 
-The objective of implicit ALS, seen as a function of ``M = X Y'``, is convex: weighted squares plus
+As a function of ``M = X Y'`` the objective of implicit ALS is convex: weighted squares plus
 the nuclear norm of M (``certificate.bound``). One step soft-thresholds the singular values of
 ``W + G(W) / t``; ``G(W) = C o (P - W)``, minus half the gradient of the squares, is sparse minus
 low rank, and ``W`` is M, or M with momentum. With ``kappa`` the ratio of the largest curvature to
@@ -15,6 +15,7 @@ Chelikowsky, J. Comput. Phys. 2006). Their error fades faster than that of the s
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -142,6 +143,23 @@ def _shrink(
     Returns:
       the new iterate, ``spilled`` and ``floor`` of ``State``.
     """
+    forward, transposed = _products(train, terms, point, scores, height)
+    image = forward(block)
+    image = 4 * forward(transposed(image)) - 3 * floor**2 * image  # T_3(A / floor), up to scale
+    left = jnp.linalg.qr(image)[0]
+    right, upper = jnp.linalg.qr(transposed(left))
+    left_turn, values, right_turn = jnp.linalg.svd(upper.T)
+    served = jnp.arange(len(values)) < dim
+    sizes = jnp.where(served, jnp.maximum(values - 1 / height, 0), 0)
+    spilled = height * jnp.max(jnp.where(served, 0, values), initial=0)
+    new = Spectral(times(left, left_turn), sizes, times(right, right_turn.T))
+    return new, spilled, values[-1]
+
+
+def _products(
+    train: Interactions, terms: Terms, point: Spectral, scores: Array, height: Array
+) -> tuple[Callable[[Array], Array], Callable[[Array], Array]]:
+    """The functions ``x -> A x`` and ``x -> A' x`` for the matrix A of ``_shrink``."""
     user_scale, item_scale = scales(terms)
     sparse = (terms.target - terms.curvature * scores) / height
     sparse = sparse / (user_scale[train.users] * item_scale[train.items])[:, 0]
@@ -164,16 +182,7 @@ def _shrink(
     def transposed(block):
         return product(block, point.right, point.left, item_scale, user_scale, "item")
 
-    image = forward(block)
-    image = 4 * forward(transposed(image)) - 3 * floor**2 * image  # T_3(A / floor), up to scale
-    left = jnp.linalg.qr(image)[0]
-    right, upper = jnp.linalg.qr(transposed(left))
-    left_turn, values, right_turn = jnp.linalg.svd(upper.T)
-    served = jnp.arange(len(values)) < dim
-    sizes = jnp.where(served, jnp.maximum(values - 1 / height, 0), 0)
-    spilled = height * jnp.max(jnp.where(served, 0, values), initial=0)
-    new = Spectral(times(left, left_turn), sizes, times(right, right_turn.T))
-    return new, spilled, values[-1]
+    return forward, transposed
 
 
 def conditioning(terms: Terms) -> tuple[Array, Array]:

@@ -49,23 +49,25 @@ def conjugate_gradients(
     def sum_per_row(values):
         return spmm(train, values, jnp.ones((len(fixed), 1), fixed.dtype), by=by)[:, 0]
 
-    def quotient(squares, divisor):  # 0 for a row that has converged
-        return ratio(squares, divisor, otherwise=0)[:, None]
-
     def step(_, carry):
         x, r, p, squares = carry
         product = dense_product(p) + spmm(train, weighted_scores(p), fixed, by=by)
-        length = quotient(squares, jnp.sum(p * product, axis=1))
+        length = _quotient(squares, jnp.sum(p * product, axis=1))
         x, r = x + length * p, r - length * product
         squares, old = jnp.sum(r * r, axis=1), squares
-        return x, r, r + quotient(squares, old) * p, squares
+        return x, r, r + _quotient(squares, old) * p, squares
 
     start = jnp.where(sum_per_row(jnp.abs(target))[:, None] > 0, start, 0)
     # b - A x, with the two sparse products in one
     residual = spmm(train, target - weighted_scores(start), fixed, by=by) - dense_product(start)
-    carry = (start, residual, residual, jnp.sum(residual * residual, axis=1))
-    x, _, p, squares = lax.fori_loop(0, n_steps - 1, step, carry)
+    first = (start, residual, residual, jnp.sum(residual * residual, axis=1))
+    x, _, p, squares = lax.fori_loop(0, n_steps - 1, step, first)
     # The last step needs p' A p, but neither A p nor a new residual: one product of D columns less.
     scores = sddmm(train, *pair(p))
     bend = jnp.sum(p * dense_product(p), axis=1) + sum_per_row(curvature * scores**2)
-    return x + quotient(squares, bend) * p
+    return x + _quotient(squares, bend) * p
+
+
+def _quotient(squares: Array, divisor: Array) -> Array:
+    """``[rows, 1]`` step lengths; 0 for a row that has converged."""
+    return ratio(squares, divisor, otherwise=0)[:, None]

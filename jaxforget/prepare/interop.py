@@ -147,8 +147,9 @@ def save_factors(path: str | Path, factors: Factors, *, dtype: Any = np.float32)
       factors: of a model.
       dtype: of the file; the receipt of a certified deletion needs float64.
     """
+    arrays: dict[str, Any] = implicit_arrays(factors, dtype=dtype)
     with open(path, "wb") as file:  # given a name, NumPy might add a suffix to it
-        np.savez(file, **implicit_arrays(factors, dtype=dtype))
+        np.savez(file, **arrays)
 
 
 def load_factors(path: str | Path) -> Factors:
@@ -221,11 +222,15 @@ def _kept(weights: Any) -> Any:
 
 
 def _factors(arrays: Mapping[str, Any], origin: Any) -> Factors:
-    found = [arrays.get(name) for name in ("user_factors", "item_factors")]
-    users, items = (getattr(array, "to_numpy", lambda a=array: a)() for array in found)
-    if np.ndim(users) != 2 or np.ndim(items) != 2 or np.shape(users)[1] != np.shape(items)[1]:
+    users, items = (_to_numpy(arrays.get(name)) for name in ("user_factors", "item_factors"))
+    if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1]:
         raise ValueError(
             f"{origin}: user_factors and item_factors must be [U, D] and [I, D]; got shapes "
-            f"{np.shape(users)} and {np.shape(items)}"
+            f"{users.shape} and {items.shape}"
         )
-    return Factors(np.asarray(users), np.asarray(items))
+    return Factors(users, items)
+
+
+def _to_numpy(array: Any) -> Any:
+    """A NumPy array of what may be ``implicit``'s array on a GPU; of no dimension for None."""
+    return np.asarray(array.to_numpy() if hasattr(array, "to_numpy") else array)

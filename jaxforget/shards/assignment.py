@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget.sparse.kernels import take
+from jaxforget.sparse.arithmetic import gather
 
 NOWHERE = -1  # the shard of a point that is not assigned
 
@@ -77,7 +77,7 @@ def _smallest(values: Array, shards: Array, ranks: Array, n_shards: int) -> tupl
     for shift in (24, 16, 8, 0):
         # the bytes above this one; two shifts, for one by all 32 bits is not defined
         above = values >> (shift + 7) >> 1
-        agrees = above == take(jnp.append(prefix, -1), shards)
+        agrees = above == gather(jnp.append(prefix, -1), shards)
         bins = jnp.where(agrees, shards * 256 + ((values >> shift) & 255), n_shards * 256)
         histogram = count(bins, n_shards * 256).reshape(n_shards, 256)
         upto = jnp.cumsum(histogram, axis=1, dtype=jnp.int32)

@@ -13,12 +13,11 @@ from jax import Array, lax
 
 from jaxforget import _checks
 from jaxforget.shards.assignment import NOWHERE, assign, count
-from jaxforget.sparse.arithmetic import times
+from jaxforget.sparse.arithmetic import gather, times
 from jaxforget.sparse.draws import pair_bits
-from jaxforget.sparse.kernels import take
 from jaxforget.types import Factors, Interactions
 
-__all__ = ["NOWHERE", "UNITS", "Unit", "balanced", "count", "member", "random"]
+__all__ = ["NOWHERE", "UNITS", "Unit", "balanced", "check_balance", "count", "member", "random"]
 
 Unit = Literal["interaction", "user", "item"]  # what is assigned to a shard as a whole
 
@@ -57,7 +56,7 @@ def random(key: Array, train: Interactions, *, n_shards: int, by: Unit = "intera
         bits = pair_bits(key, train)
     else:
         n_rows, ids = _side(train, by)
-        bits = take(jax.random.bits(key, (n_rows,), jnp.uint32), ids)
+        bits = gather(jax.random.bits(key, (n_rows,), jnp.uint32), ids)
     return (bits % jnp.uint32(n_shards)).astype(jnp.int32)
 
 
@@ -145,14 +144,14 @@ def balanced(
     first = (unassigned, centres, jnp.ones((), bool), jnp.zeros((), jnp.int32))
     shards = lax.while_loop(unfinished, step, first)[0]
     if by != "interaction":
-        shards = take(shards, _side(train, by)[1])
+        shards = gather(shards, _side(train, by)[1])
     return jnp.where(weights > 0, shards, NOWHERE)
 
 
 def check_balance(
     owner: str, *, capacity: float = 1.2, n_rounds: int = 50, centroids: str = "vector"
 ) -> None:
-    """Raises a ``ValueError`` for settings of ``balanced`` that are out of range."""
+    """Raises ``ValueError`` for settings of ``balanced`` out of range, in the name of ``owner``."""
     _checks.positive(owner, n_rounds=n_rounds)
     _checks.choice(owner, ("vector", "scalar"), centroids=centroids)
     if not capacity >= 1:
@@ -207,7 +206,7 @@ def _distances(points: _Points, factors: Factors, centres: _Centres, by: str) ->
 
     def side(table, centres, ids):
         squares = lax.map(lambda c: jnp.sum((table - c[None]) ** 2, axis=1), centres)
-        return take(squares.T, ids) if by == "interaction" else squares.T
+        return gather(squares.T, ids) if by == "interaction" else squares.T
 
     sides = zip(factors, centres, (points.users, points.items))
     parts = [side(*each) for each in sides if each[2] is not None]

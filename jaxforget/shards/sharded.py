@@ -14,7 +14,7 @@ from jax import Array, lax
 
 from jaxforget.shards import attention, partition
 from jaxforget.shards.training import Info, first_changed, slices_of, train_shards
-from jaxforget.types import Factors, Interactions, Loss, Method, Model
+from jaxforget.types import Factors, Interactions, Method, Model
 
 
 class Sharded(NamedTuple):
@@ -66,41 +66,55 @@ def method(
     def aggregate(key, state, train, weights, info):
         if aggregation is None:
             return state, info
-        loss = _served_loss(model, train, weights)
-        fitted, more = aggregation.fit(key, serve(state, train, weights), loss)
-        info = info | {f"attention_{name}": value for name, value in more.items()}
-        return state._replace(aggregator=fitted), info
+        parts, loss = serve(state, train, weights), _served_loss(model, train, weights)
+        return _aggregated(aggregation, key, state, parts, loss, info)
 
     def fit(key, train, weights):
         divide_key, _, _, aggregate_key = jax.random.split(key, 4)
         shards = jnp.where(weights > 0, divide(divide_key, train, weights), partition.NOWHERE)
-        first = jnp.zeros(n_shards, jnp.int32)
-        params, info = train_parts(key, train, weights, shards, old=None, first=first)
+        every = jnp.zeros(n_shards, jnp.int32)
+        params, info = train_parts(key, train, weights, shards, old=None, first=every)
         return aggregate(aggregate_key, Sharded(key, shards, params, ()), train, weights, info)
 
     def unlearn(key, state, train, forget):
         del key  # a shard is trained again with the key it had
+        weights = forget.after
         divide_key, slice_key, _, aggregate_key = jax.random.split(state.key, 4)
-        shards = divide(divide_key, train, forget.after) if redivide else state.shards
-        shards = jnp.where(forget.after > 0, shards, partition.NOWHERE)
+        shards = divide(divide_key, train, weights) if redivide else state.shards
+        shards = jnp.where(weights > 0, shards, partition.NOWHERE)
         slices = slices_of(slice_key, train, n_slices)
         first = first_changed(state.shards, shards, forget, slices, n_shards, n_slices)
-        params, info = train_parts(
-            state.key, train, forget.after, shards, old=state.params, first=first
-        )
+        params, info = train_parts(state.key, train, weights, shards, old=state.params, first=first)
         state = state._replace(shards=shards, params=params)
         if aggregation is not None and not aggregation.renew:
             return state, info
-        return aggregate(aggregate_key, state, train, forget.after, info)
+        return aggregate(aggregate_key, state, train, weights, info)
 
     def factors(state, train, weights):
         parts = serve(state, train, weights)
-        if aggregation is not None:
-            return attention.apply(state.aggregator, parts)
-        scale = n_shards**-0.5  # the mean of S inner products is one of S joined vectors
-        return Factors(*(scale * jnp.concatenate(list(x), axis=1) for x in parts))
+        return _mean(parts) if aggregation is None else attention.apply(state.aggregator, parts)
 
     return Method(fit, unlearn, factors)
+
+
+def _aggregated(
+    aggregation: Aggregation,
+    key: Array,
+    state: Sharded,
+    parts: Factors,
+    loss: Callable[[Factors], Array],
+    info: Info,
+) -> tuple[Sharded, Info]:
+    """Trains the attention over the sub-models' factors."""
+    fitted, more = aggregation.fit(key, parts, loss)
+    more = {f"attention_{name}": value for name, value in more.items()}
+    return state._replace(aggregator=fitted), info | more
+
+
+def _mean(parts: Factors) -> Factors:
+    """Factors ``[U, S D]`` and ``[I, S D]`` whose scores are the mean of the sub-models' scores."""
+    scale = len(parts.users) ** -0.5  # of each side: a score is an inner product, over S
+    return Factors(*(scale * jnp.concatenate(list(x), axis=1) for x in parts))
 
 
 def _served(model: Model, state: Sharded, train: Interactions, weights: Array) -> Factors:
@@ -118,10 +132,9 @@ def _served(model: Model, state: Sharded, train: Interactions, weights: Array) -
 def _served_loss(model: Model, train: Interactions, weights: Array) -> Callable[[Factors], Array]:
     """The model's mean loss as a function of the factors that are served.
 
-    These are propagated already, and have no regulariser of their own.
+    These are propagated already, so no layers are left; and without the ridge, which is one of the
+    parameters. A loss without margins is taken as it is.
     """
     total = jnp.maximum(jnp.sum(weights), 1)
-    loss: Loss = model.loss
-    if model.margins is not None:
-        loss = model.margins.replace(n_layers=0, reg=0.0)
+    loss = model.loss if model.margins is None else model.margins.replace(n_layers=0, reg=0.0)
     return lambda served: loss(served, train, weights, weights) / total

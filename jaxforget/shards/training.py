@@ -108,11 +108,23 @@ def train_shards(
     else:
         trained = in_turn(numbers, old, first)
     params, (info, counts) = trained
-    info = {name: jnp.max(value) for name, value in info.items()}
+    return params, _summary(info, counts, first)
+
+
+def _summary(info: Info, counts: Array, first: Array) -> Info:
+    """The largest value over all trainings, and how much was trained.
+
+    Args:
+      info: of every training, ``[S, n_slices]`` each.
+      counts: ``[S, n_slices]`` interactions of every training.
+      first: ``[S]`` the first slice that each shard was trained on.
+    """
+    n_slices = counts.shape[1]
     again = jnp.arange(n_slices, dtype=jnp.int32)[None, :] >= first[:, None]
-    info["shards_touched"] = jnp.sum(first < n_slices, dtype=jnp.int32)
-    info["interactions_retrained"] = jnp.sum(jnp.where(again, counts, 0), dtype=jnp.int32)
-    return params, info
+    return {name: jnp.max(value) for name, value in info.items()} | {
+        "shards_touched": jnp.sum(first < n_slices, dtype=jnp.int32),
+        "interactions_retrained": jnp.sum(jnp.where(again, counts, 0), dtype=jnp.int32),
+    }
 
 
 def _train_slices(

@@ -14,7 +14,7 @@ def ratio(a: Array | float, b: Array, *, otherwise: float | None = None) -> Arra
         0 wherever ``a`` sums over what ``b`` counts.
 
     Returns:
-      ``a / b`` where ``b > 0``. No division by 0 takes place, so derivatives are finite too.
+      ``a / b`` where ``b > 0``. Nothing is divided by 0, so that derivatives are finite too.
 
     Example:
       >>> a, b = jnp.array([6.0, 0.0]), jnp.array([3.0, 0.0])

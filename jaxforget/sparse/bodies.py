@@ -25,7 +25,19 @@ MIN_COLUMNS = 8
 SLOW_COLUMNS, PADDED_COLUMNS = range(21, 52), 64
 
 
-def spmm_csr(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
+def spmm_csr(
+    values: Array,
+    dense: Array,
+    users: Array,
+    items: Array,
+    user_ptr: Array,
+    order: Array,
+    item_ptr: Array,
+    item_users: Array,
+    *,
+    by: str,
+    shape: tuple[int, int],
+) -> Array:
     """The CPU's product with a matrix in compressed rows."""
     width = dense.shape[1]
     if 0 < width < MIN_COLUMNS:
@@ -34,11 +46,23 @@ def spmm_csr(values, dense, users, items, user_ptr, order, item_ptr, item_users,
         out = csr_product(values, items, user_ptr, dense, shape=shape)
     else:
         values = gather(values, order)
-        out = csr_product(values, item_users, item_ptr, dense, shape=shape[::-1])
+        out = csr_product(values, item_users, item_ptr, dense, shape=(shape[1], shape[0]))
     return out[:, :width]
 
 
-def spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_users, *, by, shape):
+def spmm_segment(
+    values: Array,
+    dense: Array,
+    users: Array,
+    items: Array,
+    user_ptr: Array,
+    order: Array,
+    item_ptr: Array,
+    item_users: Array,
+    *,
+    by: str,
+    shape: tuple[int, int],
+) -> Array:
     """The accelerator's sum over sorted segments."""
     if by == "user":
         terms, rows, n_rows = values[:, None] * dense[items], users, shape[0]
@@ -48,7 +72,15 @@ def spmm_segment(values, dense, users, items, user_ptr, order, item_ptr, item_us
     return jax.ops.segment_sum(terms, rows, num_segments=n_rows, indices_are_sorted=True)
 
 
-def sddmm_chunked(left, right, users, items, user_ptr, *indices, shape):
+def sddmm_chunked(
+    left: Array,
+    right: Array,
+    users: Array,
+    items: Array,
+    user_ptr: Array,
+    *indices: Array,
+    shape: tuple[int, int],
+) -> Array:
     """The CPU's scores, chunk by chunk; padding of ``compact``, at the end, is not visited: 0."""
     n, width = len(users), left.shape[1]
     if width in SLOW_COLUMNS:
@@ -76,6 +108,13 @@ def _chunk_size(table: Array) -> int:
     return 1 << max(BLOCK_BYTES // row, 1).bit_length() - 1
 
 
-def sddmm_gathered(left, right, users, items, *indices, shape):
+def sddmm_gathered(
+    left: Array,
+    right: Array,
+    users: Array,
+    items: Array,
+    *indices: Array,
+    shape: tuple[int, int],
+) -> Array:
     """The accelerator's scores: two gathers and a reduction that XLA fuses."""
     return jnp.einsum("nd,nd->n", left[users], right[items], precision="highest")

@@ -31,9 +31,6 @@ def loop_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
     return single
 
 
-singly = loop_on_cpu  # the name that other packages import it by
-
-
 @loop_on_cpu
 def solve_spd(matrix: Array, rhs: Array) -> Array:
     """Solves one symmetric positive definite system ``[D, D] x = [D]`` by Cholesky.

@@ -16,7 +16,6 @@ from jax import Array, lax
 
 from jaxforget._jax import Primitive, ad, batching, mlir
 from jaxforget.sparse import bodies
-from jaxforget.sparse.arithmetic import gather
 from jaxforget.types import Interactions
 
 
@@ -88,6 +87,7 @@ def _check(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> None:
 
 
 def shape_of(train: Interactions) -> tuple[int, int]:
+    """The numbers of users and items: rows and columns of the sparse matrix."""
     return (train.n_users, train.n_items)
 
 
@@ -186,5 +186,3 @@ _spmm_p = _primitive(
 _sddmm_p = _primitive(
     "jaxforget_sddmm", bodies.sddmm_chunked, bodies.sddmm_gathered, _sddmm_aval, _sddmm_transpose
 )
-
-take = gather  # the name that other packages import it by

@@ -45,14 +45,14 @@ class DualPoint(NamedTuple):
     shrink: Array  # scalar f
 
 
-class Residual(NamedTuple):
-    """``G - Z = (1 - shrink) S + left right'`` unscaled, with S the sparse part of G."""
+class Difference(NamedTuple):
+    """``R = G - Z = (1 - shrink) S + left right'`` unscaled, with S the sparse part of G."""
 
     shrink: Array  # scalar
     left: Array  # [U, J]
     right: Array  # [I, J]
     at_pairs: Array  # [N] left right' at the interactions
-    per_user: Array  # [U] sum over a user's pairs of |G - Z|^2 / c
+    per_user: Array  # [U] squared norms of the rows of left right', over all items
 
 
 def build(
@@ -99,8 +99,8 @@ def _couplings(clipped: Array, below: Array, beside: Array, remainder_norm: Arra
     return (share * jnp.sqrt(jnp.minimum(1, spare / jnp.maximum(used, 1e-300))))[None]
 
 
-def residual(problem: Problem, point: DualPoint) -> Residual:
-    """Measures ``G - Z``: as factors, and as a sum of squares per user."""
+def difference(problem: Problem, point: DualPoint) -> Difference:
+    """Computes ``R = G - Z``, unscaled."""
     users, items = problem.factors
     train, shrink = problem.train, point.shrink
     dropped = point.left @ (shrink * point.core - jnp.diag(point.clipped))
@@ -127,7 +127,7 @@ def residual(problem: Problem, point: DualPoint) -> Residual:
         lambda: _products(train, left, right),
         lambda: _products(train, left[:, :n_narrow], right[:, :n_narrow]),
     )
-    return Residual(shrink, left, right, at_pairs, per_user)
+    return Difference(shrink, left, right, at_pairs, per_user)
 
 
 def _products(train: Interactions, left: Array, right: Array) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ from jax import Array
 from jaxforget import _checks
 from jaxforget.als import spectral
 from jaxforget.als.certificate import dual, dual_point, lanczos
-from jaxforget.als.certificate.dual_point import Problem, Residual
+from jaxforget.als.certificate.dual_point import Difference, Problem
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import Factors, Interactions, Terms
 
@@ -63,20 +63,31 @@ def prove(
     if directions is None:
         directions = dual.search(search_key, gradient, bases, steps=steps, width=width, n=deflate)
         bases = dual.deflate(gradient, bases, directions)
-    else:  # most of them repeat the factors' own
+    else:  # most directions lie in the span of the factors' own
         n = max(directions.shape[1], len(own.sizes))
         bases = dual.drop_zeros(dual.deflate(gradient, bases, directions), n)
     if proof == "cholesky":
         top, failure = dual.cholesky_bound(check_key, gradient, bases), 0.0
     else:
-        matmat, size = dual.remainder(gradient, bases), len(bases.right)
-        top = lanczos.top_eigenvalue(
-            check_key, matmat, size, steps=steps, width=width, failure=failure
-        )[1]
+        top = _lanczos_bound(check_key, gradient, bases, steps=steps, width=width, failure=failure)
     point, sigma_ratio = dual_point.build(gradient, bases, jnp.sqrt(top), ridge)
-    distance = dual_point.residual(problem, point)
-    rounding = _rounding(bases)
-    return _conclude(problem, own.sizes, distance, sigma_ratio, rounding, failure)
+    difference = dual_point.difference(problem, point)
+    return _conclude(problem, own.sizes, difference, sigma_ratio, _rounding(bases), failure)
+
+
+def _lanczos_bound(
+    key: Array,
+    gradient: dual.Gradient,
+    bases: dual.Bases,
+    *,
+    steps: int,
+    width: int,
+    failure: float,
+) -> Array:
+    """Bounds the largest eigenvalue of ``N'N``; too low with probability at most ``failure``."""
+    matmat, size = dual.remainder(gradient, bases), len(bases.right)
+    _, upper = lanczos.top_eigenvalue(key, matmat, size, steps=steps, width=width, failure=failure)
+    return upper
 
 
 def _problem(factors: Factors, train: Interactions, terms: Terms) -> tuple[Problem, dual.Gradient]:
@@ -92,24 +103,32 @@ def _problem(factors: Factors, train: Interactions, terms: Terms) -> tuple[Probl
 def _conclude(
     problem: Problem,
     sizes: Array,
-    residual: Residual,
+    difference: Difference,
     sigma_ratio: Array,
     rounding: Array,
     failure: float,
 ) -> tuple[Certificate, Array]:
-    """Turns the distance of the dual point into bounds (section 3 and 4 of the derivation)."""
+    """Turns the difference ``R`` into bounds: sections 3 and 4 of ``docs/certificate.md``.
+
+    Args:
+      sizes: ``[K]`` singular values of M, scaled.
+      difference: of G and the dual point.
+      sigma_ratio: for the certificate.
+      rounding: relative allowance of ``_rounding``.
+      failure: for the certificate.
+    """
     factors, train, terms = problem.factors, problem.train, problem.terms
-    shrink, at_pairs = residual.shrink, residual.at_pairs
+    shrink, at_pairs = difference.shrink, difference.at_pairs
     confidence = 1 + terms.curvature
     squares = jnp.sum((factors.users.T @ factors.users) * (factors.items.T @ factors.items))
 
-    # d^2 = sum |G - Z|^2 / c: over all pairs with c = 1, then corrected at the interactions
+    # d^2 = sum R^2 / c: as if c were 1 and R low-rank everywhere, corrected at the interactions
     extra = ((1 - shrink) * problem.slopes + at_pairs) ** 2 / confidence - at_pairs**2
-    per_user = residual.per_user + jax.ops.segment_sum(extra, train.users, train.n_users)
+    per_user = difference.per_user + jax.ops.segment_sum(extra, train.users, train.n_users)
     per_user = jnp.maximum(per_user, 0)
     distance, nuclear = jnp.sum(per_user), jnp.sum(sizes)
 
-    low_rank = (residual.left.T @ factors.users) * (residual.right.T @ factors.items)
+    low_rank = (difference.left.T @ factors.users) * (difference.right.T @ factors.items)
     inner = shrink * (problem.slopes @ problem.scores) - squares - jnp.sum(low_rank)  # <Z, M>
     slack = jnp.maximum(nuclear - inner, 0) + rounding * nuclear
     radius = jnp.sqrt(slack + distance / 4)

@@ -84,7 +84,7 @@ def _invert(blocks: Array, ridge: Array) -> Array:
     return jax.vmap(_invert_one)(blocks, jnp.broadcast_to(ridge, (len(blocks), 1))[:, 0])
 
 
-@dense.singly
+@dense.loop_on_cpu
 def _invert_one(block: Array, ridge: Array) -> Array:
     ridge = jnp.where(ridge > 0, ridge, jnp.finfo(block.dtype).eps * (1 + jnp.trace(block)))
     root = dense.inverse_root(block + ridge * jnp.eye(len(block), dtype=block.dtype))
