@@ -92,7 +92,7 @@ def load(name: str, door: Door) -> Callable:
     """
     target = resolve(name, door)
     try:
-        function = importlib.import_module(target.module)
+        function: Any = importlib.import_module(target.module)
         for attribute in target.function.split("."):
             function = getattr(function, attribute)
     except (ImportError, AttributeError) as fault:

@@ -136,8 +136,8 @@ def test_a_damaged_official_zip_is_damage_not_absence(tmp_path):
 def test_book_crossing_options_drop_zeros_and_clean_isbns(tmp_path):
     (tmp_path / "book-crossing").mkdir()
     (tmp_path / "book-crossing" / "BX-Book-Ratings.csv").write_bytes(
-        b'"User-ID";"ISBN";"Book-Rating"\r\n'
-        b'"1";" 034-x";"0"\r\n"2";"034X";"7"\r\n"3";"\\"5";"9"\r\n'
+        b'"User-ID";"ISBN";"Book-Rating"\r\n"1";" 034-x";"0"\r\n"2";"034X";"7"\r\n'
+        b'"3";"\\"5";"9"\r\n'
         b'"4";"?!";"1"\r\n'
     )
     raw = data.read("bookcrossing", tmp_path)

@@ -6,6 +6,7 @@ from jax import lax
 
 from jaxforget import _checks
 from jaxforget.metrics import claims
+from jaxforget.sparse.draws import pair_bits
 from jaxforget.types import Factors, Method, Model
 
 
@@ -32,7 +33,9 @@ def build(model: Model, *, n_members: int, share: float = 0.5) -> Method:
     def fit(key, train, weights):
         def member(key):
             draw, start = jax.random.split(key)
-            seen = jnp.where(jax.random.bernoulli(draw, share, weights.shape), weights, 0)
+            # bits that belong to the pair: who is drawn depends on nobody else being there
+            drawn = pair_bits(draw, train) <= jnp.uint32(int(share * (2**32 - 1)))
+            seen = jnp.where(drawn, weights, 0)
             params, info = model.fit(start, train, seen)
             return model.factors(params, train, seen), info
 

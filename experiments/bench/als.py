@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxforget import als
-from jaxforget.als import rows
+from jaxforget.als import chunking
 
 from ..errors import PROGRAM
 from . import _pairs, influence
@@ -58,7 +58,7 @@ def _compare(options, n, sizes):
 def _memory(analysis, train, factors):
     size = lambda tree: sum(x.nbytes for x in jax.tree.leaves(tree))  # noqa: E731
     dim = factors.users.shape[1]
-    chunk = 4 * (2 * rows.CPU.slots * dim + rows.CPU.rows * dim * dim)
+    chunk = 4 * (2 * chunking.CPU.slots * dim + chunking.CPU.rows * dim * dim)
     peak = (
         analysis.temp_size_in_bytes
         + analysis.argument_size_in_bytes

@@ -21,8 +21,6 @@ from jaxforget.types import Interactions, Side
 # and takes longer to compile.
 LONGEST_SHORT = layout.SHORT[-1]
 
-CPU = chunking.CPU  # the name that other packages import it by
-
 
 def solve_exactly(
     curvature: Array,
