@@ -33,13 +33,13 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
         key: Array, params: Any, train: Interactions, forget: ForgetSet
     ) -> tuple[Any, dict[str, Array]]:
         del key
-        asked = jnp.any(forget.before != forget.after)
+        changes = jnp.any(forget.before != forget.after)
 
         forgotten = losses.forgotten(model.loss, train, forget)
 
         def step(_, params):
             gradient = jax.grad(forgotten)(params)
-            return jax.tree.map(lambda p, g: jnp.where(asked, p + lr * g, p), params, gradient)
+            return jax.tree.map(lambda p, g: jnp.where(changes, p + lr * g, p), params, gradient)
 
         new = lax.fori_loop(0, n_steps, step, params)
         return new, {

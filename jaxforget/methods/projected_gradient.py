@@ -39,7 +39,7 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
     def unlearn(
         key: Array, params: Any, train: Interactions, forget: ForgetSet
     ) -> tuple[Any, dict[str, Array]]:
-        asked = jnp.any(forget.before != forget.after)
+        changes = jnp.any(forget.before != forget.after)
         groups = pair_bits(key, train) % jnp.uint32(n_groups)
 
         def of_group(k):
@@ -52,7 +52,7 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
 
         def step(_, params):
             free = _off(basis, jax.grad(forgotten)(params))
-            return jax.tree.map(lambda p, g: jnp.where(asked, p + lr * g, p), params, free)
+            return jax.tree.map(lambda p, g: jnp.where(changes, p + lr * g, p), params, free)
 
         pull = jax.grad(forgotten)(params)
         size = norm(pull)
