@@ -25,7 +25,8 @@ def build(
 
     Args:
       dim: factor dimension.
-      reg: ridge penalty, > 0, times ``count^nu`` of the row's remembered interactions.
+      reg, nu: ridge penalty ``reg count^nu`` of a row with ``count`` remembered interactions;
+        ``reg > 0``.
       max_sweeps, tol: passes stop at the first of the two; ``tol`` bounds ``als.optimality``.
       cg_steps: 0 solves rows exactly; otherwise CG steps from the old row.
       init_scale: factors start uniform in ``[0, init_scale)``.

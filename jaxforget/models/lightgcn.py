@@ -32,8 +32,9 @@ def build(
       loss: ``"bce"`` takes labels in [0, 1]; ``"bpr"`` ranks positives above drawn items.
       reg: ridge on every row; the sum over interactions carries it once. The paper has 0.
       init_scale: standard deviation of the start.
-      optimiser: ``"minibatch"`` Adam as published; ``"lbfgs"`` or ``"adam"`` on all data until the
-        gradient of the *mean* loss has norm ``tol`` (0 if None), for at most ``n_epochs`` steps.
+      optimiser: ``"minibatch"`` Adam as published; ``"lbfgs"`` or ``"adam"`` on all data.
+      n_epochs: epochs of ``"minibatch"``, steps of the others, at most.
+      tol: the others stop where the gradient of the *mean* loss has this norm; 0 if None.
       lr: of Adam; not read by L-BFGS.
       batch_size: interactions per step of ``"minibatch"``; 2,048 if None.
       patience: epochs without a better validation AUC before ``"minibatch"`` stops; None: never.
