@@ -90,9 +90,20 @@ def test_the_same_key_gives_the_same_model_and_another_key_another(name, narrow)
     assert any(not np.array_equal(a, b) for a, b in zip(leaves(one), leaves(other)))
 
 
-# pre-training, shards and attention in one program take long to compile: one model every time,
-# all of them in test-all
-HEAVY = {("receraser", m) for m in MODELS if m != "mf"}
+# Programs that take long to compile, and pairs much like others: with one model every time, with
+# the rest in test-all.
+HEAVY = {
+    (method, m)
+    for method in ("receraser", "ifru_flow", "ifru_released", "replay", "gradient_step")
+    for m in MODELS
+    if m != "mf"
+}
+HEAVY |= {
+    (method, m)
+    for method in ("finetune", "gradient_ascent", "projected_gradient", "newton")
+    for m in MODELS
+    if m.endswith("als")
+}
 PAIRS = [
     pytest.param(m, n, id=f"{m}-{n}", marks=[pytest.mark.slow] if (n, m) in HEAVY else [])
     for m in MODELS

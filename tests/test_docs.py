@@ -187,6 +187,7 @@ def test_the_notebook_on_pure_functions_runs():
     assert (after < before).all()  # of four seeds
 
 
+@pytest.mark.slow
 def test_the_notebook_on_methods_runs():
     told = notebook("add_method")
     assert "never loaded: 0.0" in told

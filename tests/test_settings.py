@@ -191,6 +191,8 @@ METHOD_VALUES = {
         },
     ),
 }
+OF_A_GRAPH = ("spillover", "hessian_graph", "served_graph", "propagated")
+HEAVY = ("sisa", "receraser", "certified_als")  # programs that take seconds to trace
 ATTENTION = {"attention_lr": 0.1, "attention_steps": 2}
 
 
@@ -317,8 +319,9 @@ def _paired(value):
 
 def cases(table):
     """One case for each setting."""
+    marks = {name: [pytest.mark.slow] if name in HEAVY else [] for name in table}
     return [
-        pytest.param(name, setting, id=f"{name}-{setting}")
+        pytest.param(name, setting, id=f"{name}-{setting}", marks=marks[name])
         for name, entry in sorted(table.items())
         for setting in entry[-1]
     ]
@@ -351,6 +354,8 @@ def model_settings(name, setting):
 def method_settings(name, setting):
     """The model of a method, its settings, and the same with another value of one of them."""
     model_name, base, values = METHOD_VALUES[name]
+    if model_name == "lightgcn" and setting not in OF_A_GRAPH:
+        model_name = "mf"  # traced and compiled faster
     base, value = under(base, values[setting])
     if setting == "aggregation":  # attention's own settings are refused by the mean
         base = {"n_shards": 2}
