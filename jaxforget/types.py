@@ -2,8 +2,8 @@
 
 Shape letters, used in every docstring: ``N`` training interactions, ``U`` users, ``I`` items,
 ``D`` factor dimension, ``R, L`` rows and width of a chunk, ``S`` shards, ``B`` minibatch,
-``K`` columns of a basis or chosen rows, ``P`` pairs, ``M`` models, ``T`` held-out rows,
-``C`` classes of rows of like length.
+``K`` columns of a basis or chosen rows, ``J`` directions beside them, ``P`` pairs or points,
+``M`` models, ``T`` held-out rows, ``C`` classes of rows of like length, ``H`` hidden units.
 """
 
 import dataclasses
