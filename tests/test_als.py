@@ -287,6 +287,7 @@ def test_an_orthogonal_turn_changes_neither_objective_nor_residual(toy):
         close(*(measure(x, toy, weights, reg=REG, alpha=ALPHA) for x in (f, turned)))
 
 
+@pytest.mark.slow
 def test_factors_are_balanced_at_convergence():
     train = planted()
     f = converge(train, jnp.ones(len(train.users)), factors(train, dim=8), reg=8.0)
@@ -308,6 +309,7 @@ def test_warm_and_cold_starts_reach_one_optimum_where_the_rank_is_large_enough()
     close(top / 14.0, 1.0, 1e-8)  # sigma_max(G) = reg: the optimum over all matrices
 
 
+@pytest.mark.slow
 def test_two_requests_in_turn_equal_both_at_once_where_the_rank_is_large_enough():
     train = planted()
     drawn = np.random.default_rng(2).random(len(train.users))
@@ -423,7 +425,9 @@ def test_one_trace_serves_all_requests_of_a_training_set(toy):
 
 
 # rows of 3 factors have no short histories; rows of 12 have
-@pytest.mark.parametrize(("dim", "nu"), [(D, 0.0), (12, 0.0), (12, 0.5)])
+@pytest.mark.parametrize(
+    ("dim", "nu"), [(D, 0.0), pytest.param(12, 0.0, marks=pytest.mark.slow), (12, 0.5)]
+)
 def test_vmap_over_requests_equals_one_after_the_other(toy, dim, nu):
     many, start = jnp.stack([some(toy, seed) for seed in range(3)]), oracles.factors(toy, dim=dim)
 

@@ -61,7 +61,9 @@ def test_attention_training_lowers_the_loss():
     assert levels[0] > levels[1] > 5 * levels[2]
 
 
-@pytest.mark.parametrize("partition, exact", [("kept", False), ("recomputed", True)])
+@pytest.mark.parametrize(
+    "partition, exact", [("kept", False), pytest.param("recomputed", True, marks=pytest.mark.slow)]
+)
 def test_only_a_partition_that_is_not_of_the_old_data_gives_training_without_the_rows(
     partition, exact, labelled
 ):

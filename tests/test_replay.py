@@ -54,7 +54,7 @@ def test_the_difference_is_that_of_two_explicit_walks(stop):
         np.testing.assert_allclose(params + got, new, rtol=1e-8)
 
 
-@pytest.mark.parametrize("name", ["mf", "lightgcn"])
+@pytest.mark.parametrize("name", ["mf", pytest.param("lightgcn", marks=pytest.mark.slow)])
 def test_ifru_replays_the_loss_before_and_the_loss_after_on_its_graph(labelled, name):
     m, forget = model(name), request(labelled)
     f = stopped_early(m, labelled, forget.before)

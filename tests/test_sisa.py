@@ -40,8 +40,8 @@ def labelled(toy):
     [
         ("mf", {"n_shards": 4}),
         ("mf", {"n_shards": 2, "n_slices": 3}),
-        ("lightgcn", {"n_shards": 2, "by": "user"}),
-        ("ials", {"n_shards": 2}),
+        pytest.param("lightgcn", {"n_shards": 2, "by": "user"}, marks=pytest.mark.slow),
+        pytest.param("ials", {"n_shards": 2}, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_deletion_equals_training_without_the_rows_bit_for_bit(name, how, labelled):
