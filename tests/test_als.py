@@ -297,6 +297,7 @@ def test_factors_are_balanced_at_convergence():
 # --- what makes unlearning exact --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_warm_and_cold_starts_reach_one_optimum_where_the_rank_is_large_enough():
     train = planted()
     weights = jnp.asarray((np.random.default_rng(1).random(len(train.users)) > 0.1).astype(float))

@@ -94,6 +94,7 @@ def test_a_stream_of_requests_ends_where_one_request_for_all_of_them_does(method
     assert info["certified"] and np.linalg.norm(matrix(state) - best) <= info["bound"]
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_too_small_is_not_certified(train):
     small = certified_als.build(ials.build(dim=1, reg=0.5, alpha=1.0), tol=TOL, max_steps=60)
     _, info = small.fit(jax.random.key(0), train, jnp.ones(len(CELLS)))

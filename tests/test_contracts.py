@@ -98,7 +98,7 @@ HEAVY = {
     for m in MODELS
     if m != "mf"
 }
-HEAVY |= {("sisa", m) for m in MODELS if m != "mf"}
+HEAVY |= {("sisa", m) for m in MODELS if m != "mf"} | {("certified_als", "ials")}
 HEAVY |= {
     (method, m)
     for method in ("finetune", "gradient_ascent", "projected_gradient", "newton")

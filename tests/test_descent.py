@@ -206,6 +206,7 @@ def test_all_seeds_train_in_one_program(labelled):
     assert not np.allclose(together.users[0], together.users[1]) and len(traces) == 1
 
 
+@pytest.mark.slow
 def test_training_learns_a_pattern_and_keeps_float32(labelled):
     small = dataclasses.replace(labelled, values=labelled.values.astype(jnp.float32))
     for name in ("mf", "lightgcn"):

@@ -177,6 +177,7 @@ def notebook(name):
     return run("\n".join(blocks(path, r"{code-cell} ipython3")), path.parent)
 
 
+@pytest.mark.slow
 def test_the_notebook_on_pure_functions_runs():
     told = notebook("jax")
     assert "the same by sddmm: True" in told

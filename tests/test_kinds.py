@@ -80,6 +80,7 @@ def test_kinds_have_panels_of_their_own(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_an_attack_is_injected_measured_and_forgotten(tmp_path):
     path = toy_runs.small(tmp_path, SHILLING)
     words = [path, "seeds=0", "ks=3", "models.ials.reg=1.0", "--results", str(tmp_path)]

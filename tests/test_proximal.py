@@ -127,6 +127,7 @@ def test_a_model_trained_by_proximal_steps_is_at_the_optimum_and_unlearns_like_a
     assert distance(again, best) < 1e-8 * np.linalg.norm(best) and more["sweeps"] < info["sweeps"]
 
 
+@pytest.mark.slow
 def test_a_block_barely_wider_than_the_rank_keeps_the_promised_rate():
     cells = np.argwhere(np.random.default_rng(0).random((60, 45)) < 0.15)
     train = layout.build(*cells.T, np.full(len(cells), 3.0), n_users=60, n_items=45)

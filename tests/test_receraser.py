@@ -48,6 +48,7 @@ def test_attention_stays_finite_where_a_plain_exponential_does_not():
     assert all(np.isfinite(x).all() for x in attention.apply(drawn, huge))
 
 
+@pytest.mark.slow
 def test_attention_training_lowers_the_loss():
     rng = np.random.default_rng(0)
     shards = Factors(*(jnp.asarray(rng.normal(size=(3, n, 4))) for n in (5, 6)))
@@ -96,6 +97,7 @@ def test_a_kept_aggregator_stays_and_a_recomputed_one_is_trained_on_retained_dat
     )
 
 
+@pytest.mark.slow
 def test_a_history_stays_in_one_shard_where_users_are_dealt(labelled):
     _, fit, _ = compiled(by="user", n_rounds=5)
     state, info = fit(KEY, labelled, jnp.ones_like(labelled.values))
