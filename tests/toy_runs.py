@@ -5,19 +5,16 @@ import math
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from experiments.config import grid, reading
 from experiments.lab import store
 
 ROOT = Path(__file__).parent.parent
-CACHE = tempfile.TemporaryDirectory(prefix="jaxforget-tests-")  # compiled once for all runs here
+# conftest.py names a compilation cache: all runs and all workers share it
 ENVIRONMENT = os.environ | {
     "JAX_ENABLE_X64": "0",
     "JAX_PLATFORMS": "cpu",
-    "JAX_COMPILATION_CACHE_DIR": CACHE.name,
-    "JAX_PERSISTENT_COMPILATION_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiling is most of a small run
 }
 TOML = """# Forgetting film ratings comes close to retraining.
