@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
@@ -29,18 +27,13 @@ def build(
     Source: Warnecke et al., Machine Unlearning of Features and Labels, NDSS 2023.
     """
     _checks.positive("gradient_step", lr=lr)
-    _checks.choice("gradient_step", ("retained", "difference"), pull=pull)
+    _checks.choice("gradient_step", problem.PULLS, pull=pull)
 
     def unlearn(
         key: Array, params: Any, train: Interactions, forget: ForgetSet
     ) -> tuple[Any, dict[str, Array]]:
         del key
-        if pull == "difference":
-            stated, _ = problem.with_pull(problem.state(model, params, train, forget))
-            g = stated.pull
-        else:
-            gradient = jax.grad(model.loss)(params, train, forget.after, forget.after)
-            g = jax.tree.map(jnp.negative, gradient)
+        g = problem.pull_of(problem.state(model, params, train, forget), pull)
         return axpy(lr, g, params), {"pull_norm": norm(g)}
 
     return Method(model.fit, unlearn, model.factors)

@@ -2,8 +2,6 @@
 
 from typing import Any, Literal
 
-import jax
-import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
@@ -40,7 +38,7 @@ def build(
     Source: Warnecke et al., Machine Unlearning of Features and Labels, NDSS 2023; its first-order
     update is ``gradient_step``.
     """
-    _checks.choice("newton", ("retained", "difference"), pull=pull)
+    _checks.choice("newton", problem.PULLS, pull=pull)
     step = steps.newton(
         "newton",
         model,
@@ -57,11 +55,7 @@ def build(
     ) -> tuple[Any, dict[str, Array]]:
         del key
         stated = problem.state(model, params, train, forget)
-        if pull == "difference":
-            stated, _ = problem.with_pull(stated)
-        else:
-            gradient = jax.grad(model.loss)(params, train, forget.after, forget.after)
-            stated = stated._replace(pull=jax.tree.map(jnp.negative, gradient))
+        stated = stated._replace(pull=problem.pull_of(stated, pull))
         change, info = step(stated)
         return add(params, change), {"pull_norm": norm(stated.pull)} | info
 

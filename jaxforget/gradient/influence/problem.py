@@ -72,6 +72,22 @@ def with_pull(stated: Problem) -> tuple[Problem, dict[str, Array]]:
     return stated._replace(pull=pull), info
 
 
+PULLS = ("retained", "difference")
+
+
+def pull_of(stated: Problem, kind: str) -> Any:
+    """The pull by its kind, like ``params``.
+
+    ``"retained"``: down the gradient of the retained loss, where training would go on to;
+    ``"difference"``: the change of the gradient that the request makes, as in ``with_pull``.
+    """
+    if kind == "difference":
+        return with_pull(stated)[0].pull
+    after = stated.request.after
+    gradient = jax.grad(stated.model.loss)(stated.params, stated.learnt, after, after)
+    return jax.tree.map(jnp.negative, gradient)
+
+
 def move(stated: Problem, change: Any, *, clearing: bool) -> Any:
     """Adds a change to the parameters, and clears the rows that lose all they had (``clear``)."""
     new = add(stated.params, change)
