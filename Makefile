@@ -25,6 +25,8 @@ test test-newest: export XLA_FLAGS ?= --xla_backend_optimization_level=0
 test: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS)
 
+# every hypothesis suite with 10,000 examples
+test-all: export HYPOTHESIS_PROFILE := thorough
 test-all: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS) -m "slow or not slow"
 

@@ -3,30 +3,75 @@
 A traced setting is let through: its value is known to the caller alone.
 """
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection
 from typing import Any
+
+import numpy as np
 
 from jaxforget._jax import is_traced
 
 
 def positive(owner: str, **settings: Any) -> None:
-    """Refuses a setting that is not above 0.
+    """Refuses a setting that is not a finite number above 0.
 
     Example:
       >>> positive("ials", reg=0.0)
       Traceback (most recent call last):
       ValueError: ials: reg must be positive; got 0.0
     """
-    for name, value in settings.items():
-        if not is_traced(value) and not value > 0:
-            raise ValueError(f"{owner}: {name} must be positive; got {value}")
+    _refuse(owner, "positive", lambda value: 0 < value < math.inf, settings)
 
 
 def not_negative(owner: str, **settings: Any) -> None:
-    """Refuses a setting below 0, or one that is not a number."""
+    """Refuses a setting that is not a finite number of at least 0."""
+    _refuse(owner, "0 or more", lambda value: 0 <= value < math.inf, settings)
+
+
+def finite(owner: str, **settings: Any) -> None:
+    """Refuses a setting that is NaN or infinite."""
+    _refuse(owner, "finite", lambda value: -math.inf < value < math.inf, settings)
+
+
+def between(owner: str, low: float, high: float, **settings: Any) -> None:
+    """Refuses a setting outside ``[low, high]``."""
+    _refuse(owner, f"in [{low}, {high}]", lambda value: low <= value <= high, settings)
+
+
+def share(owner: str, **settings: Any) -> None:
+    """Refuses a setting outside ``(0, 1]``."""
+    _refuse(owner, "in (0, 1]", lambda value: 0 < value <= 1, settings)
+
+
+def count(owner: str, least: int, **settings: Any) -> None:
+    """Refuses a setting that is not an integer of at least ``least``.
+
+    Example:
+      >>> count("ials", 1, dim=2.5)
+      Traceback (most recent call last):
+      ValueError: ials: dim must be an integer, 1 or more; got 2.5
+    """
+
+    def good(value: Any) -> bool:
+        return isinstance(value, (int, np.integer)) and int(value) >= least
+
+    _refuse(owner, f"an integer, {least} or more", good, settings)
+
+
+def _refuse(owner: str, wanted: str, good: Callable[[Any], bool], settings: dict[str, Any]) -> None:
+    """Raises the error of the first setting that is known here and not ``good``."""
     for name, value in settings.items():
-        if not is_traced(value) and not value >= 0:
-            raise ValueError(f"{owner}: {name} must be 0 or more; got {value}")
+        if is_traced(value):
+            continue
+        numeric = not isinstance(value, (bool, np.bool_, str)) and np.ndim(value) == 0
+        if not (numeric and value is not None and good(value)):
+            raise ValueError(f"{owner}: {name} must be {wanted}; got {shorten(value)}")
+
+
+def shorten(value: Any, length: int = 80) -> str:
+    """``repr`` of what was given, cut to a length that fits a line of an error."""
+    text = repr(value)
+    return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def choice(owner: str, known: Collection[Any], **settings: Any) -> None:
@@ -40,7 +85,7 @@ def choice(owner: str, known: Collection[Any], **settings: Any) -> None:
     for name, value in settings.items():
         if not any(value is option or value == option for option in known):
             named = ", ".join(repr(option) for option in known)
-            raise ValueError(f"{owner}: {name} must be one of {named}; got {value!r}")
+            raise ValueError(f"{owner}: {name} must be one of {named}; got {shorten(value)}")
 
 
 def unread(owner: str, why: str, **settings: Any) -> None:
