@@ -1,7 +1,7 @@
 """How far the predictions of two models are apart."""
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import sddmm
@@ -13,17 +13,17 @@ def prediction_distance(a: Factors, b: Factors) -> Array:
 
     ``|A - B|_F / |B|_F`` with the score matrices ``A = a.users a.items'`` and ``B`` likewise.
 
-    The score matrix does not change if users and items are rotated together, so ``a`` is first
-    rotated onto ``b`` (orthogonal Procrustes). Then ``A - B`` is written with the differences of
-    the factors, and its norm with their ``[D, D]`` Gram matrices. The difference of two Gram
-    matrices of full size would lose half of the digits to cancellation.
+    ``A - B`` is the product of ``[a.users, b.users]`` and ``[a.items, -b.items]'``. With the
+    triangles R and S of the QR decompositions of the two, its norm is that of ``R S'``, a matrix of
+    the size of the factors. Neither a rotation nor a rescaling of users against items, which change
+    no score, changes more than the last digits; Gram matrices would lose half of the digits.
 
     Args:
       a: the model to judge; its dimension may differ from that of ``b``.
       b: the model to compare with.
 
     Returns:
-      scalar; the undivided ``|A - B|_F`` where ``B`` is 0.
+      scalar; NaN where ``B`` is 0 or a factor is not finite.
 
     Example:
       >>> a = Factors(jnp.array([[1.0], [2.0]]), jnp.array([[3.0]]))
@@ -31,20 +31,14 @@ def prediction_distance(a: Factors, b: Factors) -> Array:
       >>> round(float(prediction_distance(a, b)), 4)  # 3 / sqrt(18)
       0.7071
     """
-    if a.users.shape != b.users.shape:  # padding with zeros changes no score
-        width = max(a.users.shape[1], b.users.shape[1])
-        a, b = (
-            Factors(*(jnp.pad(x, ((0, 0), (0, width - x.shape[1]))) for x in f)) for f in (a, b)
-        )
-    left, _, right = jnp.linalg.svd(times(a.users.T, b.users) + times(a.items.T, b.items))
-    a = Factors(*(times(x, left @ right) for x in a))
-    users, items = a.users - b.users, a.items - b.items  # A - B = users a.items' + b.users items'
-    squares = (
-        jnp.sum(times(users.T, users) * times(a.items.T, a.items))
-        + 2 * jnp.sum(times(users.T, b.users) * times(a.items.T, items))
-        + jnp.sum(times(b.users.T, b.users) * times(items.T, items))
-    )
-    return _root_ratio(squares, jnp.sum(times(b.users.T, b.users) * times(b.items.T, b.items)))
+    left = jnp.linalg.qr(jnp.concatenate([a.users, b.users], axis=1), mode="r")
+    # one after the other: independent LAPACK calls of one program can wait for each other for ever
+    left, a_items = lax.optimization_barrier((left, a.items))
+    right = jnp.linalg.qr(jnp.concatenate([a_items, -b.items], axis=1), mode="r")
+    width = a.users.shape[1]
+    difference = jnp.linalg.norm(times(left, right.T))
+    norm = jnp.linalg.norm(times(left[:, width:], right[:, width:].T))
+    return ratio(difference, norm, otherwise=jnp.nan)
 
 
 def distance_on(a: Factors, b: Factors, cells: Interactions, where: Array) -> Array:
@@ -57,13 +51,14 @@ def distance_on(a: Factors, b: Factors, cells: Interactions, where: Array) -> Ar
       where: ``[N]`` weight of each pair.
 
     Returns:
-      scalar; 0 where no pair has a weight.
+      scalar; NaN where no pair has a weight, where a score that has one is not finite, and where
+      ``b`` predicts nothing for these pairs, so that nothing is relative to it: root mean square
+      below 1e-6 of that of all its predictions. A user who lost everything is such a case.
     """
-    scores, reference = (sddmm(cells, *f) for f in (a, b))
-    difference = jnp.sum(where * (scores - reference) ** 2)
-    return _root_ratio(difference, jnp.sum(where * reference**2))
-
-
-def _root_ratio(squares: Array, reference: Array) -> Array:
-    """Ratio of two norms given as squares, of which rounding may make the first negative."""
-    return jnp.sqrt(ratio(jnp.maximum(squares, 0), reference))
+    scores, reference = (jnp.where(where > 0, sddmm(cells, *f), 0) for f in (a, b))
+    difference = jnp.sqrt(jnp.sum(where * (scores - reference) ** 2))
+    norm = jnp.sqrt(jnp.sum(where * reference**2))
+    gram = times(b.users.T, b.users) * times(b.items.T, b.items)
+    mean_square = jnp.sum(gram) / max(1, len(b.users) * len(b.items))
+    least = 1e-6 * jnp.sqrt(jnp.maximum(mean_square, 0) * jnp.sum(where))
+    return jnp.where(norm > least, ratio(difference, norm, otherwise=jnp.nan), jnp.nan)

@@ -17,23 +17,28 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
       where: ``[T]`` bool, rows that count.
 
     Returns:
-      scalar; NaN where the rows that count are all of one class, for then it is not defined.
+      scalar; NaN where the rows that count are all of one class, for then it is not defined, and
+      where a score that counts is not finite.
 
     Example:
       >>> s, y = jnp.array([0.1, 0.4, 0.35, 0.8]), jnp.array([0, 0, 1, 1])
       >>> float(auc(s, y, jnp.ones(4, bool)))
       0.75
     """
+    known = jnp.all(jnp.isfinite(scores) | ~where)
     # rows that do not count are sorted last, where they change no rank of the others
     scores = jnp.where(where, scores, jnp.inf)
     ordered = jnp.sort(scores)
-    below = jnp.searchsorted(ordered, scores, side="left")
-    upto = jnp.searchsorted(ordered, scores, side="right")
-    rank = (below + upto + 1).astype(scores.dtype) / 2  # from 1; tied scores share the mean rank
+    below = jnp.searchsorted(ordered, scores, side="left").astype(jnp.int32)
+    upto = jnp.searchsorted(ordered, scores, side="right").astype(jnp.int32)
     positive = where & (labels > 0)
     n_positive, n = (jnp.sum(x, dtype=scores.dtype) for x in (positive, where))
-    wins = jnp.sum(jnp.where(positive, rank, 0)) - n_positive * (n_positive + 1) / 2
-    return ratio(wins, n_positive * (n - n_positive), otherwise=jnp.nan)
+    # the mean rank of tied scores, less the mean of all ranks: small numbers keep their digits
+    centred = (below + upto - jnp.sum(where, dtype=jnp.int32)).astype(scores.dtype) / 2
+    lead = ratio(
+        jnp.sum(jnp.where(positive, centred, 0)), n_positive * (n - n_positive), otherwise=jnp.nan
+    )
+    return jnp.where(known, lead + 0.5, jnp.nan)
 
 
 def label_auc(factors: Factors, part: Interactions, where: Array | None = None) -> Array:
@@ -67,7 +72,10 @@ def rmse(scores: Array, values: Array, where: Array) -> Array:
       where: ``[T]`` bool, rows that count.
 
     Returns:
-      scalar, in the units of the values; NaN where no row counts.
+      scalar, in the units of the values; NaN where no row counts, or where a score that counts is
+      not finite.
     """
-    squares = jnp.where(where, (scores - values) ** 2, 0)
-    return jnp.sqrt(jnp.sum(squares) / jnp.sum(where, dtype=scores.dtype))
+    squares = jnp.sum(jnp.where(where, (scores - values) ** 2, 0))
+    known = jnp.all(jnp.isfinite(scores) | ~where)
+    mean = ratio(squares, jnp.sum(where, dtype=scores.dtype), otherwise=jnp.nan)
+    return jnp.where(known, jnp.sqrt(mean), jnp.nan)

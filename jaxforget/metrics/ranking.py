@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _checks
 from jaxforget.sparse import layout
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.types import Factors, Interactions
@@ -24,11 +25,16 @@ Hidden = Sequence[tuple[Interactions, Array]]
 
 
 class Ranked(NamedTuple):
-    """The held-out items of R users, and the rank of each among the items that are not hidden."""
+    """The held-out items of R users, and the rank of each among the items that are not hidden.
 
-    ranks: Array  # [R, L] int32, 0 = first
+    The order of items with one and the same score is random: an item stands with equal chance at
+    any of the ranks ``ranks .. ranks + ties``.
+    """
+
+    ranks: Array  # [R, L] int32, how many items score more; 0 = first
     relevant: Array  # [R, L] bool; False is padding, a negative label or a hidden item
     candidates: Array  # [R] int32, how many items were ranked
+    ties: Array | int = 0  # [R, L] int32, how many other items have the same score
 
 
 def over_users(
@@ -36,6 +42,7 @@ def over_users(
     factors: Factors,
     held_out: Interactions,
     hidden: Hidden,
+    counts: Array | None = None,
 ) -> dict[str, Array]:
     """Averages a per-user measure over the users who have a relevant held-out item.
 
@@ -45,9 +52,11 @@ def over_users(
       held_out: interactions to find; relevant where their value is positive.
       hidden: interactions and their weights; an item is not ranked for a user who has it here
         with a positive weight.
+      counts: ``[T]`` bool, the held-out rows that count; all of them if None.
 
     Returns:
-      ``{name: scalar}``; NaN where no user has a relevant item, empty where nothing is held out.
+      ``{name: scalar}``; NaN where no user has a relevant item or where a score of a user who
+      counts is not finite; empty where nothing is held out.
 
     Example:
       >>> from jaxforget.metrics import rank_measures
@@ -61,12 +70,16 @@ def over_users(
     if not side.widths:
         return {}
     size = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // held_out.n_items, held_out.n_users))
+    relevant = held_out.values > 0
+    relevant = relevant if counts is None else relevant & counts
 
     def sums(users: Array, width: int) -> tuple[dict[str, Array], Array]:
         """Sums of the measure over some users, and the number of users who count."""
-        ranked = _rank(factors, held_out, width, hidden, users)
+        ranked, known = _rank(factors, held_out, relevant, width, hidden, users)
         counted = jnp.any(ranked.relevant, axis=1)
-        values = {k: jnp.sum(jnp.where(counted, v, 0)) for k, v in measure(ranked).items()}
+        nothing = jnp.where(known, 0, jnp.nan)
+        values = {k: v + nothing.astype(v.dtype) for k, v in measure(ranked).items()}
+        values = {k: jnp.sum(jnp.where(counted, v, 0)) for k, v in values.items()}
         return values, jnp.sum(counted, dtype=factors.users.dtype)
 
     users = jax.ShapeDtypeStruct((size,), jnp.int32)
@@ -85,7 +98,11 @@ def over_users(
 
 
 def overlap(a: Factors, b: Factors, hidden: Hidden, *, ks: Sequence[int]) -> dict[int, Array]:
-    """Mean share of items that two models' top-k lists have in common, over all users.
+    """Mean share of items that two models' top-k lists have in common.
+
+    ``sum_i min(p_a(i), p_b(i)) / k`` with ``p(i)`` the chance of item ``i`` to be in the list: 0 or
+    1, or between them where items with the score of the last place are more than the places left.
+    A list is shorter than ``k`` where fewer items can be shown; then its length divides.
 
     Args:
       a: one model.
@@ -94,22 +111,28 @@ def overlap(a: Factors, b: Factors, hidden: Hidden, *, ks: Sequence[int]) -> dic
       ks: lengths of the lists.
 
     Returns:
-      ``{k: scalar}`` in [0, 1].
+      ``{k: scalar}`` in [0, 1], over the users to whom an item can be shown; NaN where there is no
+      such user or where a score of one is not finite.
     """
+    _checks.count("overlap", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
     n_items = len(a.items)
-    longest = min(max(ks), n_items)
 
-    def common(users: Array) -> dict[int, Array]:
-        masked = hide(hidden, users, n_items)
-        lists = [
-            lax.top_k(jnp.where(masked, -jnp.inf, _scores(f, users)), longest)[1] for f in (a, b)
-        ]
-        same = lists[0][:, :, None] == lists[1][:, None, :]
-        return {
-            k: jnp.sum(same[:, :k, :k], axis=(1, 2)).sum().astype(a.users.dtype) / k for k in ks
-        }
+    def common(users: Array) -> tuple[dict[int, Array], Array]:
+        shown = ~hide(hidden, users, n_items)
+        scores, finite = zip(*(_scores(f, users) for f in (a, b)), strict=True)
+        known = finite[0] & finite[1]
+        length = jnp.sum(shown, axis=1, dtype=a.users.dtype)
+        counted = length > 0
+        found = {}
+        for k in ks:
+            chances = [_in_list(jnp.where(shown, s, -jnp.inf), shown, k) for s in scores]
+            share = jnp.sum(jnp.minimum(*chances), axis=1) / jnp.clip(length, 1, k)
+            share = jnp.where(known, share, jnp.nan).astype(a.users.dtype)
+            found[k] = jnp.sum(jnp.where(counted, share, 0))
+        return found, jnp.sum(counted, dtype=a.users.dtype)
 
-    return {k: total / len(a.users) for k, total in _sum_over_users(common, a).items()}
+    totals, n_users = _sum_over_users(common, a)
+    return {k: ratio(total, n_users, otherwise=jnp.nan) for k, total in totals.items()}
 
 
 def exposure(
@@ -117,7 +140,8 @@ def exposure(
 ) -> dict[int, Array]:
     """Share of users whose top-k list holds one item, among those to whom it can be shown.
 
-    ``|{u in where : target not hidden from u, rank_u(target) < k}| / |{u ... not hidden}|``
+    ``|{u in where : target not hidden from u, rank_u(target) < k}| / |{u ... not hidden}|``, where
+    an item that ties with others counts by its chance to be in the list.
 
     Args:
       factors: the model that serves.
@@ -127,23 +151,26 @@ def exposure(
       ks: lengths of the lists.
 
     Returns:
-      ``{k: scalar}``; NaN where the item can be shown to nobody.
+      ``{k: scalar}``; NaN where the item can be shown to nobody, or where a score of a user who
+      counts is not finite.
     """
+    _checks.count("exposure", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
     n_items = len(factors.items)
 
     def counts(users: Array) -> tuple[dict[int, Array], Array]:
-        """How many users have the item in their list, and to how many it can be shown."""
-        masked = hide(hidden, users, n_items)
-        scores = jnp.where(masked, -jnp.inf, _scores(factors, users))
+        masked, (scores, known) = hide(hidden, users, n_items), _scores(factors, users)
         own = scores[:, target][:, None]
-        smaller_id = jnp.arange(n_items, dtype=jnp.int32)[None] < target
-        rank = jnp.sum((scores > own) | ((scores == own) & smaller_id), axis=1, dtype=jnp.int32)
+        above = jnp.sum((scores > own) & ~masked, axis=1)
+        equal = jnp.sum((scores == own) & ~masked, axis=1)
         possible = where[users] & ~masked[:, target]
-        return {k: jnp.sum(possible & (rank < k)) for k in ks}, jnp.sum(possible)
+        found = {}
+        for k in ks:
+            chance = jnp.where(known, jnp.clip((k - above) / jnp.maximum(equal, 1), 0, 1), jnp.nan)
+            found[k] = jnp.sum(jnp.where(possible, chance, 0).astype(factors.users.dtype))
+        return found, jnp.sum(possible, dtype=factors.users.dtype)
 
     shown, possible = _sum_over_users(counts, factors)
-    n = possible.astype(factors.users.dtype)
-    return {k: ratio(count.astype(n.dtype), n, otherwise=jnp.nan) for k, count in shown.items()}
+    return {k: ratio(count, possible, otherwise=jnp.nan) for k, count in shown.items()}
 
 
 def hide(hidden: Hidden, users: Array, n_items: int) -> Array:
@@ -169,27 +196,18 @@ def hide(hidden: Hidden, users: Array, n_items: int) -> Array:
 
 def _sum_over_users(function: Callable[[Array], Any], factors: Factors) -> Any:
     """Adds up ``function(users)`` over all users: equal chunks of them, and the rest in one."""
-    size = max(1, SCORES_AT_ONCE // len(factors.items))
+    size = max(1, SCORES_AT_ONCE // max(1, len(factors.items)))
     users = jnp.arange(len(factors.users), dtype=jnp.int32)
     whole = len(users) // size * size
+    total = function(users[whole:])
     if not whole:
-        return function(users)
-    chunks = lax.map(function, users[:whole].reshape(-1, size))
-    total = jax.tree.map(lambda x: jnp.sum(x, axis=0), chunks)
-    if whole == len(users):
         return total
-    return jax.tree.map(jnp.add, function(users[whole:]), total)
-
-
-def _scores(factors, users):
-    return times(factors.users[users], factors.items.T)
+    chunks = lax.map(function, users[:whole].reshape(-1, size))
+    return jax.tree.map(lambda rest, x: rest + jnp.sum(x, axis=0), total, chunks)
 
 
 def _histories(interactions, users, width):
-    """Histories of some users, padded: rows of ``interactions``, items, and where they are real.
-
-    Each is ``[R, L]`` with L the width.
-    """
+    """Histories of some users, ``[R, L]`` each: rows of ``interactions``, items, where not padding."""
     side = interactions.by_user
     index = side.indptr[users][:, None] + jnp.arange(width, dtype=jnp.int32)[None]
     real = index < side.indptr[users + 1][:, None]
@@ -197,20 +215,35 @@ def _histories(interactions, users, width):
     return index, interactions.items[index], real
 
 
-def _rank(factors, held_out, width, hidden, users):
-    scores = _scores(factors, users)
+def _scores(factors, users):
+    """Scores ``[R, I]``, and whether all of a user's are finite: no comparison with NaN is true."""
+    scores = times(factors.users[users], factors.items.T)
+    return scores, jnp.all(jnp.isfinite(scores), axis=1)
+
+
+def _in_list(scores, shown, k):
+    """``[R, I]`` the chance of each item to be among the first k; hidden items score -inf."""
+    last = lax.top_k(scores, min(k, scores.shape[1]))[0][:, -1:]
+    above, equal = (scores > last), (scores == last) & shown
+    left = k - jnp.sum(above, axis=1, keepdims=True)
+    chance = jnp.clip(left / jnp.maximum(jnp.sum(equal, axis=1, keepdims=True), 1), 0, 1)
+    return jnp.where(above, 1, jnp.where(equal, chance, 0))
+
+
+def _rank(factors, held_out, relevant, width, hidden, users):
+    """``Ranked`` of some users, and ``[R]`` whether their scores are finite."""
+    scores, known = _scores(factors, users)
     masked = hide(hidden, users, held_out.n_items)
     index, items, real = _histories(held_out, users, width)
     shown = ~jnp.take_along_axis(masked, items, axis=1)
     own = jnp.take_along_axis(scores, items, axis=1)
     scores = jnp.where(masked, -jnp.inf, scores)
-    catalogue = jnp.arange(held_out.n_items, dtype=jnp.int32)[None]
 
-    def rank(column):  # ties go to the smaller id, as in lax.top_k
-        item, score = (x[:, None] for x in column)
-        above = (scores > score) | ((scores == score) & (catalogue < item))
-        return jnp.sum(above, axis=1, dtype=jnp.int32)
+    def rank(score):
+        above, upto = (scores > score[:, None]), (scores >= score[:, None])
+        return jnp.sum(above, axis=1, dtype=jnp.int32), jnp.sum(upto, axis=1, dtype=jnp.int32)
 
-    ranks = lax.map(rank, (items.T, own.T)).T
-    relevant = real & shown & (held_out.values[index] > 0)
-    return Ranked(ranks, relevant, held_out.n_items - jnp.sum(masked, axis=1, dtype=jnp.int32))
+    above, upto = (x.T for x in lax.map(rank, own.T))
+    candidates = held_out.n_items - jnp.sum(masked, axis=1, dtype=jnp.int32)
+    ties = jnp.maximum(upto - above - 1, 0)  # an item that is hidden is not counted itself
+    return Ranked(above, real & shown & relevant[index], candidates, ties), known

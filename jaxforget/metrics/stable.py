@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _checks
 from jaxforget.metrics import ranking
 from jaxforget.types import Factors, Interactions
 
@@ -29,9 +30,14 @@ def stable_items(
       pair_bound: of the model's ``Certificate``, or ``[U]`` from ``certificate.people``.
       k: length of the list, < I.
 
+    Raises:
+      ValueError: k is not an integer in [1, I).
+
     Returns:
       ``(items [U, k] int32, stable [U, k] bool)``.
     """
+    _checks.count("stable_items", 1, k=k)
+    _checks.between("stable_items", 1, train.n_items - 1, k=k)
     bound = jnp.broadcast_to(jnp.sqrt(2.0) * pair_bound, (train.n_users,))
 
     def rank(users):
