@@ -207,7 +207,7 @@ def _sum_over_users(function: Callable[[Array], Any], factors: Factors) -> Any:
 
 
 def _histories(interactions, users, width):
-    """Histories of some users, ``[R, L]`` each: rows of ``interactions``, items, where not padding."""
+    """Histories of users, ``[R, L]`` each: rows of ``interactions``, items, where not padding."""
     side = interactions.by_user
     index = side.indptr[users][:, None] + jnp.arange(width, dtype=jnp.int32)[None]
     real = index < side.indptr[users + 1][:, None]
