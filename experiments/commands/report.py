@@ -158,13 +158,23 @@ def _figures(folder: Path, names: list[str]) -> str:
 def _problems(tables: Tables) -> str:
     bad = tables.cells[tables.cells["status"] != "ok"]
     if bad.empty:
-        return ""
+        return _further(tables)
     rows = [
         [r["cell"], r["method"], r["model"], r["status"], str(r["reason"])]
         for _, r in bad.iterrows()
     ]
     table = _html(rows, ["cell", "method", "model", "status", "reason"], 5)
-    return f"<h2>Cells without numbers</h2>\n{table}"
+    return f"<h2>Cells without numbers</h2>\n{table}\n{_further(tables)}"
+
+
+def _further(tables: Tables) -> str:
+    """A line on the cells that unlearning took away from the reference, by method."""
+    far = _tables.further(tables)
+    if far.empty:
+        return ""
+    counts = ", ".join(f"{n} of {name}" for name, n in far["method"].value_counts().items())
+    words = f"{len(far)} cells end further from the reference than they began: {counts}."
+    return f'<p class="small">{html.escape(words)}</p>'
 
 
 def _audit(folder: Path) -> str:
