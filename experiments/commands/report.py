@@ -29,21 +29,9 @@ SHOWN = (
 # on which cells a metric is meant where its title does not say
 HOME = {"distance": "all", "overlap": "all", "membership": "forgotten", "loss": "retained"}
 FACTS = (
-    "git_sha",
-    "dirty",
-    "jaxforget",
-    "jax",
-    "jaxlib",
-    "numpy",
-    "python",
-    "platform",
-    "backend",
-    "device_kind",
-    "device_count",
-    "x64",
-    "matmul_precision",
-    "started",
-)
+    "git_sha dirty jaxforget jax jaxlib numpy python platform backend device_kind device_count x64 "
+    "matmul_precision started"
+).split()
 
 
 def number(value: float, half: float = 0.0) -> str:
@@ -228,7 +216,7 @@ def page(loaded: Config, tables: Tables, folder: Path) -> str:
         name=html.escape(loaded.name),
         shows=html.escape(sentence),
         computed=html.escape(opening(tables, cells)),
-        figures=_figures(folder, loaded.experiment.figures),
+        figures=_figures(folder, loaded.experiment.figures if len(cells) else []),
         results=_summary(cells, after, by),
         stages=_summary(first, other, _panels.groups(cells, amount=True)),
         times=_summary(cells, times, by),
