@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -51,16 +52,16 @@ class Outlet:
         try:
             return self.stream.write(text)
         except BrokenPipeError:
-            self._leave()
+            self.leave()
             return len(text)
 
     def flush(self) -> None:
         try:
             self.stream.flush()
         except BrokenPipeError:
-            self._leave()
+            self.leave()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
         """What is still to be written, now or when Python ends, goes nowhere."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self.stream.fileno())
@@ -77,10 +78,18 @@ def usage() -> str:
 
 def main(argv: list[str]) -> int:
     """Runs one command; returns the exit code, of those that ``--help`` lists."""
-    out, err = Outlet(sys.stdout), Outlet(sys.stderr)
+    out, err = Outlet(sys.stdout or io.StringIO()), Outlet(sys.stderr or io.StringIO())
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            return _main(argv)
+            code = _main(argv)
+            out.flush()
+            return code
+        except OSError as error:  # a full disk, a folder that is read-only, a file in its place
+            if error.errno is None:
+                raise
+            if error.filename is None:  # standard output itself, as nothing else has no name
+                out.leave()
+            return _refuse(f"{error.filename or argv[0]}: {files.reason(error)}")
         finally:
             out.flush()
             err.flush()
@@ -100,10 +109,6 @@ def _main(argv: list[str]) -> int:
         if error.name not in EXTRA:
             raise
         return _refuse(f"{error.name} is not installed; pip install 'jaxforget[experiments]'")
-    except OSError as error:  # a full disk, a folder that is read-only, a file in its place
-        if error.filename is None and error.errno is None:
-            raise
-        return _refuse(f"{error.filename or argv[0]}: {files.reason(error)}")
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130

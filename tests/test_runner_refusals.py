@@ -161,6 +161,23 @@ def test_a_reader_that_leaves_changes_no_exit_code_and_makes_no_noise(tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("error: ")
 
 
+def test_output_that_cannot_be_written_is_said(tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("no such device here")
+    path = toy_runs.write(tmp_path, TEXT)
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "experiments", "plan", path],
+            cwd=toy_runs.ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr == f"error: plan: {os.strerror(errno.ENOSPC)}\n"
+
+
 def test_a_run_that_nobody_reads_computes_its_cells_and_cleans_up_after_killed_ones(tmp_path):
     path = toy_runs.small(tmp_path, TEXT)
     folder = tmp_path / "toy/cells"

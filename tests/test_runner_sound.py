@@ -34,6 +34,8 @@ batch_size = 64
 n_epochs = 2
 [models.picky]
 use = "picky_model:build"
+[models.worse]
+use = "picky_model:worse"
 [methods.retrain]
 """
 PICKY = """
@@ -45,6 +47,10 @@ def build():
         raise ValueError("values must lie in [0, 1];\\ngot 5")
 
     return mf.build(dim=2, init_scale=0.1, lr=0.1, n_epochs=1)._replace(prepare=prepare)
+
+
+def worse():
+    raise RuntimeError("no luck")
 """
 
 
@@ -69,7 +75,7 @@ def found(tmp_path_factory):
         patch.setitem(toy_runs.ENVIRONMENT, "PYTHONPATH", str(folder))
         done = toy_runs.command("run", path, "--results", folder, "--allow-code")
     rows = [json.loads(path.read_text()) for path in (folder / "toy/cells").glob("*.json")]
-    return {row["spec"]["model"]["use"].partition("_")[0]: row for row in rows}, done, path
+    return {row["spec"]["model"]["use"].rpartition(":")[2]: row for row in rows}, done, path
 
 
 def test_a_model_that_diverges_is_stored_without_any_number(found):
@@ -84,16 +90,17 @@ def test_a_model_that_diverges_is_stored_without_any_number(found):
 def test_an_error_of_one_cell_is_one_line_and_the_others_are_computed(found):
     rows, done, _ = found
     assert rows["ials"]["status"] == "ok" and rows["ials"]["metrics"]
-    assert rows["picky"]["status"] == "failed"
-    assert rows["picky"]["reason"].startswith("ValueError: values must lie in [0, 1]")
-    assert "Traceback" in rows["picky"]["traceback"]
+    assert rows["build"]["status"] == "failed"
+    assert rows["build"]["reason"].startswith("ValueError: values must lie in [0, 1]")
+    assert rows["worse"]["reason"] == "RuntimeError: no luck"
+    assert "Traceback" in rows["build"]["traceback"]
     assert "Traceback" not in done.stderr + done.stdout
 
 
 def test_the_exit_code_and_the_last_lines_say_how_many_have_no_numbers(found):
     rows, done, _ = found
     assert done.returncode == 1
-    assert "1 cells failed:" in done.stderr and "1 cells diverged:" in done.stderr
+    assert "2 cells failed:" in done.stderr and "1 cells diverged:" in done.stderr
     assert rows["mf"]["id"] in done.stderr and "got 5" in done.stderr
     line = next(line for line in done.stdout.splitlines() if " mf " in line)
     assert "diverged: " in line and "ndcg" not in line and "distance" not in line
@@ -105,7 +112,7 @@ def test_tables_figures_and_report_show_the_status_and_no_number(found, capsys, 
     monkeypatch.syspath_prepend(results)  # where the plug-in lies
     for command in ("collect", "figures", "report"):
         assert cli.main([command, path, "--results", results]) == 0, command
-    assert "without numbers: 1 diverged, 1 failed" in capsys.readouterr().out
+    assert "without numbers: 1 diverged, 2 failed" in capsys.readouterr().out
     folder = toy_runs.Path(results) / "toy"
     cells = pd.read_csv(folder / "cells.csv").set_index("cell")
     bad = cells.loc[rows["mf"]["id"]]
@@ -115,7 +122,7 @@ def test_tables_figures_and_report_show_the_status_and_no_number(found, capsys, 
     for name in ("method_times.csv", "recovery.csv"):
         assert "mf" not in (folder / name).read_text()
     page = (folder / "report.html").read_text()
-    assert "diverged" in page and "1 of 3 cells finished" in page
+    assert "diverged" in page and "1 of 4 cells finished" in page
 
 
 # ---- the rule by itself

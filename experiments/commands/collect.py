@@ -30,6 +30,9 @@ def main(argv: list[str]) -> int:
     states = Counter(row["status"] for row in rows.values())
     if without := [f"{n} {state}" for state, n in sorted(states.items()) if state != "ok"]:
         print(f"without numbers: {', '.join(without)}")
+    commits = {str(row["provenance"].get("git_sha"))[:12] for row in rows.values()}
+    if len(commits) > 1:
+        print(f"of {len(commits)} commits: {', '.join(sorted(commits))}")
     if other := len(there) - len(rows):
         print(f"{other} cells of other settings left out")
     if missing := len(cells) - len(rows):

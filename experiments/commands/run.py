@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,19 +58,25 @@ def _ready(lab: Laboratory, todo: list[Cell], kept: dict[str, dict[str, Any]]) -
     from ..lab.programs import reference_spec
 
     for cell in {c.key("data"): c for c in reversed(todo)}.values():
-        store.refuse_other_data(kept, cell, lab.materials.prepared(cell).table)
+        if prepared := _made(lab.materials.prepared, cell):
+            store.refuse_other_data(kept, cell, prepared.table)
     for cell in {c.key("model", "reference"): c for c in todo}.values():
-        lab.programs.model(cell.spec["model"])
-        lab.programs.model(reference_spec(cell))
+        _made(lab.programs.model, cell.spec["model"])
+        _made(lab.programs.model, reference_spec(cell))
     axes = ("kind", "ratio", "count")
     amounts = {(c.key("data"), *(c.axes[a] for a in axes)): c for c in reversed(todo)}
     for cell in amounts.values():  # a count that is too large, a pair that is not there
-        try:
-            lab.materials.request(cell)
-        except Refused:
-            raise
-        except Exception:
-            continue
+        _made(lab.materials.request, cell)
+
+
+def _made(make: Callable, part: Any) -> Any:
+    """What a cell needs; None where making it fails in a way that is the cell's own to tell."""
+    try:
+        return make(part)
+    except Refused:
+        raise
+    except Exception:
+        return None
 
 
 def _place(folder: Path, todo: list[Cell]) -> None:

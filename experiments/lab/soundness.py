@@ -22,14 +22,14 @@ def of_factors(factors: Any, values: Any) -> str | None:
       factors: what serves: two matrices, users and items.
       values: of the interactions that were learnt from.
     """
-    sides = [np.asarray(side, float) for side in factors]
+    sides = [np.asarray(side) for side in factors]
     if not all(np.isfinite(side).all() for side in sides):
         return "factors not finite"
     # no score is larger than the product of the largest norms (Cauchy and Schwarz)
     with np.errstate(over="ignore"):
-        users, items = (np.sqrt((side**2).sum(1).max(initial=0.0)) for side in sides)
-        most = users * items
-    if not most <= ABSURD * max(1.0, np.abs(np.asarray(values, float)).max(initial=0.0)):
+        squares = [np.einsum("nd,nd->n", side, side).max(initial=0.0) for side in sides]
+        most = math.sqrt(squares[0]) * math.sqrt(squares[1])
+    if not most <= ABSURD * max(1.0, float(np.abs(values).max(initial=0.0))):
         return f"scores more than {ABSURD:.0e} times the values".replace("+0", "")
     return None
 

@@ -78,7 +78,7 @@ def read(cells: Path, identity: str) -> dict[str, Any] | None:
     Raises:
       Refused: the file is no whole cell of this name, version and format.
     """
-    path = cells / f"{identity}.json"
+    path, row = cells / f"{identity}.json", {}
     try:
         row = json.loads(path.read_bytes())
         fault = _fault(row, identity)
