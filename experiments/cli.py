@@ -1,8 +1,13 @@
 """The commands. One entry of COMMANDS is one command, a file of its name in ``commands``."""
 
+import contextlib
 import importlib
+import io
+import os
 import sys
+from typing import Any
 
+from . import files
 from .errors import PROGRAM, Refused
 from .plugins import suggest
 
@@ -23,16 +28,74 @@ COMMANDS = {
 EXTRA = ("matplotlib", "msgspec", "tqdm", "pooch")  # what the library alone does not install
 
 
+CODES = """exit codes:
+  0  done
+  1  done, but some cells have no numbers: failed or diverged (run), missing (collect); an audit
+     found a claim broken; a receipt was not verified
+  2  refused: something given cannot be used; one line says what, and nothing was written
+  130  interrupted"""
+
+
+class Outlet:
+    """Standard output or error that goes on, unread, when its reader (such as ``head``) has left.
+
+    A run computes its cells and a command returns its own exit code, whoever reads along.
+    """
+
+    def __init__(self, stream: Any):
+        self.stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def write(self, text: str) -> int:
+        try:
+            return self.stream.write(text)
+        except BrokenPipeError:
+            self.leave()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self.stream.flush()
+        except BrokenPipeError:
+            self.leave()
+
+    def leave(self) -> None:
+        """What is still to be written, now or when Python ends, goes nowhere."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.stream.fileno())
+        os.close(nowhere)
+
+
 def usage() -> str:
     """The page of ``--help``."""
     lines = [f"  {name:<9}{about}" for name, about in COMMANDS.items()]
     head = f"usage: {PROGRAM} COMMAND ..."
     tail = f"Each command explains itself: {PROGRAM} COMMAND --help"
-    return "\n".join([head, "", *lines, "", tail])
+    return "\n".join([head, "", *lines, "", CODES, "", tail])
 
 
 def main(argv: list[str]) -> int:
-    """Runs one command; returns the exit code (0 well, 1 some cells failed, 2 refused)."""
+    """Runs one command; returns the exit code, of those that ``--help`` lists."""
+    out, err = Outlet(sys.stdout or io.StringIO()), Outlet(sys.stderr or io.StringIO())
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = _main(argv)
+            out.flush()
+            return code
+        except OSError as error:  # a full disk, a folder that is read-only, a file in its place
+            if error.errno is None:
+                raise
+            if error.filename is None:  # standard output itself, as nothing else has no name
+                out.leave()
+            return _refuse(f"{error.filename or argv[0]}: {files.reason(error)}")
+        finally:
+            out.flush()
+            err.flush()
+
+
+def _main(argv: list[str]) -> int:
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -41,19 +104,17 @@ def main(argv: list[str]) -> int:
             raise Refused(f"no command {argv[0]!r}{suggest(argv[0], COMMANDS)}")
         return importlib.import_module(f".commands.{argv[0]}", __package__).main(argv[1:])
     except Refused as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
-        print(
-            f"error: {error.name} is not installed; pip install 'jaxforget[experiments]'",
-            file=sys.stderr,
-        )
-        return 2
-    except BrokenPipeError:  # the reader of our output, such as `head`, has left
-        sys.stderr.close()
-        return 0
+        return _refuse(f"{error.name} is not installed; pip install 'jaxforget[experiments]'")
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)
         return 130
+
+
+def _refuse(text: str) -> int:
+    """Says what is wrong, in one line; returns the exit code."""
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return 2

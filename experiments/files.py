@@ -1,9 +1,14 @@
 """Where results lie, and files that are whole or not there."""
 
 import contextlib
+import errno
+import hashlib
 import os
-import tempfile
+import socket
+import time
 from pathlib import Path
+
+DAY = 86_400.0  # seconds after which a part of a file that nobody here is known to write is old
 
 
 def folder(results: str, name: str) -> Path:
@@ -11,18 +16,77 @@ def folder(results: str, name: str) -> Path:
     return Path(results) / name
 
 
+def _host() -> str:
+    """This machine's name in eight letters: shards on several machines write into one folder."""
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
 def write_atomically(path: Path, content: bytes) -> None:
-    """Writes beside the target and renames: a reader, or a kill, never meets half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    """Writes beside the target and renames: a reader, or a kill, never meets half a file.
+
+    The unfinished file is called ``.<name>.<machine>-<process>.tmp``, so that ``clean`` can tell
+    whether anybody still writes it. The permissions are those that the umask leaves.
+
+    Raises:
+      OSError: it cannot be written; the error names ``path``.
+    """
+    temporary = path.parent / f".{path.name}.{_host()}-{os.getpid()}.tmp"
     try:
-        with os.fdopen(handle, "wb") as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's own mode would hide the file from colleagues
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+    except BaseException as error:
+        with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno:  # a full disk does not say which file
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def writable(target: Path) -> None:
+    """Makes a folder and writes a file into it, or fails and leaves everything as it was.
+
+    Raises:
+      OSError: the folder cannot be made or written, or the disk is full.
+    """
+    missing = [path for path in (target, *target.parents) if not os.path.lexists(path)]
+    try:
+        write_atomically(target / "probe", bytes(1 << 16))
+        os.unlink(target / "probe")
+    except OSError:
+        for path in missing:  # the innermost first
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+def reason(error: OSError) -> str:
+    """What the system says is wrong, without the number that it has for it."""
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        return "a part of this path is a file, where a folder is needed"
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+def _abandoned(path: Path) -> bool:
+    """Whether nobody writes this unfinished file any more."""
+    host, _, process = path.name.removesuffix(".tmp").rpartition(".")[2].partition("-")
+    if host != _host() or not process.isdecimal():  # of another machine, or of another version
+        return time.time() - path.stat().st_mtime > DAY
+    try:
+        os.kill(int(process), 0)  # asks whether the process lives, and does nothing to it
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # it lives and is somebody else's
+        return False
+    return False
+
+
+def clean(target: Path) -> None:
+    """Removes the unfinished files that killed runs have left in a folder."""
+    for path in target.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if _abandoned(path):
+                path.unlink()

@@ -106,8 +106,8 @@ def test_the_installed_command_runs_a_users_config_on_a_users_file(installed, tm
     (tmp_path / "my.toml").write_text(CONFIG)
     (tmp_path / "mine.py").write_text(FIGURE)
     for step in ("plan", "run", "collect", "figures", "report"):
-        root = ["--root", "."] if step == "run" else []
-        done = run(tmp_path, command, step, "my.toml", *root)
+        more = {"run": ["--root", "."], "figures": ["--allow-code"]}.get(step, [])
+        done = run(tmp_path, command, step, "my.toml", *more)
         assert done.returncode == 0, done.stderr + done.stdout
         if step == "plan":
             assert "2 cells (2 to run)" in done.stdout

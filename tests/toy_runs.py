@@ -112,6 +112,7 @@ def made_up(cell: grid.Cell) -> dict:
         "status": "ok",
         "reason": None,
         "traceback": None,
+        "table_hash": "11" * 32,
         "data_hash": "00" * 32,
         "metrics": rows,
         "info": {"fit": fit, "unlearn": unlearn},

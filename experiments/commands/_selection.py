@@ -1,11 +1,12 @@
 """What the commands that take a config have in common: its arguments and its cells."""
 
 import argparse
+from collections.abc import Iterable
 
 from ..config import grid, reading
 from ..config.grid import Cell
 from ..config.reading import Config
-from ..errors import PROGRAM
+from ..errors import PROGRAM, Refused
 
 
 def parser(command: str, about: str | None, *, select: bool) -> argparse.ArgumentParser:
@@ -39,10 +40,37 @@ def add_laboratory(arguments: argparse.ArgumentParser) -> None:
     """The arguments of commands that compute: on which device, from which data."""
     arguments.add_argument("--device", choices=("cpu", "gpu", "tpu"), help="default: JAX's choice")
     arguments.add_argument("--root", help="folder of the data sets (default: $JAXFORGET_DATA)")
+    add_code(arguments)
+
+
+def add_code(arguments: argparse.ArgumentParser) -> None:
+    """The argument of commands that run the plug-ins of a config."""
+    arguments.add_argument(
+        "--allow-code",
+        action="store_true",
+        help='let names such as use = "module:function" import and run that module',
+    )
+
+
+def refuse_code(names: Iterable[str], arguments: argparse.Namespace) -> None:
+    """Refuses names that run code of any importable module, unless --allow-code was given.
+
+    Files of this package and entry points of installed packages are there because somebody
+    installed them; a config can name anything that Python finds, in the working folder too.
+    """
+    for name in names:
+        if ":" in name and not arguments.allow_code:
+            raise Refused(
+                f"{name[:80]!r} runs code of the module {name.partition(':')[0][:80]!r}: read it, "
+                "then add --allow-code"
+            )
 
 
 def load(arguments: argparse.Namespace) -> tuple[Config, list[Cell]]:
     """The checked config and its cells, narrowed by --only and --shard where given."""
     loaded = reading.read(arguments.config, tuple(arguments.overrides))
     cells = grid.only(grid.cells(loaded), getattr(arguments, "only", []))
+    if hasattr(arguments, "allow_code"):
+        parts = ("data", "model", "method")
+        refuse_code((cell.spec[part]["use"] for cell in cells for part in parts), arguments)
     return loaded, grid.shard(cells, getattr(arguments, "shard", None))

@@ -1,10 +1,14 @@
 """Gathers the cells of a config into three tables; the same cells give the same bytes.
 
 cells.csv and metrics.csv hold what the config decides; timings.csv holds whatever depends on
-the machine or the moment.
+the machine or the moment. All cells of the folder are checked first: that each is whole, in its
+place, of this version, and that those of one data set were computed on the same data.
+
+Exit code: 0 all cells of the config were collected, 1 some have no result yet, 2 refused.
 """
 
 import sys
+from collections import Counter
 
 from .. import files
 from ..errors import Refused
@@ -16,13 +20,22 @@ def main(argv: list[str]) -> int:
     arguments = _selection.parser("collect", __doc__, select=False).parse_intermixed_args(argv)
     config, cells = _selection.load(arguments)
     folder = files.folder(arguments.results, config.name)
-    rows = store.stored(folder / "cells", [cell.id for cell in cells])
+    there = store.everything(folder / "cells")
+    rows = {cell.id: there[cell.id] for cell in cells if cell.id in there}
     if not rows:
         raise Refused(f"{config.name}: no cells to collect; first: run {arguments.config}")
     for name, content in tables.tables(cells, rows).items():
         files.write_atomically(folder / name, content)
     print(f"{folder}: {len(rows)} of {len(cells)} cells collected")
-    if len(rows) < len(cells):
-        missing = len(cells) - len(rows)
+    states = Counter(row["status"] for row in rows.values())
+    if without := [f"{n} {state}" for state, n in sorted(states.items()) if state != "ok"]:
+        print(f"without numbers: {', '.join(without)}")
+    commits = {str(row["provenance"].get("git_sha"))[:12] for row in rows.values()}
+    if len(commits) > 1:
+        print(f"of {len(commits)} commits: {', '.join(sorted(commits))}")
+    if other := len(there) - len(rows):
+        print(f"{other} cells of other settings left out")
+    if missing := len(cells) - len(rows):
         print(f"{missing} cells have no result yet; run {arguments.config}", file=sys.stderr)
+        return 1
     return 0

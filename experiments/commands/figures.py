@@ -13,9 +13,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--only", action="append", default=[], metavar="FIGURE", help="draw this one"
     )
+    _selection.add_code(parser)
     arguments = parser.parse_intermixed_args(argv)
     loaded = reading.read(arguments.config, tuple(arguments.overrides))
     names = arguments.only or loaded.experiment.figures
+    _selection.refuse_code(names, arguments)
     for name in names:
         schema.find("figures", name, "--only" if arguments.only else "figures")
     folder = files.folder(arguments.results, loaded.name)

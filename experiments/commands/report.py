@@ -29,21 +29,9 @@ SHOWN = (
 # on which cells a metric is meant where its title does not say
 HOME = {"distance": "all", "overlap": "all", "membership": "forgotten", "loss": "retained"}
 FACTS = (
-    "git_sha",
-    "dirty",
-    "jaxforget",
-    "jax",
-    "jaxlib",
-    "numpy",
-    "python",
-    "platform",
-    "backend",
-    "device_kind",
-    "device_count",
-    "x64",
-    "matmul_precision",
-    "started",
-)
+    "git_sha dirty jaxforget jax jaxlib numpy python platform backend device_kind device_count x64 "
+    "matmul_precision started"
+).split()
 
 
 def number(value: float, half: float = 0.0) -> str:
@@ -158,13 +146,23 @@ def _figures(folder: Path, names: list[str]) -> str:
 def _problems(tables: Tables) -> str:
     bad = tables.cells[tables.cells["status"] != "ok"]
     if bad.empty:
-        return ""
+        return _further(tables)
     rows = [
         [r["cell"], r["method"], r["model"], r["status"], str(r["reason"])]
         for _, r in bad.iterrows()
     ]
     table = _html(rows, ["cell", "method", "model", "status", "reason"], 5)
-    return f"<h2>Cells without numbers</h2>\n{table}"
+    return f"<h2>Cells without numbers</h2>\n{table}\n{_further(tables)}"
+
+
+def _further(tables: Tables) -> str:
+    """A line on the cells that unlearning took away from the reference, by method."""
+    far = _tables.further(tables)
+    if far.empty:
+        return ""
+    counts = ", ".join(f"{n} of {name}" for name, n in far["method"].value_counts().items())
+    words = f"{len(far)} cells end further from the reference than they began: {counts}."
+    return f'<p class="small">{html.escape(words)}</p>'
 
 
 def _audit(folder: Path) -> str:
@@ -218,7 +216,7 @@ def page(loaded: Config, tables: Tables, folder: Path) -> str:
         name=html.escape(loaded.name),
         shows=html.escape(sentence),
         computed=html.escape(opening(tables, cells)),
-        figures=_figures(folder, loaded.experiment.figures),
+        figures=_figures(folder, loaded.experiment.figures if len(cells) else []),
         results=_summary(cells, after, by),
         stages=_summary(first, other, _panels.groups(cells, amount=True)),
         times=_summary(cells, times, by),

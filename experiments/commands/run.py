@@ -1,21 +1,28 @@
 """Computes the cells of a config that have no result yet, one file each.
 
 Stop it at any moment, in any way, and run it again: finished cells are not repeated.
+
+An error of one cell is stored as its status `failed`, and the run goes on. A cell whose factors,
+measures or losses are not finite, or whose scores are absurd, has the status `diverged` and no
+number. Exit code: 0 all cells have numbers (or were skipped), 1 some failed or diverged, 2 what
+was given cannot be used, and nothing was computed.
 """
 
 import argparse
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..config import grid
 from ..config.grid import Cell
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
-from ..lab import provenance, setup, store
-from ..lab.progress import Progress
+from ..lab import provenance, setup, soundness, store
+from ..lab.progress import Progress, short
 from ..lab.setup import Laboratory
 from . import _selection
 
@@ -28,12 +35,13 @@ def _row(lab: Laboratory, cell: Cell, facts: dict[str, Any]) -> dict[str, Any]:
     row |= {"info": {}, "metrics": [], "timings": {}}
     row["provenance"] = facts | {"started": provenance.now()}
     try:
-        row["data_hash"] = lab.materials.prepared(cell).hash
+        prepared = lab.materials.prepared(cell)
+        row |= {"table_hash": prepared.table, "data_hash": prepared.hash}
         row |= lab.judging.row(cell)
-    except Refused:
-        raise
     except Skipped as error:
         row |= {"status": "skipped", "reason": str(error)}
+    except Refused as error:  # this split or this request alone: the others were well
+        row |= {"status": store.FAILED, "reason": str(error)}
     except Exception as error:  # whatever a plug-in raises, the sweep goes on
         row |= {"status": store.FAILED, "reason": f"{type(error).__name__}: {error}".strip()}
         home = str(Path(__file__).parents[2]) + os.sep
@@ -41,61 +49,92 @@ def _row(lab: Laboratory, cell: Cell, facts: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _same_data(lab: Laboratory, cell: Cell, cells: list[Cell], rows: dict[str, dict]) -> None:
-    """Refuses to put results on other data beside those already stored."""
-    now = lab.materials.prepared(cell).hash
-    for other in cells:
-        was = rows.get(other.id, {}).get("data_hash", now)
-        same = other.key("data", "split") == cell.key("data", "split")
-        if same and was != now:
-            raise Refused(
-                f"data {cell.spec['data']['use']}: cell {other.id} was computed on other data "
-                f"(sha256 {was[:12]}, now {now[:12]}); restore the files, or run with --force"
-            )
+def _ready(lab: Laboratory, todo: list[Cell], kept: dict[str, dict[str, Any]]) -> None:
+    """Makes every data set, model and amount once, before the first cell is written.
 
-
-def _ready(lab: Laboratory, todo: list[Cell]) -> None:
-    """Makes every data set, model and amount once, before the first cell is written."""
+    What the user gave and cannot be used is refused here. Any other error is one of the cell that
+    meets it, where it is met again.
+    """
     from ..lab.programs import reference_spec
 
     for cell in {c.key("data"): c for c in reversed(todo)}.values():
-        lab.materials.frame(cell.spec["data"])
+        if prepared := _made(lab.materials.prepared, cell):
+            store.refuse_other_data(kept, cell, prepared.table)
     for cell in {c.key("model", "reference"): c for c in todo}.values():
-        lab.programs.model(cell.spec["model"])
-        lab.programs.model(reference_spec(cell))
+        _made(lab.programs.model, cell.spec["model"])
+        _made(lab.programs.model, reference_spec(cell))
     axes = ("kind", "ratio", "count")
     amounts = {(c.key("data"), *(c.axes[a] for a in axes)): c for c in reversed(todo)}
     for cell in amounts.values():  # a count that is too large, a pair that is not there
-        lab.materials.request(cell)
+        _made(lab.materials.request, cell)
 
 
-def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[Cell]:
-    """Computes what is missing; returns the cells that failed."""
+def _made(make: Callable, part: Any) -> Any:
+    """What a cell needs; None where making it fails in a way that is the cell's own to tell."""
+    try:
+        return make(part)
+    except Refused:
+        raise
+    except Exception:
+        return None
+
+
+def _place(folder: Path, todo: list[Cell]) -> None:
+    """Makes sure that every result can be written, before the first one is computed."""
+    try:
+        files.writable(folder)
+    except OSError as error:
+        why = files.reason(error)
+        raise Refused(f"{folder}: results cannot be written: {why}; see --results") from error
+    for cell in todo:
+        if (folder / f"{cell.id}.json").is_dir():
+            raise Refused(f"{folder / cell.id}.json is a folder; move it away")
+    for path in (folder, folder.parent):
+        files.clean(path)
+
+
+def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Computes what is missing; returns what is stored of all cells, in their order."""
     folder = files.folder(arguments.results, config.name) / "cells"
-    rows = {} if arguments.force else store.stored(folder, [cell.id for cell in cells])
+    kept = {} if arguments.force else store.everything(folder)
     again = (store.FAILED,) if arguments.retry else ()
-    todo = [c for c in cells if c.id not in rows or rows[c.id]["status"] in again]
-    failed = [c for c in cells if c not in todo and rows[c.id]["status"] == store.FAILED]
+    todo = [c for c in cells if c.id not in kept or kept[c.id]["status"] in again]
     if not arguments.quiet:
         print(f"{len(cells)} cells, {len(cells) - len(todo)} already there", flush=True)
+    rows = {cell.id: kept[cell.id] for cell in cells if cell.id in kept}
     if not todo:
-        return failed
+        return list(rows.values())
 
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
-    _ready(lab, todo)
+    for cell in todo:
+        kept.pop(cell.id, None)
+    _ready(lab, todo, kept)
+    _place(folder, todo)
     choices = {"config_sha256": config.sha256, "repeats": config.experiment.repeats}
     facts = provenance.lasting() | choices
     progress = Progress(len(todo), arguments.quiet)
     try:
         for cell in todo:
-            _same_data(lab, cell, cells, rows)
-            row = store.write(folder, _row(lab, cell, facts))
-            progress.tell(cell, row)
-            if row["status"] == store.FAILED:
-                failed.append(cell)
+            rows[cell.id] = store.write(folder, _row(lab, cell, facts))
+            progress.tell(cell, rows[cell.id])
     finally:
         progress.close()
-    return failed
+    return [rows[cell.id] for cell in cells]
+
+
+def _without_numbers(cells: list[Cell], rows: list[dict[str, Any]]) -> int:
+    """Lists the cells that failed and those that diverged; returns how many there are."""
+    axes, found = {cell.id: cell for cell in cells}, 0
+    for status in (store.FAILED, soundness.DIVERGED):
+        bad = [row for row in rows if row["status"] == status]
+        if not bad:
+            continue
+        found += len(bad)
+        print(f"{len(bad)} cells {status}:", file=sys.stderr)
+        for row in bad:
+            print(f"  cell={row['id']}  {grid.label(axes[row['id']])}", file=sys.stderr)
+            print(f"    {short(row['reason'])}", file=sys.stderr)
+    return found
 
 
 def main(argv: list[str]) -> int:
@@ -106,15 +145,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--quiet", action="store_true", help="say nothing unless a cell fails")
     arguments = parser.parse_intermixed_args(argv)
     config, cells = _selection.load(arguments)
-    failed = run(config, cells, arguments)
-    if failed:
-        print(f"{len(failed)} cells failed:", file=sys.stderr)
-        for cell in failed:
-            print(
-                f"  cell={cell.id}  {cell.axes['method']} seed={cell.axes['seed']}", file=sys.stderr
-            )
-        words = [w for w in argv if w not in ("--retry", "--force")]
-        print(f"again: {PROGRAM} run {' '.join(words)} --retry", file=sys.stderr)
+    rows = run(config, cells, arguments)
+    words = " ".join(word for word in argv if word not in ("--retry", "--force"))
+    far = sum(bool(soundness.further(row)) for row in rows)
+    if far and not arguments.quiet:
+        print(f"{far} of {len(rows)} cells end further from the reference than they began")
+    if _without_numbers(cells, rows):
+        if any(row["status"] == store.FAILED for row in rows):
+            print(f"failed cells again: {PROGRAM} run {words} --retry", file=sys.stderr)
         return 1
     if not arguments.quiet:
         print(f"next: {PROGRAM} collect {arguments.config}")

@@ -33,6 +33,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
 
+def identity(spec: dict[str, Any]) -> str:
+    """The id of the cell that has this spec."""
+    return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
+
+
 def _combinations(axes: dict[str, list]) -> Iterator[dict[str, Any]]:
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
@@ -126,14 +131,14 @@ def cells(config: Config) -> list[Cell]:
     """All cells, those that share a split, a fit and a request next to each other."""
     by_id: dict[str, Cell] = {}
     for axes, spec in _points(config):
-        identity = hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
-        if identity in by_id:
-            twin = by_id[identity].axes
+        name = identity(spec)
+        if name in by_id:
+            twin = by_id[name].axes
             raise Refused(
                 f"methods.{axes['method']}: the same cell twice (also models.{twin['model']} with "
                 f"methods.{twin['method']}, seed {twin['seed']}); remove one of the two"
             )
-        by_id[identity] = Cell(identity, axes, spec)
+        by_id[name] = Cell(name, axes, spec)
     if not by_id:
         raise Refused("the grid is empty: no method may run on any of the models")
     kinds, rank = config.experiment.request.kinds, {}

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from .. import plugins
 from ..errors import Refused
+from . import _tables
 
 
 def load(name: str) -> Callable:
@@ -16,6 +17,8 @@ def load(name: str) -> Callable:
     draw = plugins.load(name, plugins.FIGURES)
 
     def checked(tables):
+        if _tables.finished(tables).empty:
+            raise Refused(f"figure {name}: no cell has numbers; all failed, diverged or skipped")
         try:
             return draw(tables)
         except ValueError as error:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..errors import PROGRAM, Refused
 
+INFO = ("fit.", "unlearn.", "reference.")  # how the columns of what a method tells begin
 GROUP = ["data", "model"]  # one panel or row of panels
 
 
@@ -19,21 +20,47 @@ class Tables(NamedTuple):
     timings: pd.DataFrame
 
 
+NEEDED = {
+    "cells": ["cell", "data", "model", "method", "kind", "ratio", "count", "seed", "status"],
+    "metrics": ["cell", "stage", "split", "metric", "k", "value"],
+    "timings": ["cell"],
+}
+
+
 def read(folder: Path) -> Tables:
-    """Reads the tables of one results folder."""
-    frames = []
+    """Reads the tables of one results folder; a cell that is not ``ok`` has no number in them.
+
+    Raises:
+      Refused: a table is not there, or is none.
+    """
+    frames = {}
     for name in Tables._fields:
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise Refused(f"{path} is not there; first: {PROGRAM} collect {folder.name}")
-        frames.append(pd.read_csv(path, dtype={"cell": str, "reason": str}))
-    return Tables(*frames)
+        try:
+            frames[name] = pd.read_csv(path, dtype={"cell": str, "reason": str})
+        except ValueError as error:  # empty, ragged, not UTF-8
+            raise Refused(f"{path} is no table: {error}; {PROGRAM} collect makes it") from None
+        if missing := [c for c in NEEDED[name] if c not in frames[name]]:
+            raise Refused(f"{path} lacks the column {missing[0]!r}; {PROGRAM} collect makes it")
+    return without_bad(Tables(**frames))
+
+
+def without_bad(tables: Tables) -> Tables:
+    """The tables without the numbers of cells that failed, diverged or were skipped."""
+    good = tables.cells["status"] == "ok"
+    info = [name for name in tables.cells if name.startswith(INFO)]
+    cells = tables.cells.copy()
+    if not good.all():
+        cells.loc[~good, info] = np.nan
+    metrics = tables.metrics[tables.metrics["cell"].isin(cells.loc[good, "cell"])]
+    return Tables(cells, metrics.reset_index(drop=True), tables.timings)
 
 
 def swept(cells: pd.DataFrame) -> list[str]:
     """Columns of swept settings; the info of fit, unlearn and reference is none."""
-    info = ("fit.", "unlearn.", "reference.")
-    return [c for c in cells.columns if "." in c and not c.startswith(info)]
+    return [c for c in cells.columns if "." in c and not c.startswith(INFO)]
 
 
 def finished(tables: Tables) -> pd.DataFrame:
@@ -76,6 +103,13 @@ def local_residual(tables: Tables) -> pd.Series:
     """
     before, after = (value(tables, stage, "distance", "all") for stage in ("before", "after"))
     return after / before
+
+
+def further(tables: Tables) -> pd.DataFrame:
+    """The cells that end further from the reference than they began."""
+    before, after = (value(tables, stage, "distance", "all") for stage in ("before", "after"))
+    far = (after - before)[after > before].index
+    return tables.cells[tables.cells["cell"].isin(far)]
 
 
 def first_k(tables: Tables, metric: str) -> int:

@@ -9,7 +9,7 @@ from jaxforget import metrics
 from jaxforget.types import Factors, ForgetSet, Interactions, Split
 
 from ..config.grid import Cell, canonical
-from . import attack, provenance
+from . import attack, provenance, soundness
 from .clock import Program, Recent, timed
 from .materials import Materials
 from .programs import (
@@ -52,6 +52,13 @@ class Stage(NamedTuple):
     is_params: bool  # the state is the model's own parameters: the objective is defined
 
 
+class Verdict(NamedTuple):
+    """What was measured of a stage, and what is wrong with the factors it serves, if anything."""
+
+    values: dict[str, Any]  # by name
+    fault: str | None
+
+
 class Judging:
     """Computes the row of a cell; cells share the stages that do not depend on the method."""
 
@@ -66,7 +73,7 @@ class Judging:
         self._expose = attack.exposure(ks)
 
     def row(self, cell: Cell) -> dict[str, Any]:
-        """Metrics, info, timings and the data hash of one cell."""
+        """Metrics, info, timings, the data hash and what is wrong with the factors of one cell."""
         source = self.materials.attacked(cell)
         train, request = self.materials.request(cell)
         plain = self.programs.trains_plainly(cell)
@@ -85,17 +92,18 @@ class Judging:
         first = Stage(fit.state, request.before, serve, plain)
         last = Stage(reference.state, request.after, ideal, True)
         judged = {
-            "before": self._judged.get(("before", shared, own), lambda: self._values(case, first)),
-            "after": self._values(case, Stage(unlearn.state, request.after, serve, plain)),
-            "reference": self._judged.get(("reference", shared), lambda: self._values(case, last)),
+            "before": self._judged.get(("before", shared, own), lambda: self._stage(case, first)),
+            "after": self._stage(case, Stage(unlearn.state, request.after, serve, plain)),
+            "reference": self._judged.get(("reference", shared), lambda: self._stage(case, last)),
         }
         return {
             "data_hash": self.materials.prepared(cell).hash,
-            "metrics": [row for name, values in judged.items() for row in tidy(name, values)],
+            "metrics": [row for name, stage in judged.items() for row in tidy(name, stage.values)],
+            "faults": [f"{name} {stage.fault}" for name, stage in judged.items() if stage.fault],
         } | recorded({"fit": fit, "unlearn": unlearn, "reference": reference})
 
-    def _values(self, case: Case, stage: Stage) -> dict[str, Any]:
-        """Every metric of one stage, by name."""
+    def _stage(self, case: Case, stage: Stage) -> Verdict:
+        """Every metric of one stage."""
         train, request = case.parts.train, case.request
         factors, _ = timed(stage.factors, stage.state, train, stage.weights)
         values, _ = timed(self._judge, factors, case.parts, request, case.goal)
@@ -106,7 +114,8 @@ class Judging:
             values = values | {"loss_retained": loss}
             if case.has_outcomes:
                 values["loss_forgotten"] = forgotten_loss(case, stage)
-        return jax.device_get(values)
+        fault = soundness.of_factors(jax.device_get(factors), jax.device_get(train.values))
+        return Verdict(jax.device_get(values), fault)
 
 
 def forgotten_loss(case: Case, stage: Stage) -> Any:

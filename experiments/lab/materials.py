@@ -13,7 +13,7 @@ from jaxforget.types import ForgetSet, Interactions, Split, watch
 
 from ..config.grid import Cell, canonical
 from ..errors import Refused
-from . import attack
+from . import attack, provenance
 from .clock import Recent
 from .programs import Programs, keys, settings
 
@@ -25,6 +25,7 @@ class Prepared(NamedTuple):
     users: np.ndarray  # labels of the user ids
     items: np.ndarray
     hash: str
+    table: str  # hash of the table before it was split
     spam: attack.Attack | None = None  # its split is this one
 
 
@@ -66,13 +67,15 @@ class Materials:
         """The split of one cell."""
 
         def compute():
+            table = self.frame(cell.spec["data"])
             try:
-                result = split.split_frame(self.frame(cell.spec["data"]), **cell.spec["split"])
+                result = split.split_frame(table, **cell.spec["split"])
             except ValueError as error:
                 raise Refused(f"split: {error}") from error
             parts = Split(*(_cast(part, cell.spec["dtype"]) for part in result.split))
             users, items = np.asarray(result.users), np.asarray(result.items)
-            return Prepared(parts, users, items, content_hash(parts, users, items))
+            digest = content_hash(parts, users, items)
+            return Prepared(parts, users, items, digest, provenance.table_hash(table))
 
         return self._splits.get(cell.key("data", "split", "dtype"), compute)
 

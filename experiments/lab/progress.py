@@ -6,6 +6,9 @@ from typing import Any
 
 from ..config import grid
 from ..config.grid import Cell
+from . import soundness
+
+LONG = 160  # letters of a reason on one line
 
 
 def _short(value: float | None) -> str:
@@ -23,10 +26,16 @@ def clock(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def short(reason: str) -> str:
+    """A reason as one line."""
+    text = " ".join(str(reason).split())
+    return text if len(text) <= LONG else f"{text[:LONG]} ..."
+
+
 def summary(row: dict[str, Any]) -> str:
-    """One finished cell in a few words."""
-    if row["status"] in ("failed", "skipped"):
-        return f"{row['status']}: {row['reason']}"
+    """One finished cell in a few words; of one without numbers, why it has none."""
+    if row["status"] != "ok":
+        return f"{row['status']}: {short(row['reason'])}"
     values = {(s, c, m, k): v for s, c, m, k, v in row["metrics"]}
     k = min((k for _, _, m, k in values if m == "ndcg"), default=None)
     times = row["timings"]
@@ -34,7 +43,8 @@ def summary(row: dict[str, Any]) -> str:
     words += [f"distance {_short(values.get(('after', 'all', 'distance', None)))}"]
     words += [f"unlearn {times['unlearn_seconds']:.2f} s"]
     words += [f"compile {times['unlearn_compile_seconds']:.1f} s"]
-    return "  ".join(words if row["status"] == "ok" else [*words, row["status"]])
+    words += ["FURTHER than before"] if soundness.further(row) else []
+    return "  ".join(words)
 
 
 class Progress:

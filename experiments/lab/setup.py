@@ -4,7 +4,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config.fields import Experiment
-from ..errors import Refused
+from ..errors import PROGRAM, Refused
 
 if TYPE_CHECKING:  # they load jax, whose device must be chosen first
     from .judging import Judging
@@ -38,8 +38,10 @@ def configure(device: str | None, dtype: str) -> None:
     jax.config.update("jax_enable_x64", dtype == "float64")
     try:
         jax.devices()
-    except RuntimeError as error:
-        raise Refused(f"--device {device}: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError) as error:  # jax asserts that some platform is there
+        why = (str(error).splitlines() or ["jax finds none on this machine"])[0]
+        where = f"--device {device}" if device else "JAX_PLATFORMS"
+        raise Refused(f"{where}: {why}; see what there is: {PROGRAM} doctor") from None
 
 
 def laboratory(experiment: Experiment, device: str | None, folder: str | None) -> Laboratory:

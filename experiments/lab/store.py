@@ -1,14 +1,26 @@
-"""One JSON file per cell, written whole or not at all; a finished cell is a file that exists."""
+"""One JSON file per cell, written whole or not at all; a finished cell is a file that exists.
 
+A file says what it is: its id, the spec that the id is a hash of, the version and the format that
+wrote it, the hashes of its data, and a checksum of all that. Nothing is read that does not fit.
+"""
+
+import hashlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
-from ..errors import Refused
+from ..config import grid
+from ..config.grid import Cell
+from ..errors import PROGRAM, Refused
 from ..files import write_atomically
+from . import provenance, soundness
 
 FAILED = "failed"  # the one status that --retry runs again
+FORMAT = 2  # of these files; 1 had no checksum
+FIELDS = {"id", "spec", "status", "reason", "info", "metrics", "timings", "provenance"}
+FIELDS |= {"format", "version", "checksum"}
 
 
 def _null(value: Any) -> Any:
@@ -20,47 +32,117 @@ def _null(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def diverged(row: dict[str, Any]) -> list[str]:
-    """Names the numbers that are not finite and should be.
+def checksum(row: dict[str, Any]) -> str:
+    """sha256 of everything a file holds but the checksum itself."""
+    content = {name: value for name, value in row.items() if name != "checksum"}
+    return hashlib.sha256(grid.canonical(content).encode()).hexdigest()
 
-    A metric that is NaN at every stage is not defined on these data (no negatives, an empty
-    request); one that is finite for another model of the same cell has diverged.
-    """
-    bad = [
-        f"{stage} {name}"
-        for stage, info in row["info"].items()
-        for name, value in info.items()
-        if isinstance(value, float) and not math.isfinite(value)
-    ]
-    defined = {tuple(rest) for _, *rest, value in row["metrics"] if not math.isnan(value)}
-    for stage, *rest, value in row["metrics"]:
-        if not math.isfinite(value) and tuple(rest) in defined:
-            bad.append(" ".join([stage, *(str(word) for word in rest if word is not None)]))
-    return bad
+
+def version() -> str:
+    """Of this package; a checkout that was never installed has none."""
+    return provenance.version("jaxforget") or "unknown"
 
 
 def write(cells: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """Stores one cell; a number that should be finite and is not makes it ``diverged``."""
-    bad = diverged(row)
-    if bad and row["status"] == "ok":
-        row = row | {"status": "diverged", "reason": f"not finite: {', '.join(bad)}"}
-    text = json.dumps(_null(row), allow_nan=False, indent=1, sort_keys=True) + "\n"
+    """Stores one cell, without numbers if it diverged; returns what was stored."""
+    row = soundness.judged(row)
+    row = _null(row | {"format": FORMAT, "version": version()})
+    row["checksum"] = checksum(row)
+    text = json.dumps(row, allow_nan=False, indent=1, sort_keys=True) + "\n"
     write_atomically(cells / f"{row['id']}.json", text.encode())
     return row
 
 
+def _fault(row: Any, name: str) -> str | None:
+    """Why the content of a file is not the cell of that name; None where it is."""
+    if not isinstance(row, dict):
+        return "is no cell"
+    if row.get("format", 1) != FORMAT:
+        return f"has format {str(row.get('format', 1))[:20]}, not {FORMAT}"
+    if not FIELDS <= row.keys():
+        return f"lacks {', '.join(sorted(FIELDS - row.keys()))}"
+    if row["checksum"] != checksum(row):
+        return "was changed after it was written: its checksum does not fit"
+    if row["id"] != name:
+        return f"holds the cell {row['id']}: it was copied or renamed"
+    if row["spec"].get("schema") != grid.SCHEMA or grid.identity(row["spec"]) != name:
+        return "is of another schema: its id is not the hash of its spec"
+    if row["version"] != version():
+        return f"was computed by jaxforget {row['version']}, and this is {version()}"
+    return None
+
+
 def read(cells: Path, identity: str) -> dict[str, Any] | None:
-    """One stored cell, or None."""
-    path = cells / f"{identity}.json"
+    """One stored cell, or None.
+
+    Raises:
+      Refused: the file is no whole cell of this name, version and format.
+    """
+    path, row = cells / f"{identity}.json", {}
     try:
-        return json.loads(path.read_bytes())
+        row = json.loads(path.read_bytes())
+        fault = _fault(row, identity)
     except FileNotFoundError:
         return None
-    except ValueError:
-        raise Refused(f"{path} is not JSON; delete it and run again") from None
+    except IsADirectoryError:
+        fault = "is a folder"
+    except (ValueError, RecursionError):
+        fault = "is not JSON"
+    if fault:
+        raise Refused(f"{path} {fault}; delete it and run again, or run with --force")
+    return row
 
 
 def stored(cells: Path, identities: list[str]) -> dict[str, dict[str, Any]]:
     """Those of the wanted cells that exist."""
     rows = {identity: read(cells, identity) for identity in identities}
     return {identity: row for identity, row in rows.items() if row is not None}
+
+
+def everything(cells: Path) -> dict[str, dict[str, Any]]:
+    """All cells of a folder, of whatever settings, each checked; that all are of the same data.
+
+    Raises:
+      Refused: a file is no whole cell, or cells of one data set or split are of different data.
+    """
+    try:
+        names = sorted(os.listdir(cells))
+    except FileNotFoundError:
+        return {}
+    files = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+    rows = stored(cells, files)
+    seen: dict[tuple, tuple[str, str]] = {}
+    for identity, row in rows.items():
+        for name, parts in (("table_hash", ["data"]), ("data_hash", ["data", "split", "dtype"])):
+            if row.get(name) is None:  # it failed before it had data
+                continue
+            key = name, grid.canonical({part: row["spec"][part] for part in parts})
+            other, was = seen.setdefault(key, (identity, row[name]))
+            if was != row[name]:
+                raise Refused(
+                    f"{cells}: cells {other} and {identity} are of different data (sha256 "
+                    f"{was[:12]} and {row[name][:12]}); {WAY_OUT}"
+                )
+    return rows
+
+
+WAY_OUT = (
+    f"restore the data and delete the cells of others, or compute all again: {PROGRAM} run --force"
+)
+
+
+def refuse_other_data(rows: dict[str, dict[str, Any]], cell: Cell, table: str) -> None:
+    """Refuses to put results on other data beside those already stored.
+
+    Args:
+      rows: the cells that stay.
+      cell: one that is to be computed.
+      table: the hash of its data now.
+    """
+    for identity, row in rows.items():
+        was = row.get("table_hash", table)
+        if row["spec"]["data"] == cell.spec["data"] and was != table:
+            raise Refused(
+                f"data {cell.spec['data']['use']}: cell {identity} was computed on other data "
+                f"(sha256 {was[:12]}, now {table[:12]}); {WAY_OUT}"
+            )

@@ -1,13 +1,15 @@
 """The three tables of an experiment, from its stored cells: the same cells give the same bytes.
 
 cells.csv and metrics.csv hold what the config decides; timings.csv holds whatever depends on
-the machine or the moment.
+the machine or the moment. ``further`` says that a cell ends further from the reference than it
+began; it is empty where a cell has no distances.
 """
 
 from typing import Any
 
 from ..config import grid
 from ..config.grid import Cell
+from . import soundness
 
 AXES = ("data", "model", "method", "kind", "ratio", "count", "seed")
 METRICS = ("cell", "stage", "split", "metric", "k", "value")
@@ -47,7 +49,7 @@ def tables(cells: list[Cell], rows: dict[str, dict[str, Any]]) -> dict[str, byte
 
     ours = [
         [cell.id, *(cell.axes.get(name) for name in (*AXES, *swept)), row["status"], row["reason"]]
-        + [row.get("data_hash", "")[:16]]
+        + [soundness.further(row), (row.get("data_hash") or "")[:16]]
         + [row["info"].get(stage, {}).get(name) for stage, name in info]
         for cell, row in zip(cells, stored, strict=True)
     ]
@@ -57,7 +59,7 @@ def tables(cells: list[Cell], rows: dict[str, dict[str, Any]]) -> dict[str, byte
         + [row["provenance"].get(n) for n in facts]
         for row in stored
     ]
-    head = ["cell", *AXES, *swept, "status", "reason", "data_hash"]
+    head = ["cell", *AXES, *swept, "status", "reason", "further", "data_hash"]
     return {
         "cells.csv": csv([*head, *(f"{stage}.{name}" for stage, name in info)], ours),
         "metrics.csv": csv(list(METRICS), long),
