@@ -53,7 +53,7 @@ def count(owner: str, least: int, **settings: Any) -> None:
     """
 
     def good(value: Any) -> bool:
-        return isinstance(value, (int, np.integer)) and int(value) >= least
+        return np.issubdtype(np.asarray(value).dtype, np.integer) and int(value) >= least
 
     _refuse(owner, f"an integer, {least} or more", good, settings)
 

@@ -1,8 +1,10 @@
 """The objectives of alternating least squares: their terms, value and optimality residual.
 
 Implicit feedback (Hu, Koren, Volinsky, ICDM 2008) in the convention of the library ``implicit``:
-confidence ``c = alpha * value`` on observed pairs and 1 on every other, preference 1 and 0.
-A weight of 0 resets both, so that the pair counts exactly as one that was never observed.
+confidence ``|alpha * value|`` on observed pairs and 1 on every other; preference 1 where the value
+is positive and 0 elsewhere. So a negative value is a dislike of that confidence, and a value of 0
+takes the pair out of the objective altogether. A weight of 0 resets both, so that the pair counts
+exactly as one that was never observed.
 """
 
 import jax
@@ -30,19 +32,20 @@ def implicit(
     (Rendle et al., RecSys 2022); ``nu = 0`` is the plain ``reg``.
 
     Args:
-      train: interactions; ``alpha * values`` is the confidence of each.
+      train: interactions; ``|alpha * values|`` is the confidence of each.
       weights: ``[N]`` 1 = remembered, 0 = forgotten or padding.
       reg: > 0. It also keeps the system of a row without interactions solvable.
       alpha: > 0, confidence per unit of value.
       nu: exponent of the counts in the ridges.
       unobserved: what a pair that was not observed adds to a count.
     """
-    confidence = alpha * train.values
+    strength = alpha * train.values
+    confidence, target = jnp.abs(strength), weights * jnp.maximum(strength, 0)
     ridges = _ridges(train, weights, reg, nu, unobserved)
     return Terms(
         weights * (confidence - 1),
-        weights * confidence,
-        jnp.sum(weights * confidence),
+        target,
+        jnp.sum(target),
         jnp.ones((), confidence.dtype),
         *ridges,
     )

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxforget import _checks
 from jaxforget.als import spectral
@@ -133,7 +133,7 @@ def _conclude(
     slack = jnp.maximum(nuclear - inner, 0) + rounding * nuclear
     radius = jnp.sqrt(slack + distance / 4)
 
-    valid = jnp.all(confidence > 0) & (terms.unobserved == 1)
+    valid = jnp.all(confidence > 0) & (terms.unobserved == 1) & ~_repeats(train, terms)
     softest = jnp.minimum(1, jnp.min(confidence, initial=1))
     pair_bound = jnp.where(valid, jnp.sqrt(distance) / 2 + radius, jnp.inf)
     bound = pair_bound / jnp.sqrt(jnp.where(valid, softest, 1))
@@ -148,6 +148,16 @@ def _conclude(
         failure_probability=jnp.asarray(failure, bound.dtype),
     )
     return certificate, persons
+
+
+def _repeats(train: Interactions, terms: Terms) -> Array:
+    """Whether two remembered interactions are of one pair, which the convex form cannot state."""
+    rows = jnp.arange(len(train.users), dtype=jnp.int32)
+    remembered = (terms.curvature != 0) | (terms.target != 0)
+    last = lax.cummax(jnp.where(remembered, rows, -1))  # the last remembered row up to each
+    before = jnp.append(jnp.full(1, -1, jnp.int32), last)[:-1]
+    same = (train.users == train.users[before]) & (train.items == train.items[before])
+    return jnp.any(remembered & (before >= 0) & same)
 
 
 def _rounding(bases: dual.Bases) -> Array:
