@@ -180,7 +180,8 @@ def test_changed_factors_data_and_requests_fail(issued):
 
 def test_repeated_pairs_get_no_receipt(issued):
     _, factors, _, _ = issued
-    twice = layout.build([0, 0], [1, 1], [2.0, 2.0], n_users=U, n_items=I)
+    once = layout.build([0, 0], [1, 2], [2.0, 2.0], n_users=U, n_items=I)
+    twice = dataclasses.replace(once, items=jnp.ones_like(once.items))  # by hand: build refuses
     forget = ForgetSet(jnp.ones(2), jnp.ones(2))
     with pytest.raises(ValueError, match="distinct"):
         receipt.make(factors, twice, forget, objective=OBJECTIVE, tol=TOL, seed=0, version="1")

@@ -168,8 +168,7 @@ def test_patience_returns_the_best_epoch_and_stops_after_as_many_stale_ones(labe
 def test_early_stopping_looks_at_watched_validation_data_and_nothing_else_does(labelled):
     rng = np.random.default_rng(7)
     valid = layout.build(
-        rng.integers(0, 12, 30),
-        rng.integers(0, 10, 30),
+        *np.divmod(rng.permutation(120)[:30], 10),
         rng.integers(0, 2, 30).astype(float),
         n_users=12,
         n_items=10,

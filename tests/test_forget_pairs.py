@@ -24,12 +24,6 @@ def test_listed_pairs_are_forgotten_and_no_others():
     np.testing.assert_array_equal(gone(again), forgotten)
 
 
-def test_every_repetition_of_a_listed_pair_is_forgotten():
-    train = layout.build([0, 0, 0, 1, 0], [2, 1, 2, 2, 2], np.arange(5.0))
-    forgotten = gone(forget.pairs(train, [0], [2])[1])
-    assert forgotten.tolist() == [False, True, True, True, False]
-
-
 def test_an_empty_list_is_an_empty_request():
     _, request = forget.pairs(distinct(), [], [])
     assert not gone(request).any() and len(request.after) == 120

@@ -97,8 +97,7 @@ def test_as_released_lightgcn_serves_the_old_graph_and_each_switch_turns_alone(l
 def test_the_released_stop_returns_the_best_validation_iterate_and_needs_validation_data(labelled):
     rng = np.random.default_rng(7)
     valid = layout.build(
-        rng.integers(0, 12, 40),
-        rng.integers(0, 10, 40),
+        *np.divmod(rng.permutation(120)[:40], 10),
         rng.integers(0, 2, 40).astype(float),
         n_users=12,
         n_items=10,

@@ -40,8 +40,9 @@ def test_text_ids_come_back_as_plain_numpy_text(dtype, tmp_path):
 
 def test_encoding_a_real_table_and_going_back_gives_the_same_rows():
     rng = np.random.default_rng(1)
+    pairs = rng.permutation(4 * 20)[:50]
     frame = pd.DataFrame({
-        "user": rng.choice(["x", "y", "z", "NA"], 50), "item": rng.integers(100, 120, 50),
+        "user": np.array(["x", "y", "z", "NA"])[pairs // 20], "item": 100 + pairs % 20,
         "value": rng.integers(1, 6, 50).astype(np.float32),
     })  # fmt: skip
     train, users, items = interop.encode(frame)
@@ -114,6 +115,35 @@ def test_scipy_round_trip_keeps_cells_zeros_and_shape(form):
     assert (back.n_users, back.n_items) == (17, 12)
     for name in ("users", "items", "values"):
         np.testing.assert_array_equal(getattr(back, name), getattr(train, name))
+
+
+def test_cells_that_scipy_stores_twice_are_one_interaction_with_their_sum():
+    cells = (np.array([200, 100, 7], np.uint8), (np.array([0, 0, 1]), np.array([2, 2, 0])))
+    matrix = scipy.sparse.coo_matrix(cells, shape=(2, 3))
+    train = interop.from_scipy(matrix)
+    assert train.values.tolist() == [300, 7]  # in uint8, SciPy would wrap to 44
+    assert interop.from_scipy(matrix, repeats="last").values.tolist() == [100, 7]
+    with pytest.raises(ValueError, match="user 0 with item 2 at position 1"):
+        interop.from_scipy(matrix, repeats="refuse")
+
+
+def test_the_arrays_that_scipy_gets_can_be_written_and_are_no_views():
+    train = random_train()
+    for weights in (None, np.ones(60)):
+        matrix = interop.to_scipy(train, weights)
+        assert all(a.flags.writeable for a in (matrix.data, matrix.indices, matrix.indptr))
+        matrix.data[:] = -1
+    assert float(train.values.min()) >= 0
+
+
+def test_a_frame_with_a_repeated_pair_is_refused_by_original_ids_and_as_numbers():
+    frame = frame_of(user=["b", "b", "b"], item=[9, 4, 9])
+    with pytest.raises(ValueError, match=r"1 rows repeat.*\('b', 9\).*the step duplicates"):
+        interop.encode(frame)
+    numbered = frame.assign(user=0)
+    with pytest.raises(ValueError, match="user 0 with item 9 at position 2"):
+        interop.from_frame(numbered)
+    assert interop.from_frame(numbered, repeats="mean").values.tolist() == [2.0, 2.0]
 
 
 def test_an_empty_matrix_has_users_and_no_interactions():

@@ -1,5 +1,7 @@
 """One format of factor files: ours, that of the library ``implicit``, and that of receipts."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -52,7 +54,9 @@ def test_implicit_loads_our_factors_and_recommends_by_their_scores(tmp_path):
 def test_factors_of_a_fitted_implicit_model_are_taken(tmp_path):
     als = pytest.importorskip("implicit.cpu.als")
     model = als.AlternatingLeastSquares(factors=3, iterations=1, num_threads=1)
-    model.fit(interop.to_scipy(random_train()).astype(np.float32), show_progress=False)
+    train = random_train()
+    train = dataclasses.replace(train, values=train.values.astype(np.float32))
+    model.fit(interop.to_scipy(train), show_progress=False)  # as it is: no copy is needed
     model.save(str(tmp_path / "theirs.npz"))
     for factors in (
         interop.from_implicit(model),

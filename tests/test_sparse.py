@@ -55,8 +55,9 @@ def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk(width, monkeypatch):
     monkeypatch.setattr(bodies, "BLOCK_BYTES", 1 << 18)
     rng = np.random.default_rng(0)
     n = 2 * (1 << 18) // (8 * width) + 17  # three chunks at least, the last one not full
-    train = layout.build(rng.integers(0, 50, n), rng.integers(0, 60, n), np.ones(n))
-    left, right = rng.normal(size=(50, width)), rng.normal(size=(60, width))
+    pairs = rng.permutation(500 * 60)[:n]
+    train = layout.build(pairs // 60, pairs % 60, np.ones(n), n_users=500, n_items=60)
+    left, right = rng.normal(size=(500, width)), rng.normal(size=(60, width))
     want = [left[u] @ right[i] for u, i in zip(train.users.tolist(), train.items.tolist())]
     close(sparse.sddmm(train, jnp.asarray(left), jnp.asarray(right)), np.array(want))
 

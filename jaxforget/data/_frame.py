@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxforget._checks import shorten
 from jaxforget.sparse.layout import build
 from jaxforget.types import Interactions
 
@@ -18,7 +19,8 @@ def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
       The interactions, the ``[U]`` original user ids and the ``[I]`` original item ids.
 
     Raises:
-      ValueError: a column is missing, an id is missing, or a value is not finite.
+      ValueError: a column is missing, an id is missing, a value is not finite, or a pair occurs
+        twice: ``preprocess.duplicates`` merges those.
 
     Example:
       >>> import pandas as pd
@@ -30,6 +32,7 @@ def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
     require(frame)
     users, user_labels = number(frame["user"])
     items, item_labels = number(frame["item"])
+    refuse_repeats(frame)
     sizes = {"n_users": len(user_labels), "n_items": len(item_labels)}
     return build(users, items, frame["value"].to_numpy(), **sizes), user_labels, item_labels
 
@@ -48,6 +51,19 @@ def number(column: Any) -> tuple[np.ndarray, np.ndarray]:
     labels = np.asarray(labels)
     textual = labels.dtype == object and all(isinstance(label, str) for label in labels)
     return codes, labels.astype(str) if textual else labels
+
+
+def refuse_repeats(frame: Any) -> None:
+    """Raises ValueError where a (user, item) pair occurs twice, with the original ids of one."""
+    repeated = frame.duplicated(["user", "item"]).to_numpy()
+    if repeated.any():
+        first = int(np.argmax(repeated))
+        user, item = (frame[side].iloc[[first]].tolist()[0] for side in ("user", "item"))
+        raise ValueError(
+            f"{int(repeated.sum())} rows repeat an earlier (user, item) pair, the first of them "
+            f"({shorten(user)}, {shorten(item)}): merge them first with the step duplicates "
+            '(how = "sum", "mean", "first" or "last")'
+        )
 
 
 def require(frame: Any, *columns: str) -> None:

@@ -30,7 +30,11 @@ __all__ = [
 
 
 def from_frame(
-    frame: Any, *, n_users: int | None = None, n_items: int | None = None
+    frame: Any,
+    *,
+    n_users: int | None = None,
+    n_items: int | None = None,
+    repeats: layout.Repeats = "refuse",
 ) -> Interactions:
     """Reads a frame whose ids are numbers from 0 already; others go through ``encode``.
 
@@ -38,6 +42,7 @@ def from_frame(
       frame: pandas, with the columns ``user``, ``item``, ``value``.
       n_users: number of users; the largest id + 1 if None.
       n_items: likewise for items.
+      repeats: what to do with a pair that occurs more than once, as in ``layout.build``.
 
     Returns:
       The interactions.
@@ -47,7 +52,8 @@ def from_frame(
     """
     require(frame)
     users, items, values = (frame[name].to_numpy() for name in ("user", "item", "value"))
-    return layout.build(users, items, values, n_users=n_users, n_items=n_items)
+    sizes = {"n_users": n_users, "n_items": n_items}
+    return layout.build(users, items, values, **sizes, repeats=repeats)
 
 
 def to_frame(
@@ -80,18 +86,30 @@ def to_frame(
     return pd.DataFrame({"user": original[0], "item": original[1], "value": values})
 
 
-def from_scipy(matrix: Any) -> Interactions:
-    """Reads the stored cells of a SciPy sparse matrix ``[U, I]``, stored zeros included."""
+def from_scipy(matrix: Any, *, repeats: layout.Repeats = "sum") -> Interactions:
+    """Reads the stored cells of a SciPy sparse matrix ``[U, I]``, stored zeros included.
+
+    Args:
+      matrix: of any format.
+      repeats: what to do with a cell that is stored more than once, as in ``layout.build``. SciPy
+        itself takes the sum for the value of such a cell, and so does the default.
+
+    Returns:
+      The interactions.
+
+    Raises:
+      ValueError: as ``layout.build``.
+    """
     cells = matrix.tocoo()
-    n_users, n_items = cells.shape
-    return layout.build(cells.row, cells.col, cells.data, n_users=n_users, n_items=n_items)
+    sizes = dict(zip(("n_users", "n_items"), cells.shape, strict=True))
+    return layout.build(cells.row, cells.col, cells.data, **sizes, repeats=repeats)
 
 
 def to_scipy(train: Interactions, weights: Any = None) -> Any:
     """Writes the interactions as a ``[U, I]`` ``csr_matrix``, the form that ``implicit`` takes.
 
     Args:
-      train: the interactions. A repeated pair becomes a repeated cell, which SciPy adds up.
+      train: the interactions.
       weights: ``[N]``; interactions of weight 0 are left out, as if never loaded.
     """
     import scipy.sparse
@@ -99,7 +117,8 @@ def to_scipy(train: Interactions, weights: Any = None) -> Any:
     kept = _kept(weights)
     per_user = np.bincount(np.asarray(train.users)[kept], minlength=train.n_users)
     indptr = np.append(0, np.cumsum(per_user)).astype(np.int32)
-    cells = (np.asarray(train.values)[kept], np.asarray(train.items)[kept], indptr)
+    # copies: what JAX gives is read-only, and the loops of ``implicit`` refuse that
+    cells = (np.array(train.values)[kept], np.array(train.items)[kept], indptr)
     return scipy.sparse.csr_matrix(cells, shape=(train.n_users, train.n_items))
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from jaxforget import _checks
-from jaxforget.data._frame import number
+from jaxforget.data._frame import number, refuse_repeats
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 
@@ -134,9 +134,11 @@ def split_frame(
       The split, the original ids, and the position of each training row in the shuffled order.
 
     Raises:
-      ValueError: as ``assign``, or another ``cold``.
+      ValueError: as ``assign``, another ``cold``, or a pair that occurs twice: with a row of it
+        in training and one in the test part, the model would be tested on what it was taught.
     """
     _checks.choice("split_frame", ("drop", "keep"), cold=cold)
+    refuse_repeats(frame)
     times = frame["time"].to_numpy() if "time" in frame else None
     part, order = _assign(frame["user"], seed, shares, by, times)
     rows = [order[part[order] == p] for p in (TRAIN, VALID, TEST)]  # each in the shuffled order
@@ -149,7 +151,7 @@ def split_frame(
         sizes = {"n_users": len(user_labels), "n_items": len(item_labels)}
         parts.append(layout.build(users[kept], items[kept], values[kept], **sizes))
     train = rows[TRAIN]
-    position = np.lexsort((items[train], users[train]))  # as ``layout.build`` sorts: stable
+    position = np.lexsort((items[train], users[train]))  # as ``layout.build`` sorts
     return Prepared(Split(*parts), user_labels, item_labels, position)
 
 
