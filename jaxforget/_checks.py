@@ -38,6 +38,11 @@ def between(owner: str, low: float, high: float, **settings: Any) -> None:
     _refuse(owner, f"in [{low}, {high}]", lambda value: low <= value <= high, settings)
 
 
+def inside(owner: str, low: float, high: float, **settings: Any) -> None:
+    """Refuses a setting outside ``(low, high)``."""
+    _refuse(owner, f"in ({low}, {high})", lambda value: low < value < high, settings)
+
+
 def share(owner: str, **settings: Any) -> None:
     """Refuses a setting outside ``(0, 1]``."""
     _refuse(owner, "in (0, 1]", lambda value: 0 < value <= 1, settings)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks, als
+from jaxforget._settings import checked
 from jaxforget.als import certificate, proximal
 from jaxforget.als.certificate import Certificate
 from jaxforget.metrics import claims
@@ -27,6 +28,7 @@ class Certified(NamedTuple):
     directions: proximal.Spectral  # holds the same model, and where it may grow
 
 
+@checked
 def build(
     model: Model,
     *,

@@ -8,12 +8,14 @@ import optax
 from jax import Array, lax
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient import descent
 from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
+@checked
 def build(model: Model, *, lr: float, n_steps: int) -> Method:
     """Builds ``n_steps`` full-batch Adam steps on the mean retained loss, from the old parameters.
 

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient import losses
 from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
+@checked
 def build(model: Model, *, lr: float, n_steps: int) -> Method:
     """Builds ``n_steps`` of ``params + lr grad (L(before) - L(after))``, along the new graph.
 

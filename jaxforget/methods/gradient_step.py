@@ -5,12 +5,14 @@ from typing import Any, Literal
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem
 from jaxforget.gradient.vectors import axpy, norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
+@checked
 def build(
     model: Model, *, lr: float, pull: Literal["retained", "difference"] = "retained"
 ) -> Method:

@@ -5,11 +5,13 @@ from typing import Any, Literal
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
+@checked
 def build(
     model: Model,
     *,

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient.influence import region, released
 from jaxforget.gradient.influence.curvature import curvature, margins_of
 from jaxforget.gradient.influence.pull import forget_gradient
@@ -23,6 +24,7 @@ class Served(NamedTuple):
     edges: Array  # [N]
 
 
+@checked
 def build(
     model: Model,
     *,

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient import losses
 from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
@@ -15,6 +16,7 @@ from jaxforget.sparse.draws import pair_bits
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
+@checked
 def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Method:
     """Builds ascent on the forgotten loss that leaves the retained loss alone to first order.
 

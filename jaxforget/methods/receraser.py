@@ -6,12 +6,14 @@ import jax
 from jax import Array
 
 from jaxforget import _checks, shards
+from jaxforget._settings import checked
 from jaxforget.metrics import claims
 from jaxforget.shards import attention
 from jaxforget.shards import partition as deal
 from jaxforget.types import Interactions, Method, Model
 
 
+@checked
 def build(
     model: Model,
     *,

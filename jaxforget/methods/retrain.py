@@ -4,10 +4,12 @@ from typing import Any
 
 from jax import Array
 
+from jaxforget._settings import checked
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 
+@checked
 def build(model: Model) -> Method:
     """Builds the reference of every other method: exact by construction, and slow."""
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.gradient.influence.curvature import margins_of
 from jaxforget.gradient.vectors import add, norm
@@ -19,6 +20,7 @@ from jaxforget.types import Factors, ForgetSet, Interactions, MarginLoss, Method
 SIGNS = {"none": 0.0, "minus": -1.0, "plus": 1.0}
 
 
+@checked
 def build(
     model: Model,
     *,

@@ -5,11 +5,13 @@ from typing import Any, Literal
 from jax import Array
 
 from jaxforget import _checks, shards
+from jaxforget._settings import checked
 from jaxforget.metrics import claims
 from jaxforget.shards import attention, partition
 from jaxforget.types import Interactions, Method, Model
 
 
+@checked
 def build(
     model: Model,
     *,

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model, Terms
 
@@ -13,6 +14,7 @@ TRACED = ("max_sweeps", "tol")  # may be arguments of a compiled program
 VARIANTS = ("untrain", "finetune", "drop", "as_released")
 
 
+@checked
 def build(
     model: Model,
     *,

@@ -3,12 +3,14 @@
 from jax import Array
 
 from jaxforget import _checks, als
+from jaxforget._settings import checked
 from jaxforget.models import _als
 from jaxforget.types import Interactions, Model, Terms
 
 TRACED = ("reg", "max_sweeps", "tol", "init_scale")  # may be arguments of a compiled program
 
 
+@checked
 def build(
     *,
     dim: int,

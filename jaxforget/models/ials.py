@@ -6,6 +6,7 @@ from typing import Literal
 from jax import Array
 
 from jaxforget import _checks, als
+from jaxforget._settings import checked
 from jaxforget.als import confidence
 from jaxforget.models import _als
 from jaxforget.types import Interactions, Model, Terms
@@ -21,6 +22,7 @@ TRACED = (
 )  # may be arguments of a compiled program
 
 
+@checked
 def build(
     *,
     dim: int,

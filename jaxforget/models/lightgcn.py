@@ -2,10 +2,12 @@
 
 from typing import Literal
 
+from jaxforget._settings import checked
 from jaxforget.gradient import losses, model
 from jaxforget.types import Model
 
 
+@checked
 def build(
     *,
     dim: int,
