@@ -236,3 +236,18 @@ def test_a_page_of_cells_that_all_diverged_is_still_a_page(tmp_path, capsys):
     assert "no cell has numbers" in capsys.readouterr().err
     assert cli.main(["report", path, "--results", str(tmp_path)]) == 0
     assert "after factors not finite" in (tmp_path / "toy/report.html").read_text()
+
+
+def test_a_run_of_finished_cells_says_what_they_are_again(tmp_path, capsys):
+    def change(cell, row):
+        if cell.axes["method"] == "retrain":
+            return row | {"faults": ["after factors not finite"]}
+        return moved(row, 9.0) if cell.axes["method"] == "unlearn_als" else row
+
+    path = toy_runs.write(tmp_path)
+    toy_runs.fill(path, tmp_path, change)
+    assert cli.main(["run", path, "--results", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert "6 cells end further from the reference than they began: 6 of unlearn_als" in told.out
+    assert "6 cells diverged:" in told.err and "--retry" not in told.err
+    assert cli.main(["run", path, "--results", str(tmp_path), "--only", "method=ladder"]) == 0

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -147,9 +148,11 @@ def main(argv: list[str]) -> int:
     config, cells = _selection.load(arguments)
     rows = run(config, cells, arguments)
     words = " ".join(word for word in argv if word not in ("--retry", "--force"))
-    far = sum(bool(soundness.further(row)) for row in rows)
+    methods = {cell.id: cell.axes["method"] for cell in cells}
+    far = Counter(methods[row["id"]] for row in rows if soundness.further(row))
     if far and not arguments.quiet:
-        print(f"{far} of {len(rows)} cells end further from the reference than they began")
+        names = ", ".join(f"{n} of {name}" for name, n in far.items())
+        print(f"{far.total()} cells end further from the reference than they began: {names}")
     if _without_numbers(cells, rows):
         if any(row["status"] == store.FAILED for row in rows):
             print(f"failed cells again: {PROGRAM} run {words} --retry", file=sys.stderr)
