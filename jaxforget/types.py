@@ -13,7 +13,10 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 import jax
 from jax import Array
 
+from jaxforget._jax import serialisable
 
+
+@serialisable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Side:
@@ -31,6 +34,7 @@ class Side:
     widths: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))  # [C] of each class
 
 
+@serialisable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Interactions:
@@ -49,6 +53,7 @@ class Interactions:
     n_items: int = dataclasses.field(kw_only=True, metadata=dict(static=True))
 
 
+@serialisable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Watched(Interactions):
@@ -74,6 +79,7 @@ def watch(train: Interactions, valid: Interactions) -> Watched:
     return Watched(**fields, valid=valid)
 
 
+@serialisable
 class Split(NamedTuple):
     """Training, validation and test interactions over the same ids."""
 
@@ -82,6 +88,7 @@ class Split(NamedTuple):
     test: Interactions
 
 
+@serialisable
 class ForgetSet(NamedTuple):
     """A request, as weights of the training interactions; forgotten = before - after."""
 
@@ -89,6 +96,7 @@ class ForgetSet(NamedTuple):
     after: Array  # [N] float32, <= before
 
 
+@serialisable
 class Factors(NamedTuple):
     """What is trained, and what is served: score(u, i) = users[u] . items[i]."""
 
@@ -96,6 +104,7 @@ class Factors(NamedTuple):
     items: Array  # [I, D]
 
 
+@serialisable
 class Solution(NamedTuple):
     """What a linear solver found, and how far it can be trusted."""
 
@@ -105,6 +114,7 @@ class Solution(NamedTuple):
     min_curvature: Array  # smallest p.Ap / p.p seen; not positive: A is not positive definite
 
 
+@serialisable
 class Terms(NamedTuple):
     """A bilinear least-squares objective, as what each interaction adds to the normal equations.
 
@@ -143,6 +153,7 @@ class Loss(Protocol):
         ...
 
 
+@serialisable
 class Batch(NamedTuple):
     """One step's share of the interactions."""
 
