@@ -3,7 +3,6 @@
 ``tests/test_jax_seams.py`` has a test for each, which names the part that changed.
 """
 
-import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -108,15 +107,15 @@ def lower_by_platform(primitive: Primitive, *, on_cpu: Callable, general: Callab
 def serialisable(kind: Kind) -> Kind:
     """Lets ``jax.export`` write programs that take or return a NamedTuple or a dataclass."""
     name = f"{kind.__module__}.{kind.__qualname__}"
-    if dataclasses.is_dataclass(kind):
+    if hasattr(kind, "_fields"):
+        export.register_namedtuple_serialization(kind, serialized_name=name)
+    else:
         export.register_pytree_node_serialization(
             kind,
             serialized_name=name,
             serialize_auxdata=lambda static: json.dumps(static).encode(),
             deserialize_auxdata=lambda text: _tuples(json.loads(text)),
         )
-    else:
-        export.register_namedtuple_serialization(kind, serialized_name=name)
     return kind
 
 

@@ -16,7 +16,6 @@ from jax import Array
 from jaxforget._jax import serialisable
 
 
-@serialisable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Side:
@@ -34,7 +33,6 @@ class Side:
     widths: tuple[int, ...] = dataclasses.field(metadata=dict(static=True))  # [C] of each class
 
 
-@serialisable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Interactions:
@@ -53,7 +51,6 @@ class Interactions:
     n_items: int = dataclasses.field(kw_only=True, metadata=dict(static=True))
 
 
-@serialisable
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Watched(Interactions):
@@ -79,7 +76,6 @@ def watch(train: Interactions, valid: Interactions) -> Watched:
     return Watched(**fields, valid=valid)
 
 
-@serialisable
 class Split(NamedTuple):
     """Training, validation and test interactions over the same ids."""
 
@@ -88,7 +84,6 @@ class Split(NamedTuple):
     test: Interactions
 
 
-@serialisable
 class ForgetSet(NamedTuple):
     """A request, as weights of the training interactions; forgotten = before - after."""
 
@@ -96,7 +91,6 @@ class ForgetSet(NamedTuple):
     after: Array  # [N] float32, <= before
 
 
-@serialisable
 class Factors(NamedTuple):
     """What is trained, and what is served: score(u, i) = users[u] . items[i]."""
 
@@ -104,7 +98,6 @@ class Factors(NamedTuple):
     items: Array  # [I, D]
 
 
-@serialisable
 class Solution(NamedTuple):
     """What a linear solver found, and how far it can be trusted."""
 
@@ -114,7 +107,6 @@ class Solution(NamedTuple):
     min_curvature: Array  # smallest p.Ap / p.p seen; not positive: A is not positive definite
 
 
-@serialisable
 class Terms(NamedTuple):
     """A bilinear least-squares objective, as what each interaction adds to the normal equations.
 
@@ -153,7 +145,6 @@ class Loss(Protocol):
         ...
 
 
-@serialisable
 class Batch(NamedTuple):
     """One step's share of the interactions."""
 
@@ -301,3 +292,8 @@ class Method(NamedTuple):
     fit: Callable[..., tuple[Any, dict[str, Array]]]  # (key, train, weights)
     unlearn: Callable[..., tuple[Any, dict[str, Array]]]  # (key, state, train, forget)
     factors: Callable[[Any, Interactions, Array], Factors]  # (state, train, weights)
+
+
+for kind in (Side, Interactions, Watched, Split, ForgetSet, Factors, Solution, Terms, Batch):
+    serialisable(kind)
+del kind
