@@ -3,10 +3,13 @@
 ``tests/test_jax_seams.py`` has a test for each, which names the part that changed.
 """
 
-from typing import Any
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, export, lax
 from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jax.dtypes import prng_key
@@ -21,8 +24,13 @@ __all__ = [
     "custom_vmap",
     "is_prng_key",
     "is_traced",
+    "lower_by_platform",
     "mlir",
+    "serialisable",
+    "vary_alike",
 ]
+
+Kind = TypeVar("Kind", bound=type)
 
 
 def csr_product(
@@ -53,3 +61,64 @@ def is_traced(*values: Any) -> bool:
 def is_prng_key(array: Any) -> bool:
     """Whether the array holds typed keys."""
     return jnp.issubdtype(array.dtype, prng_key)
+
+
+def vary_alike(tree: Any, *others: Any) -> Any:
+    """Marks arrays as varying over every axis of ``shard_map`` that any of the values varies over.
+
+    What enters a loop must vary over the axes that its result varies over, and the branches of a
+    condition over the same ones; most operations of jax see to that themselves, these do not.
+    Outside ``shard_map`` nothing changes.
+
+    Args:
+      tree: the arrays to mark.
+      others: what else the values they will be replaced by, or stand beside, depend on.
+    """
+    axes = frozenset().union(*map(_axes, jax.tree.leaves((tree, others))))
+
+    def mark(array: Any) -> Any:
+        missing = tuple(axes - _axes(array))
+        return lax.pcast(array, missing, to="varying") if missing else array
+
+    return jax.tree.map(mark, tree)
+
+
+def _axes(array: Any) -> frozenset[Any]:
+    """The axes of ``shard_map`` over which a value differs between devices."""
+    return jax.typeof(array).mat.varying
+
+
+def lower_by_platform(primitive: Primitive, *, on_cpu: Callable, general: Callable) -> None:
+    """States how a primitive is computed, by a function for CPUs and one for everything else.
+
+    ``jax.export`` takes the general one on a CPU too: it refuses calls into a library that may
+    change with the next release, such as the sparse kernel for CPUs.
+    """
+    lowering, cpu = (mlir.lower_fun(f, multiple_results=False) for f in (general, on_cpu))
+
+    def choose(context: Any, *args: Any, **params: Any) -> Any:
+        exported = context.module_context.lowering_parameters.for_export
+        return (lowering if exported else cpu)(context, *args, **params)
+
+    mlir.register_lowering(primitive, lowering)
+    mlir.register_lowering(primitive, choose, platform="cpu")
+
+
+def serialisable(kind: Kind) -> Kind:
+    """Lets ``jax.export`` write programs that take or return a NamedTuple or a dataclass."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if hasattr(kind, "_fields"):
+        export.register_namedtuple_serialization(kind, serialized_name=name)
+    else:
+        export.register_pytree_node_serialization(
+            kind,
+            serialized_name=name,
+            serialize_auxdata=lambda static: json.dumps(static).encode(),
+            deserialize_auxdata=lambda text: _tuples(json.loads(text)),
+        )
+    return kind
+
+
+def _tuples(value: Any) -> Any:
+    """The tuples that JSON wrote as lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

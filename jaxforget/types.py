@@ -13,6 +13,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 import jax
 from jax import Array
 
+from jaxforget._jax import serialisable
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -290,3 +292,8 @@ class Method(NamedTuple):
     fit: Callable[..., tuple[Any, dict[str, Array]]]  # (key, train, weights)
     unlearn: Callable[..., tuple[Any, dict[str, Array]]]  # (key, state, train, forget)
     factors: Callable[[Any, Interactions, Array], Factors]  # (state, train, weights)
+
+
+for kind in (Side, Interactions, Watched, Split, ForgetSet, Factors, Solution, Terms, Batch):
+    serialisable(kind)
+del kind

@@ -13,7 +13,7 @@ import oracles
 import pytest
 
 from jaxforget import als, sparse
-from jaxforget.als import chunking, confidence, rows
+from jaxforget.als import chunking, confidence, row_chunks, rows
 from jaxforget.sparse import dense, layout
 from jaxforget.types import Factors
 
@@ -90,9 +90,9 @@ def test_the_accelerator_body_equals_the_cpu_body(toy, by):
     weights = (terms.curvature[side.order], terms.target[side.order])
     ridge = terms.ridge_users if by == "user" else terms.ridge_items
     rest = (targets, ridge, fixed.T @ fixed, side, fixed)
-    want = rows._on_accelerator(weights[0], *rest)
+    want = row_chunks.on_accelerator(weights[0], *rest)
     for n_short in range(len(side.widths) + 1):
-        close(rows._on_cpu(*weights, *rest, n_short), want)
+        close(row_chunks.on_cpu(*weights, *rest, n_short), want)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 1.0, 40.0])  # of values up to 3: curvature of either sign

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget._jax import vary_alike
 from jaxforget.als import row_steps, rows
 from jaxforget.als.objectives import cost, gram, implicit, optimality
 from jaxforget.types import Factors, Interactions, Terms
@@ -114,7 +115,7 @@ def descend(
         return optimality(factors, train, terms)
 
     def measure_if_needed(factors):  # without a tolerance no residual decides anything
-        unknown = jnp.full((), jnp.inf, factors.users.dtype)
+        unknown = vary_alike(jnp.full((), jnp.inf, factors.users.dtype), factors, train, terms)
         return lax.cond(tol > 0, measure, lambda _: unknown, factors)
 
     def step(carry):
@@ -122,6 +123,7 @@ def descend(
         factors = alternate(factors, train, terms, cg_steps=cg_steps)
         return factors, measure_if_needed(factors), n + 1
 
+    factors = vary_alike(factors, train, terms)
     start = (factors, measure_if_needed(factors), jnp.zeros((), jnp.int32))
     factors, residual, n = lax.while_loop(unfinished, step, start)
     residual = lax.cond(tol > 0, lambda _: residual, measure, factors)

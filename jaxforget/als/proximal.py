@@ -21,6 +21,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget._jax import vary_alike
 from jaxforget.als.spectral import Spectral, distance, inner, scales, scores_of, serve, spectral
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import spmm
@@ -76,6 +77,7 @@ def descend(
     def unfinished(state):
         return (state.steps < max_steps) & ~(state.change <= tol)
 
+    state = vary_alike(state, train, terms)
     return lax.while_loop(unfinished, lambda state: step(state, train, terms, dim=dim), state)
 
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget._jax import vary_alike
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Interactions
@@ -32,7 +33,7 @@ def conjugate_gradients(
       n_steps: at least 1.
 
     Returns:
-      ``[rows, D]``.
+      ``[rows, D]``. Its derivative is that of the steps taken, in ``start`` too.
 
     Source: Takacs, Pilaszy, Tikk, RecSys 2011.
     """
@@ -54,14 +55,23 @@ def conjugate_gradients(
         product = dense_product(p) + spmm(train, weighted_scores(p), fixed, by=by)
         length = _quotient(squares, jnp.sum(p * product, axis=1))
         x, r = x + length * p, r - length * product
-        squares, old = jnp.sum(r * r, axis=1), squares
+        squares, old = unless_converged(jnp.sum(r * r, axis=1)), squares
         return x, r, r + _quotient(squares, old) * p, squares
 
+    curvature, target, ridge, gram, train, fixed, start = vary_alike(
+        (curvature, target, ridge, gram, train, fixed, start)
+    )
     start = jnp.where(sum_per_row(jnp.abs(target))[:, None] > 0, start, 0)
     # b - A x, with the two sparse products in one
     residual = spmm(train, target - weighted_scores(start), fixed, by=by) - dense_product(start)
-    first = (start, residual, residual, jnp.sum(residual * residual, axis=1))
-    x, _, p, squares = lax.fori_loop(0, n_steps - 1, step, first)
+    size = jnp.sum(residual * residual, axis=1)
+    level = (jnp.finfo(fixed.dtype).eps ** 2 * size).astype(fixed.dtype)
+
+    def unless_converged(squares):
+        """0 where only rounding is left: steps along it are noise, and their derivatives NaN."""
+        return jnp.where(squares > level, squares, 0)
+
+    x, _, p, squares = lax.fori_loop(0, n_steps - 1, step, (start, residual, residual, size))
     # The last step needs p' A p, but neither A p nor a new residual: one product of D columns less.
     scores = sddmm(train, *pair(p))
     bend = jnp.sum(p * dense_product(p), axis=1) + sum_per_row(curvature * scores**2)
@@ -70,4 +80,4 @@ def conjugate_gradients(
 
 def _quotient(squares: Array, divisor: Array) -> Array:
     """``[rows, 1]`` step lengths; 0 for a row that has converged."""
-    return ratio(squares, divisor, otherwise=0)[:, None]
+    return ratio(squares, jnp.where(squares > 0, divisor, 0), otherwise=0)[:, None]

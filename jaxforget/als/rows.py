@@ -1,21 +1,20 @@
 """Solves all rows of one side exactly, the other side held fixed.
 
 The history of a row is its interactions in the order of ``Side``; ``y_n`` are the factors of the
-other side at interaction ``n``. Rows are solved in chunks of one class of history length.
+other side at interaction ``n``. ``row_chunks`` solves them in chunks.
 """
 
 import functools
-from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget.als import chunking, woodbury
-from jaxforget.sparse import dense, layout
+from jaxforget._jax import vary_alike
+from jaxforget.als import row_chunks
+from jaxforget.sparse import layout
 from jaxforget.sparse.arithmetic import gather, times
-from jaxforget.sparse.kernels import spmm
-from jaxforget.types import Interactions, Side
+from jaxforget.sparse.kernels import sddmm, spmm
+from jaxforget.types import Interactions
 
 # Longest rows that woodbury may solve: for more interactions it gains little over normal matrices,
 # and takes longer to compile.
@@ -47,8 +46,14 @@ def solve_exactly(
       by: ``"user"`` or ``"item"``, the side that is solved for.
 
     Returns:
-      ``[rows, D]``; a row whose right-hand side is exactly 0 is exactly 0.
+      ``[rows, D]``; a row whose right-hand side is exactly 0 is exactly 0. Derivatives in every
+      argument, of any order and mode, are further solves with the same matrices.
     """
+    return _solve(*vary_alike((curvature, target, ridge, gram, train, fixed)), by)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(6,))
+def _solve(curvature, target, ridge, gram, train, fixed, by):
     side = train.by_user if by == "user" else train.by_item
     n_short = sum(width <= min(LONGEST_SHORT, 2 * len(gram) // 3) for width in side.widths)
 
@@ -57,163 +62,61 @@ def solve_exactly(
 
     def on_cpu(curvature, target, ridge, gram, fixed):
         any_long = side.starts[n_short] < len(ridge)
-        rhs = lax.cond(any_long, right_hand_sides, lambda *_: _zeros(ridge, gram), target, fixed)
-        if by == "item":
-            curvature, target = gather(curvature, side.order), gather(target, side.order)
-        return _on_cpu(curvature, target, rhs, ridge, gram, side, fixed, n_short)
+        rhs = lax.cond(
+            any_long, right_hand_sides, lambda *_: row_chunks.zeros(ridge, gram), target, fixed
+        )
+        curvature, target = (_in_order(x, train, by) for x in (curvature, target))
+        return row_chunks.on_cpu(curvature, target, rhs, ridge, gram, side, fixed, n_short)
 
     def on_accelerator(curvature, target, ridge, gram, fixed):
-        ordered = curvature if by == "user" else gather(curvature, side.order)
-        return _on_accelerator(ordered, right_hand_sides(target, fixed), ridge, gram, side, fixed)
+        rhs, ordered = right_hand_sides(target, fixed), _in_order(curvature, train, by)
+        return row_chunks.on_accelerator(ordered, rhs, ridge, gram, side, fixed)
 
     return lax.platform_dependent(
         curvature, target, ridge, gram, fixed, cpu=on_cpu, default=on_accelerator
     )
 
 
-def _zeros(ridge: Array, gram: Array) -> Array:
-    return jnp.zeros((len(ridge), len(gram)), gram.dtype)
+@_solve.defjvp
+def _solve_jvp(by, primals, tangents):
+    """``A dx = db - dA x``: one more solve with the same matrices, which are built anew for it."""
+    x = _solve(*primals, by)
+    curvature, _, ridge, gram, train, fixed = primals
+
+    def product(x, curvature, ridge, gram, fixed):
+        scores = sddmm(train, x, fixed) if by == "user" else sddmm(train, fixed, x)
+        return spmm(train, curvature * scores, fixed, by=by) + times(x, gram) + ridge[:, None] * x
+
+    def gap(curvature, target, ridge, gram, fixed):
+        return spmm(train, target, fixed, by=by) - product(x, curvature, ridge, gram, fixed)
+
+    def solve(_, rhs):
+        return _solve_for(rhs, curvature, ridge, gram, train, fixed, by)
+
+    values, changes = ((*leaves[:4], leaves[5]) for leaves in (primals, tangents))
+    matrices = functools.partial(product, curvature=curvature, ridge=ridge, gram=gram, fixed=fixed)
+    change = jax.jvp(gap, values, changes)[1]
+    return x, lax.custom_linear_solve(matrices, change, solve, symmetric=True)
 
 
-def _on_cpu(
-    curvature: Array,
-    target: Array,
-    rhs: Array,
-    ridge: Array,
-    gram: Array,
-    side: Side,
-    fixed: Array,
-    n_short: int,
-) -> Array:
-    """Solves the rows of the first ``n_short`` classes by woodbury, the others by normal matrices.
+def _solve_for(rhs, curvature, ridge, gram, train, fixed, by):
+    """Solves for given right-hand sides ``[rows, D]``.
 
-    All classes of one kind share one loop over chunks, in which a ``lax.switch`` chooses only what
-    depends on the shape of the chunk: each branch adds most of its own compile time to the program.
-
-    Args:
-      curvature, target: ``[N]`` in the order of ``side``.
-      rhs: ``[rows, D]`` right-hand sides; not read for the rows of short classes.
+    A row without interactions stays 0: as its solution is 0 whatever the arguments, so is its part
+    of every derivative.
     """
-    out, n_fit = _zeros(ridge, gram), sum(width <= chunking.CPU.slots for width in side.widths)
-    if n_short:
-        short = range(n_short)
-        out = _write_by_woodbury(curvature, target, ridge, gram, side, fixed, short, out)
-    if n_short < n_fit:
-        classes = range(n_short, n_fit)
-        out = _write_by_normal_matrices(curvature, rhs, ridge, gram, side, fixed, classes, out)
+    side = train.by_user if by == "user" else train.by_item
+    curvature = _in_order(curvature, train, by)
 
-    def solve_one(rows, weighted, history):
-        return _solve_in_turn(
-            gram, weighted, history, chunking.clip(rhs, rows), chunking.clip(ridge, rows), 1
-        )
+    def on_cpu(curvature, rhs, ridge, gram):  # without short rows the targets are not read
+        return row_chunks.on_cpu(curvature, curvature, rhs, ridge, gram, side, fixed, 0)
 
-    for class_id in range(max(n_fit, n_short), len(side.widths)):
-        out = _write_class(side, class_id, 1, fixed, curvature, solve_one, out)
-    return out
+    def on_accelerator(curvature, rhs, ridge, gram):
+        return row_chunks.on_accelerator(curvature, rhs, ridge, gram, side, fixed)
+
+    return lax.platform_dependent(curvature, rhs, ridge, gram, cpu=on_cpu, default=on_accelerator)
 
 
-def _write_by_woodbury(curvature, target, ridge, gram, side, fixed, classes: range, out):
-    """Solves the rows of some classes in systems of the length of their history."""
-    shared = woodbury.decompose(gram, ridge)
-    rotated = times(fixed, shared.basis)
-    chunks = chunking.Chunks(side, classes, chunking.CPU.slots)
-
-    def solve_chunk(k, out):
-        chunk = chunks.read(k)
-        rows = chunk.rows
-        scale = woodbury.scales(shared, chunking.clip(ridge, rows))
-        history, weights = chunking.read_histories(
-            side, rotated, chunk.row, chunk.offset, (curvature, target)
-        )
-
-        def solve(shape):
-            y, curvature, target = chunks.fold(shape, history, *weights)
-            x = woodbury.solve_short_rows(y, curvature, target, scale[: shape[0]])
-            return jnp.pad(x, ((0, len(rows) - shape[0]), (0, 0)))
-
-        branches = [functools.partial(solve, shape) for shape in chunks.shapes]
-        x = scale * lax.switch(chunk.branch, branches)
-        x = times(x, shared.basis.T)
-        return out.at[rows].set(x, mode="drop")
-
-    return lax.fori_loop(0, chunks.n_chunks, solve_chunk, out)
-
-
-def _write_by_normal_matrices(curvature, rhs, ridge, gram, side, fixed, classes: range, out):
-    """Solves the rows of some classes by one ``[D, D]`` Cholesky factorisation each."""
-    chunks = chunking.Chunks(side, classes, chunking.CPU.rows)
-
-    def solve_chunk(k, out):
-        chunk = chunks.read(k)
-        rows = chunk.rows
-        own_rhs, own_ridge = chunking.clip(rhs, rows), chunking.clip(ridge, rows)
-        history, (weights,) = chunking.read_histories(
-            side, fixed, chunk.row, chunk.offset, (curvature,)
-        )
-        weighted = weights[:, None] * history
-
-        def solve(shape):
-            folded = chunks.fold(shape, weighted, history)
-            return _solve_in_turn(gram, folded[0], folded[1], own_rhs, own_ridge, chunk.n_rows)
-
-        branches = [functools.partial(solve, shape) for shape in chunks.shapes]
-        return out.at[rows].set(lax.switch(chunk.branch, branches), mode="drop")
-
-    return lax.fori_loop(0, chunks.n_chunks, solve_chunk, out)
-
-
-def _on_accelerator(
-    curvature: Array, rhs: Array, ridge: Array, gram: Array, side: Side, fixed: Array
-) -> Array:
-    """Solves every row by normal matrices, with a loop per class.
-
-    One loop over all classes, as on a CPU, would run every branch of its switch under ``vmap``.
-    """
-
-    def solve_batch(rows, weighted, history):
-        matrices = _weighted_grams(weighted, history) + gram[None]
-        matrices += jax.vmap(_diagonal, (0, None))(chunking.clip(ridge, rows), gram)
-        return jax.vmap(dense.solve_spd)(
-            matrices, chunking.clip(rhs, rows)
-        )  # padding is solvable too
-
-    out = _zeros(ridge, gram)
-    for class_id, width in enumerate(side.widths):
-        count = min(chunking.ACCELERATOR.rows, chunking.ACCELERATOR.slots // width, len(out))
-        out = _write_class(side, class_id, max(1, count), fixed, curvature, solve_batch, out)
-    return out
-
-
-def _write_class(side, class_id: int, count: int, fixed, curvature, solve: Callable, out):
-    """Solves the rows of one class, ``count`` at a time, by ``solve(rows, weighted, history)``."""
-    first, end = side.starts[class_id], side.starts[class_id + 1]
-    offset = jnp.arange(side.widths[class_id], dtype=jnp.int32)[None]
-
-    def solve_chunk(k, out):
-        rows = layout.members(side, first + k * count, end, count)
-        history, (weights,) = chunking.read_histories(
-            side, fixed, rows[:, None], offset, (curvature,)
-        )
-        return out.at[rows].set(solve(rows, weights[:, :, None] * history, history), mode="drop")
-
-    return lax.fori_loop(0, -(-(end - first) // count), solve_chunk, out)
-
-
-def _weighted_grams(weighted: Array, history: Array) -> Array:
-    """``sum_l weight_l y_l y_l'`` per row: ``[R, D, D]``."""
-    return jnp.einsum("rld,rle->rde", weighted, history, precision="highest")
-
-
-def _solve_in_turn(gram, weighted, history, rhs, ridge, n_rows: Array | int) -> Array:
-    """Solves the first ``n_rows`` rows one after the other; 0 for the rest."""
-    products = _weighted_grams(weighted, history)
-
-    def solve(k, out):
-        matrix = products[k] + gram + _diagonal(ridge[k], gram)
-        return out.at[k].set(dense.solve_spd(matrix, rhs[k]))
-
-    return lax.fori_loop(0, n_rows, solve, jnp.zeros_like(rhs))
-
-
-def _diagonal(ridge: Array, gram: Array) -> Array:
-    return ridge * jnp.eye(len(gram), dtype=gram.dtype)
+def _in_order(weights: Array, train: Interactions, by: str) -> Array:
+    """Weights ``[N]`` of the interactions, in the order of the side."""
+    return weights if by == "user" else gather(weights, train.by_item.order)

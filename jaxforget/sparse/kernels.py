@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget._jax import Primitive, ad, batching, mlir
+from jaxforget._jax import Primitive, ad, batching, lower_by_platform, vary_alike
 from jaxforget.sparse import bodies
 from jaxforget.types import Interactions
 
@@ -49,7 +49,7 @@ def spmm(train: Interactions, values: Array, dense: Array, *, by: str) -> Array:
     rows = train.n_items if by == "user" else train.n_users
     _check("values", values, train.users.shape, dense.dtype)
     _check("dense", dense, (rows, *dense.shape[1:2]), values.dtype)
-    return _spmm_p.bind(values, dense, *indices(train), by=by, shape=shape_of(train))
+    return _bind(_spmm_p, values, dense, *indices(train), by=by, shape=shape_of(train))
 
 
 @jax.jit
@@ -75,7 +75,7 @@ def sddmm(train: Interactions, left: Array, right: Array) -> Array:
     """
     _check("left", left, (train.n_users, *left.shape[1:2]), right.dtype)
     _check("right", right, (train.n_items, *left.shape[1:2]), left.dtype)
-    return _sddmm_p.bind(left, right, *indices(train), shape=shape_of(train))
+    return _bind(_sddmm_p, left, right, *indices(train), shape=shape_of(train))
 
 
 def _check(name: str, array: Array, shape: tuple[int, ...], dtype: Any) -> None:
@@ -103,33 +103,38 @@ def indices(train: Interactions) -> tuple[Array, ...]:
     )
 
 
+def _bind(primitive: Primitive, *args: Array, **params: Any) -> Array:
+    """Applies a primitive; its arguments then vary over the same axes of ``shard_map``."""
+    return primitive.bind(*vary_alike(args), **params)
+
+
 def _spmm_transpose(cotangent, values, dense, *indices, by, shape):
     """Transposed in the values, spmm is sddmm; in the dense matrix, spmm of the other side."""
     if ad.is_undefined_primal(values):
         left, right = (cotangent, dense) if by == "user" else (dense, cotangent)
-        return (_sddmm_p.bind(left, right, *indices, shape=shape), None, *[None] * 6)
+        return (_bind(_sddmm_p, left, right, *indices, shape=shape), None, *[None] * 6)
     other = "item" if by == "user" else "user"
-    return (None, _spmm_p.bind(values, cotangent, *indices, by=other, shape=shape), *[None] * 6)
+    return (None, _bind(_spmm_p, values, cotangent, *indices, by=other, shape=shape), *[None] * 6)
 
 
 def _sddmm_transpose(cotangent, left, right, *indices, shape):
     """Transposed in either matrix, sddmm is spmm with the cotangents as values."""
     if ad.is_undefined_primal(left):
-        left = _spmm_p.bind(cotangent, right, *indices, by="user", shape=shape)
+        left = _bind(_spmm_p, cotangent, right, *indices, by="user", shape=shape)
         return (left, None, *[None] * 6)
-    right = _spmm_p.bind(cotangent, left, *indices, by="item", shape=shape)
+    right = _bind(_spmm_p, cotangent, left, *indices, by="item", shape=shape)
     return (None, right, *[None] * 6)
 
 
 def _bilinear_jvp(primitive, primals, tangents, **params):
     """The product rule. JAX calls it only if one tangent at least is not zero."""
     (a, b, *indices), (da, db, *_) = primals, tangents
-    out = primitive.bind(a, b, *indices, **params)
+    out = _bind(primitive, a, b, *indices, **params)
     terms = []
     if type(da) is not ad.Zero:
-        terms.append(primitive.bind(da, b, *indices, **params))
+        terms.append(_bind(primitive, da, b, *indices, **params))
     if type(db) is not ad.Zero:
-        terms.append(primitive.bind(a, db, *indices, **params))
+        terms.append(_bind(primitive, a, db, *indices, **params))
     return out, functools.reduce(jnp.add, terms)
 
 
@@ -144,7 +149,7 @@ def _batch(primitive, general, args, dims, **params):
         return function(*[next(batched) if m else x for x, m in zip(moved, mapped)], **params)
 
     def loop(*batched):
-        return lax.map(functools.partial(apply, primitive.bind), batched)
+        return lax.map(functools.partial(apply, functools.partial(_bind, primitive)), batched)
 
     wide = jax.vmap(lambda *batched: apply(general, batched), axis_size=size)
     batched = [x for x, m in zip(moved, mapped) if m]
@@ -157,14 +162,14 @@ def _primitive(
     """Registers a bilinear operation with every rule that JAX may ask for."""
     primitive = Primitive(name)
     primitive.def_abstract_eval(out_aval)
-    general_lowering, cpu_lowering = (
-        mlir.lower_fun(body, multiple_results=False) for body in (general, on_cpu)
-    )
-    mlir.register_lowering(primitive, general_lowering)
-    mlir.register_lowering(primitive, cpu_lowering, platform="cpu")
-    primitive.def_impl(
-        lambda *args, **params: jax.jit(lambda *a: primitive.bind(*a, **params))(*args)
-    )
+    lower_by_platform(primitive, on_cpu=on_cpu, general=general)
+    compiled = jax.jit(primitive.bind, static_argnames=("by", "shape"))
+
+    def evaluate(*args, **params):
+        with jax.disable_jit(False):  # a compiled program is the only way to evaluate it
+            return compiled(*args, **params)
+
+    primitive.def_impl(evaluate)
     ad.primitive_jvps[primitive] = functools.partial(_bilinear_jvp, primitive)
     ad.primitive_transposes[primitive] = transpose
     batching.primitive_batchers[primitive] = functools.partial(_batch, primitive, general)

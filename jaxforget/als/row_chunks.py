@@ -1,0 +1,167 @@
+"""Solves the rows of one side chunk by chunk, each of one class of history length.
+
+``rows.solve_exactly`` says what is solved, and chooses between the two ways: ``on_cpu`` and
+``on_accelerator``.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget._jax import vary_alike
+from jaxforget.als import chunking, woodbury
+from jaxforget.sparse import dense, layout
+from jaxforget.sparse.arithmetic import times
+from jaxforget.types import Side
+
+
+def zeros(ridge: Array, gram: Array) -> Array:
+    """``[rows, D]``, the result before any row is solved."""
+    return vary_alike(jnp.zeros((len(ridge), len(gram)), gram.dtype), ridge, gram)
+
+
+def on_cpu(
+    curvature: Array,
+    target: Array,
+    rhs: Array,
+    ridge: Array,
+    gram: Array,
+    side: Side,
+    fixed: Array,
+    n_short: int,
+) -> Array:
+    """Solves the rows of the first ``n_short`` classes by woodbury, the others by normal matrices.
+
+    All classes of one kind share one loop over chunks, in which a ``lax.switch`` chooses only what
+    depends on the shape of the chunk: each branch adds most of its own compile time to the program.
+
+    Args:
+      curvature, target: ``[N]`` in the order of ``side``.
+      rhs: ``[rows, D]`` right-hand sides; not read for the rows of short classes.
+    """
+    out, n_fit = zeros(ridge, gram), sum(width <= chunking.CPU.slots for width in side.widths)
+    if n_short:
+        short = range(n_short)
+        out = _write_by_woodbury(curvature, target, ridge, gram, side, fixed, short, out)
+    if n_short < n_fit:
+        classes = range(n_short, n_fit)
+        out = _write_by_normal_matrices(curvature, rhs, ridge, gram, side, fixed, classes, out)
+
+    def solve_one(rows, weighted, history):
+        return _solve_in_turn(
+            gram, weighted, history, chunking.clip(rhs, rows), chunking.clip(ridge, rows), 1
+        )
+
+    for class_id in range(max(n_fit, n_short), len(side.widths)):
+        out = _write_class(side, class_id, 1, fixed, curvature, solve_one, out)
+    return out
+
+
+def _write_by_woodbury(curvature, target, ridge, gram, side, fixed, classes: range, out):
+    """Solves the rows of some classes in systems of the length of their history."""
+    shared = woodbury.decompose(gram, ridge)
+    rotated = times(fixed, shared.basis)
+    chunks = chunking.Chunks(side, classes, chunking.CPU.slots)
+
+    def solve_chunk(k, out):
+        chunk = chunks.read(k)
+        rows = chunk.rows
+        scale = woodbury.scales(shared, chunking.clip(ridge, rows))
+        history, weights = chunking.read_histories(
+            side, rotated, chunk.row, chunk.offset, (curvature, target)
+        )
+
+        def solve(shape):
+            y, curvature, target = chunks.fold(shape, history, *weights)
+            x = woodbury.solve_short_rows(y, curvature, target, scale[: shape[0]])
+            return jnp.pad(x, ((0, len(rows) - shape[0]), (0, 0)))
+
+        branches = [functools.partial(solve, shape) for shape in chunks.shapes]
+        x = scale * lax.switch(chunk.branch, branches)
+        x = times(x, shared.basis.T)
+        return out.at[rows].set(x, mode="drop")
+
+    return lax.fori_loop(0, chunks.n_chunks, solve_chunk, out)
+
+
+def _write_by_normal_matrices(curvature, rhs, ridge, gram, side, fixed, classes: range, out):
+    """Solves the rows of some classes by one ``[D, D]`` Cholesky factorisation each."""
+    chunks = chunking.Chunks(side, classes, chunking.CPU.rows)
+
+    def solve_chunk(k, out):
+        chunk = chunks.read(k)
+        rows = chunk.rows
+        own_rhs, own_ridge = chunking.clip(rhs, rows), chunking.clip(ridge, rows)
+        history, (weights,) = chunking.read_histories(
+            side, fixed, chunk.row, chunk.offset, (curvature,)
+        )
+        weighted = weights[:, None] * history
+
+        def solve(shape):
+            folded = chunks.fold(shape, weighted, history)
+            return _solve_in_turn(gram, folded[0], folded[1], own_rhs, own_ridge, chunk.n_rows)
+
+        branches = [functools.partial(solve, shape) for shape in chunks.shapes]
+        return out.at[rows].set(lax.switch(chunk.branch, branches), mode="drop")
+
+    return lax.fori_loop(0, chunks.n_chunks, solve_chunk, out)
+
+
+def on_accelerator(
+    curvature: Array, rhs: Array, ridge: Array, gram: Array, side: Side, fixed: Array
+) -> Array:
+    """Solves every row by normal matrices, with a loop per class.
+
+    One loop over all classes, as on a CPU, would run every branch of its switch under ``vmap``.
+    """
+
+    def solve_batch(rows, weighted, history):
+        matrices = _weighted_grams(weighted, history) + gram[None]
+        matrices += jax.vmap(_diagonal, (0, None))(chunking.clip(ridge, rows), gram)
+        return jax.vmap(dense.solve_spd)(
+            matrices, chunking.clip(rhs, rows)
+        )  # padding is solvable too
+
+    out = zeros(ridge, gram)
+    for class_id, width in enumerate(side.widths):
+        count = min(chunking.ACCELERATOR.rows, chunking.ACCELERATOR.slots // width, len(out))
+        out = _write_class(side, class_id, max(1, count), fixed, curvature, solve_batch, out)
+    return out
+
+
+def _write_class(side, class_id: int, count: int, fixed, curvature, solve: Callable, out):
+    """Solves the rows of one class, ``count`` at a time, by ``solve(rows, weighted, history)``."""
+    first, end = side.starts[class_id], side.starts[class_id + 1]
+    offset = jnp.arange(side.widths[class_id], dtype=jnp.int32)[None]
+
+    def solve_chunk(k, out):
+        rows = layout.members(side, first + k * count, end, count)
+        history, (weights,) = chunking.read_histories(
+            side, fixed, rows[:, None], offset, (curvature,)
+        )
+        return out.at[rows].set(solve(rows, weights[:, :, None] * history, history), mode="drop")
+
+    return lax.fori_loop(0, -(-(end - first) // count), solve_chunk, out)
+
+
+def _weighted_grams(weighted: Array, history: Array) -> Array:
+    """``sum_l weight_l y_l y_l'`` per row: ``[R, D, D]``."""
+    return jnp.einsum("rld,rle->rde", weighted, history, precision="highest")
+
+
+def _solve_in_turn(gram, weighted, history, rhs, ridge, n_rows: Array | int) -> Array:
+    """Solves the first ``n_rows`` rows one after the other; 0 for the rest."""
+    products = _weighted_grams(weighted, history)
+
+    def solve(k, out):
+        matrix = products[k] + gram + _diagonal(ridge[k], gram)
+        return out.at[k].set(dense.solve_spd(matrix, rhs[k]))
+
+    return lax.fori_loop(0, n_rows, solve, jnp.zeros_like(rhs))
+
+
+def _diagonal(ridge: Array, gram: Array) -> Array:
+    return ridge * jnp.eye(len(gram), dtype=gram.dtype)
