@@ -1,8 +1,10 @@
 """The objectives of alternating least squares: their terms, value and optimality residual.
 
 Implicit feedback (Hu, Koren, Volinsky, ICDM 2008) in the convention of the library ``implicit``:
-confidence ``c = alpha * value`` on observed pairs and 1 on every other, preference 1 and 0.
+confidence ``c = |alpha * value|`` on observed pairs and 1 on every other; preference 1 where the
+value is positive and 0 elsewhere, so a negative value says "seen, and not liked".
 A weight of 0 resets both, so that the pair counts exactly as one that was never observed.
+``docs/models.md`` says what a value of 0 means for each model.
 """
 
 import jax
@@ -30,20 +32,21 @@ def implicit(
     (Rendle et al., RecSys 2022); ``nu = 0`` is the plain ``reg``.
 
     Args:
-      train: interactions; ``alpha * values`` is the confidence of each.
+      train: interactions, each pair once; ``|alpha * values|`` is the confidence of each.
       weights: ``[N]`` 1 = remembered, 0 = forgotten or padding.
       reg: > 0. It also keeps the system of a row without interactions solvable.
       alpha: > 0, confidence per unit of value.
       nu: exponent of the counts in the ridges.
       unobserved: what a pair that was not observed adds to a count.
     """
-    confidence = alpha * train.values
+    strength = alpha * train.values
     ridges = _ridges(train, weights, reg, nu, unobserved)
+    target = weights * jnp.maximum(strength, 0)  # confidence times preference
     return Terms(
-        weights * (confidence - 1),
-        weights * confidence,
-        jnp.sum(weights * confidence),
-        jnp.ones((), confidence.dtype),
+        weights * (jnp.abs(strength) - 1),
+        target,
+        jnp.sum(target),  # c (p - s)^2 = c s^2 - 2 c p s + c p, as p is 0 or 1
+        jnp.ones((), strength.dtype),
         *ridges,
     )
 

@@ -12,10 +12,10 @@ every formula used here; nothing below ever holds a ``[U, I]`` array.
 from jax import Array
 
 from jaxforget import als
-from jaxforget.als.certificate.proving import Certificate, Proof, prove
+from jaxforget.als.certificate.proving import Certificate, Proof, check_settings, prove
 from jaxforget.types import Factors, Interactions, Terms
 
-__all__ = ["Certificate", "Proof", "certify", "duality_gap", "people"]
+__all__ = ["Certificate", "Proof", "certify", "check_settings", "duality_gap", "people"]
 
 
 def duality_gap(
@@ -39,7 +39,7 @@ def duality_gap(
 
     Args:
       factors: float64, from any procedure.
-      train: interactions, each (user, item) pair at most once.
+      train: interactions, each (user, item) pair at most once with a weight.
       weights: ``[N]`` 1 = retained, 0 = forgotten or padding.
       reg, alpha, nu, unobserved: the objective, as in ``als.implicit``.
       key: typed JAX key of the random starts.
@@ -94,8 +94,9 @@ def certify(
 
     Args:
       factors: float64, from any procedure.
-      train: interactions, each (user, item) pair at most once.
-      terms: the objective, with ``unobserved == 1``; the bound is infinite otherwise.
+      train: interactions, each (user, item) pair at most once with a weight.
+      terms: the objective, with ``unobserved == 1``; the bound is infinite otherwise, as it is
+        where a pair is repeated, a confidence is 0, or a number is not finite.
       key: typed JAX key of the random starts.
       directions: ``[I, J]`` columns whose span holds, nearly, the leading right singular vectors
         of G (``proximal`` carries them); without them Lanczos looks for ``deflate`` of them.
@@ -111,7 +112,7 @@ def certify(
       A ``Certificate``. Rounding is allowed for; ``relative_bound`` ends near 1e-7.
 
     Raises:
-      ValueError: factors are not float64, or an unknown proof.
+      ValueError: factors are not float64, or a setting is out of range.
     """
     return prove(
         key,
