@@ -333,9 +333,7 @@ def test_repeated_pairs_prove_nothing_and_weights_of_all_but_one_mend_it():
         once = jnp.asarray((np.arange(n) % 3 == counted).astype(float))
         proved = certificate.duality_gap(factors, train, once, key=key, **settings)
         plain = layout.build(*CELLS.T, np.full(len(CELLS), 2.0), n_users=U, n_items=I)
-        want = certificate.duality_gap(
-            factors, plain, jnp.ones(len(CELLS)), key=key, **settings
-        )
+        want = certificate.duality_gap(factors, plain, jnp.ones(len(CELLS)), key=key, **settings)
         np.testing.assert_allclose(proved.bound, want.bound, rtol=1e-9)
     around = jnp.asarray((np.arange(n) % 3 != 1).astype(float))
     proved = certificate.duality_gap(factors, train, around, key=key, **settings)

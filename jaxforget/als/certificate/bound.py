@@ -9,13 +9,14 @@ point Z of the dual problem bounds the distance of any M to it. ``docs/certifica
 every formula used here; nothing below ever holds a ``[U, I]`` array.
 """
 
+import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import als
-from jaxforget.als.certificate.proving import Certificate, Proof, check_settings, prove
+from jaxforget.als.certificate.proving import Ball, Certificate, Proof, check_settings, prove
 from jaxforget.types import Factors, Interactions, Terms
 
-__all__ = ["Certificate", "Proof", "certify", "check_settings", "duality_gap", "people"]
+__all__ = ["Ball", "Certificate", "Proof", "certify", "check_settings", "duality_gap", "people", "prove"]
 
 
 def duality_gap(
@@ -148,7 +149,7 @@ def people(
     Returns:
       ``[U]``.
     """
-    return prove(
+    ball = prove(
         key,
         factors,
         train,
@@ -160,3 +161,4 @@ def people(
         width=width,
         deflate=deflate,
     )[1]
+    return (jnp.sqrt(ball.per_user) / 2 + ball.radius) / jnp.sqrt(ball.softest)

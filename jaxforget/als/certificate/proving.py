@@ -34,6 +34,30 @@ class Certificate(NamedTuple):
     failure_probability: Array  # chance, over the key, that the singular-value bound is too low
 
 
+class Ball(NamedTuple):
+    """Where the optimum lies, around a shifted model: what it says of any part of the matrix.
+
+    ``|Delta_S|_C <= |R_S|_(1/C) / 2 + radius`` over every set S of cells, with R of low rank
+    wherever nothing is remembered.
+    """
+
+    radius: Array  # scalar; infinite where nothing is proved
+    softest: Array  # scalar, the smallest confidence, at most 1
+    per_user: Array  # [U] |R_u|^2 / c over all items
+    left: Array  # [U, J]
+    right: Array  # [I, J] R = left right' at pairs without a remembered interaction
+
+    def rows(self, users: Array) -> Array:
+        """Bounds ``|M - M*|`` over all items of distinct users ``[K]`` together: a scalar."""
+        reach = jnp.sqrt(jnp.sum(self.per_user[users])) / 2 + self.radius
+        return reach / jnp.sqrt(self.softest)
+
+    def pairs(self, users: Array, items: Array) -> Array:
+        """Bounds ``|M - M*|`` over distinct pairs ``[K]``, none of them remembered: a scalar."""
+        parts = jnp.sum(self.left[users] * self.right[items], axis=1)
+        return jnp.linalg.norm(parts) / 2 + self.radius
+
+
 def check_settings(
     owner: str,
     *,
@@ -70,8 +94,8 @@ def prove(
     steps: int,
     width: int,
     deflate: int,
-) -> tuple[Certificate, Array]:
-    """Computes the certificate and, from the same dual point, the bounds ``[U]`` of ``people``.
+) -> tuple[Certificate, Ball]:
+    """Computes the certificate and, from the same dual point, what it says of parts of M.
 
     Arguments and errors are those of ``certify``.
     """
@@ -135,7 +159,7 @@ def _conclude(
     sigma_ratio: Array,
     rounding: Array,
     failure: float,
-) -> tuple[Certificate, Array]:
+) -> tuple[Certificate, Ball]:
     """Turns the difference ``R`` into bounds: sections 3 and 4 of ``docs/certificate.md``.
 
     Args:
@@ -166,7 +190,9 @@ def _conclude(
     softest = jnp.where(valid, jnp.minimum(1, jnp.min(confidence, initial=1)), 1)
     pair_bound = jnp.where(valid, jnp.sqrt(distance) / 2 + radius, jnp.inf)
     bound = pair_bound / jnp.sqrt(softest)
-    persons = jnp.where(valid, jnp.sqrt(per_user) / 2 + radius, jnp.inf) / jnp.sqrt(softest)
+    ball = Ball(
+        jnp.where(valid, radius, jnp.inf), softest, per_user, difference.left, difference.right
+    )
     relative = jnp.where(valid, bound / jnp.sqrt(squares), jnp.inf)
     certificate = Certificate(
         sigma_ratio=jnp.where(valid, sigma_ratio, jnp.inf),
@@ -177,7 +203,7 @@ def _conclude(
         rank=jnp.sum(sizes > RANK_TOL * sizes[0]),
         failure_probability=jnp.asarray(failure, bound.dtype),
     )
-    return certificate, persons
+    return certificate, ball
 
 
 def _repeats(train: Interactions, terms: Terms) -> Array:
