@@ -1,6 +1,19 @@
 """How far implicit-ALS factors are, at most, from the one optimum of the retained data."""
 
-from jaxforget.als.certificate import bound, dual, dual_point, guarantees, lanczos, proving, receipt
+from jaxforget.als.certificate import (
+    bound,
+    digests,
+    dual,
+    dual_point,
+    evidence,
+    fields,
+    guarantees,
+    lanczos,
+    proving,
+    receipt,
+    signing,
+    verifying,
+)
 from jaxforget.als.certificate.bound import (
     Certificate,
     certify,
@@ -14,12 +27,17 @@ __all__ = [
     "bound",
     "certify",
     "check_settings",
+    "digests",
     "dual",
     "dual_point",
     "duality_gap",
+    "evidence",
+    "fields",
     "guarantees",
     "lanczos",
     "people",
     "proving",
     "receipt",
+    "signing",
+    "verifying",
 ]

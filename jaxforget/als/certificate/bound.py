@@ -16,7 +16,16 @@ from jaxforget import als
 from jaxforget.als.certificate.proving import Ball, Certificate, Proof, check_settings, prove
 from jaxforget.types import Factors, Interactions, Terms
 
-__all__ = ["Ball", "Certificate", "Proof", "certify", "check_settings", "duality_gap", "people", "prove"]
+__all__ = [
+    "Ball",
+    "Certificate",
+    "Proof",
+    "certify",
+    "check_settings",
+    "duality_gap",
+    "people",
+    "prove",
+]
 
 
 def duality_gap(

@@ -190,9 +190,8 @@ def _conclude(
     softest = jnp.where(valid, jnp.minimum(1, jnp.min(confidence, initial=1)), 1)
     pair_bound = jnp.where(valid, jnp.sqrt(distance) / 2 + radius, jnp.inf)
     bound = pair_bound / jnp.sqrt(softest)
-    ball = Ball(
-        jnp.where(valid, radius, jnp.inf), softest, per_user, difference.left, difference.right
-    )
+    held = per_user, difference.left, difference.right
+    ball = Ball(jnp.where(valid, radius, jnp.inf), softest, *(jnp.where(valid, x, 0) for x in held))
     relative = jnp.where(valid, bound / jnp.sqrt(squares), jnp.inf)
     certificate = Certificate(
         sigma_ratio=jnp.where(valid, sigma_ratio, jnp.inf),
