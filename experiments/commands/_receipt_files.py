@@ -27,7 +27,7 @@ def save(folder: Path, receipt: dict, factors, train, weights, *, before=None, r
     """
     kept = np.asarray(weights) > 0
     columns = [np.asarray(x) for x in (train.users, train.items, train.values)]
-    archives = {"factors.npz": _arrays_of(factors)}
+    archives: dict[str, dict[str, Any]] = {"factors.npz": _arrays_of(factors)}
     archives["retained.npz"] = dict(
         zip(COLUMNS, [*(column[kept] for column in columns), [train.n_users, train.n_items]])
     )
@@ -35,7 +35,7 @@ def save(folder: Path, receipt: dict, factors, train, weights, *, before=None, r
         archives["before.npz"] = _arrays_of(before)
     for name, arrays in archives.items():
         content = io.BytesIO()
-        np.savez(content, **arrays)
+        np.savez(content, allow_pickle=False, **arrays)
         write_atomically(folder / name, content.getvalue())
     if request is not None:
         gone = np.asarray(request.before) > np.asarray(request.after)
@@ -91,7 +91,7 @@ def factors(path: Path, stated: str) -> Any:
         raise ValueError("factors must be real numbers of 32 or 64 bits")
     if not all(np.isfinite(side).all() for side in stored):
         raise ValueError("a factor is not finite")
-    wide = Factors(*(np.ascontiguousarray(side, np.float64) for side in stored))
+    wide: Any = Factors(*(np.ascontiguousarray(side, np.float64) for side in stored))
     return wide if stated == hash_arrays(*wide) else stored
 
 

@@ -67,5 +67,6 @@ def numbers(
 
 def _row_norms(factors: Factors) -> np.ndarray:
     """``|M_u|`` over all items, for every user."""
-    users, items = (np.asarray(side) for side in factors)
-    return np.sqrt(np.maximum(np.sum((users @ (items.T @ items)) * users, axis=1), 0))
+    users, items = factors
+    squares = jnp.sum((users @ (items.T @ items)) * users, axis=1)
+    return np.asarray(jnp.sqrt(jnp.maximum(squares, 0)))

@@ -101,6 +101,8 @@ def require(receipt: Any) -> None:
         _same_names(name, receipt[name], field)
         for inner, one in field.items():
             _require(f"{name}.{inner}", receipt[name][inner], one)
+    if receipt["objective"]["nu"] == 0 and receipt["objective"]["unobserved"] != 0:
+        raise ValueError("receipt: objective.unobserved is not read with nu=0: it must be 0")
 
 
 def _require(name: str, value: Any, field: Field) -> None:

@@ -87,6 +87,11 @@ def state(
     given = {"objective": stated, "seed": seed, "request": (users, items)}
     after = evidence.numbers(factors, train, weights[1], **given)
     untouched = evidence.numbers(before, train, weights[1], **given)
+    if not np.isfinite([after["bound"], after["relative_bound"], untouched["bound"]]).all():
+        raise ValueError(
+            "no receipt: nothing is proved of these factors: they are not finite, a pair is "
+            "repeated, or a confidence is 0"
+        )
     kept, trained = (
         evidence.numbers(model, train, weights[0], objective=stated, seed=seed)["bound"]
         for model in (factors, before)

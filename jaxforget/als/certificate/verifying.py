@@ -92,10 +92,7 @@ def verify(
     if wrong:  # of other things, or edited: nothing in it is worth recomputing
         return Verdict(wrong, unproved, {}, False, None, signed_by)
     tol = receipt["promise"]["tol"]
-    ones, pairs = (
-        np.ones(len(retained.users)),
-        None if request is None else (request[0], request[1]),
-    )
+    pairs = None if request is None else (request[0], request[1])
     fresh = evidence.numbers(
         factors,
         retained,
@@ -159,7 +156,7 @@ def _check_request(
     sides = (("user", users, retained.n_users), ("item", items, retained.n_items))
     for name, ids, bound in sides:
         for one in np.asarray(ids).reshape(-1).tolist():
-            if not 0 <= one < bound:
+            if not (isinstance(one, int) and 0 <= one < bound):
                 return [f"{name} {shorten(one)} of the request is none of the {bound} in the data"]
     wrong = []
     asked, kept = (
@@ -224,9 +221,10 @@ def _recompute(
         wrong += _compare(place, receipt[place], found)
     if request is None or len(request) == 2:
         return wrong
-    columns = zip((retained.users, retained.items, retained.values), request)
+    own = retained.users, retained.items, np.asarray(retained.values, np.float64)
+    columns = zip(map(np.asarray, own), request)
     whole = layout.build(
-        *(np.concatenate([np.asarray(kept), np.asarray(asked)]) for kept, asked in columns),
+        *(np.append(kept, np.asarray(asked, kept.dtype)) for kept, asked in columns),
         n_users=retained.n_users,
         n_items=retained.n_items,
     )
