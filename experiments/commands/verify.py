@@ -140,15 +140,13 @@ def _tell(receipt, verdict, size, args):
         f"(promised {receipt['promise']['tol']:.3g}); {args.proof}, chance of error {chance:.1g} "
         f"for your seed {args.seed}"
     )
-    objective = ", ".join(f"{name} {receipt['objective'][name]:g}" for name in OBJECTIVE)
+    objective = ", ".join(f"{name} {receipt['objective'][name]:.12g}" for name in OBJECTIVE)
     rows, users, items = size
     print(f"objective {objective}")
-    print(
-        f"data      {rows} interactions of {users} users and {items} items, {receipt['retained']}"
-    )
+    print(f"data      {rows} interactions, {users} users, {items} items, {receipt['retained']}")
     if verdict.forgotten:
         kept = receipt["kept"]["bound"] / found["size"] if found["size"] else np.inf
-        print(f"forgotten {asked} pairs; with them in the data the distance would be {kept:.3g}")
+        print(f"forgotten {asked} pairs; with them in the data this bound would be {kept:.3g}")
         print(
             f"          over the rows of the request |M - M*| <= {found['rows']:.3g} "
             f"(|M| there: {found['rows_size']:.3g}), over its pairs {found['pairs']:.3g}"
@@ -163,6 +161,7 @@ def _tell(receipt, verdict, size, args):
         print(f"request   of {asked} pairs: NOT shown to be forgotten; give it with its values")
     else:
         print("request   of no pairs: nothing was asked to be forgotten")
-    print(f"signed    by {verdict.signed_by or 'nobody, as far as was checked'}")
+    nobody = "somebody, unchecked" if "signature" in receipt else "nobody"
+    print(f"signed    by {verdict.signed_by or nobody}")
     for line in verdict.unproved:
         print(f"unproved  {line}")
