@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "print versions, devices and known-bad combinations",
     "data": "list, show or fetch data sets",
     "verify": "recompute a certificate from factors and retained data",
+    "keygen": "make a key that signs receipts",
     "bench": "measure the library against its neighbours",
 }
 

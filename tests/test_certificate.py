@@ -1,5 +1,6 @@
 """Bounds are never below the true distance, and small only at the optimum."""
 
+import dataclasses
 import functools
 
 import jax
@@ -32,6 +33,11 @@ def optimum(train, weights, ridge_users, ridge_items, n=3000):
     users, items = np.asarray(train.users)[seen], np.asarray(train.items)[seen]
     c, p = np.ones((train.n_users, train.n_items)), np.zeros((train.n_users, train.n_items))
     c[users, items], p[users, items] = np.asarray(train.values)[seen], 1
+    return dense_optimum(c, p, ridge_users, ridge_items, n)
+
+
+def dense_optimum(c, p, ridge_users, ridge_items, n=3000):
+    """The same, from confidences and preferences of all cells."""
     scale = np.sqrt(np.outer(ridge_users, ridge_items))
     high, low = (c / scale**2).max(), (c / scale**2).min()
     beta = (1 - (low / high) ** 0.5) / (1 + (low / high) ** 0.5)
@@ -288,3 +294,105 @@ def test_the_local_certificate_finds_the_smallest_curvature_off_the_rotations():
     moved = Factors(factors.users * 1.0001, factors.items)
     estimate = guarantees.local(jax.random.key(0), moved, train, terms, steps=60)
     assert estimate.distance > 0.5 * np.linalg.norm(moved.users - factors.users) / 2
+
+
+def by_hand(users, items, values, repeats):
+    """Interactions that hold every pair several times, which ``layout.build`` may refuse."""
+    once = layout.build(users, items, values, n_users=U, n_items=I)
+    n, count = len(once.users), repeats
+
+    def side(of):
+        order = (np.asarray(of.order)[:, None] * count + np.arange(count)).reshape(-1)
+        widths = tuple(width * count for width in of.widths)
+        return dataclasses.replace(
+            of,
+            order=jnp.asarray(order, jnp.int32),
+            indptr=of.indptr * count,
+            indices=jnp.repeat(of.indices, count),
+            widths=widths,
+        )
+
+    return dataclasses.replace(
+        once,
+        **{name: jnp.repeat(getattr(once, name), count) for name in ("users", "items", "values")},
+        by_user=side(once.by_user),
+        by_item=side(once.by_item),
+    ), n * count
+
+
+def test_repeated_pairs_prove_nothing_and_weights_of_all_but_one_mend_it():
+    train, n = by_hand(*CELLS.T, np.full(len(CELLS), 2.0), 3)
+    rng = np.random.default_rng(0)
+    factors = Factors(jnp.asarray(rng.normal(size=(U, D))), jnp.asarray(rng.normal(size=(I, D))))
+    key, settings = jax.random.key(0), {"reg": 2.0, "alpha": 1.0}
+    proved = certificate.duality_gap(factors, train, jnp.ones(n), key=key, **settings)
+    assert proved.bound == proved.relative_bound == proved.pair_bound == jnp.inf
+    terms = als.implicit(train, jnp.ones(n), **settings)
+    assert (certificate.people(factors, train, terms, key=key) == jnp.inf).all()
+    for counted in (0, 1, 2):  # which row of each pair counts; the first and last are no neighbours
+        once = jnp.asarray((np.arange(n) % 3 == counted).astype(float))
+        proved = certificate.duality_gap(factors, train, once, key=key, **settings)
+        plain = layout.build(*CELLS.T, np.full(len(CELLS), 2.0), n_users=U, n_items=I)
+        want = certificate.duality_gap(factors, plain, jnp.ones(len(CELLS)), key=key, **settings)
+        np.testing.assert_allclose(proved.bound, want.bound, rtol=1e-9)
+    around = jnp.asarray((np.arange(n) % 3 != 1).astype(float))
+    proved = certificate.duality_gap(factors, train, around, key=key, **settings)
+    assert proved.bound == jnp.inf
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e200])
+def test_factors_that_are_not_finite_prove_nothing(bad):
+    train, weights, reg = draw(4)
+    factors = Factors(jnp.ones((U, D)).at[3, 1].set(bad), jnp.ones((I, D)))
+    proved = certificate.duality_gap(
+        factors, train, weights, reg=reg, alpha=1.0, key=jax.random.key(0)
+    )
+    assert proved.bound == proved.relative_bound == proved.pair_bound == jnp.inf
+
+
+@pytest.mark.parametrize("value", [-3.0, -1.0, 0.0])
+def test_negative_values_are_certified_as_disliked_and_a_value_of_zero_is_not(value):
+    train, weights, reg = draw(5)
+    values = train.values.at[::3].set(value)
+    train = dataclasses.replace(train, values=values)
+    c, p = np.ones((U, I)), np.zeros((U, I))
+    seen = np.asarray(weights) > 0
+    users, items = np.asarray(train.users)[seen], np.asarray(train.items)[seen]
+    c[users, items], p[users, items] = np.abs(values)[seen], np.asarray(values)[seen] > 0
+    best = dense_optimum(c, p, np.full(U, reg), np.full(I, reg)) if value else None
+    noise = np.random.default_rng(0).normal(size=(U, I))
+    for size in (0.0, 1e-3, 1.0):
+        near = factorise((0 if best is None else best) + size * noise, I)
+        proved = certificate.duality_gap(
+            near, train, weights, reg=reg, alpha=1.0, key=jax.random.key(0)
+        )
+        if best is None:
+            assert proved.bound == jnp.inf
+        else:
+            error = np.asarray(near.users @ near.items.T) - best
+            assert np.linalg.norm(error) <= proved.bound
+            assert size or proved.relative_bound < 1e-5
+
+
+@pytest.mark.parametrize(
+    "setting, value",
+    [
+        ("failure", 5.0),
+        ("failure", 1e12),
+        ("failure", 0.0),
+        ("failure", 1.0),
+        ("failure", float("nan")),
+        ("steps", 0),
+        ("steps", 2.5),
+        ("width", 0),
+        ("deflate", -1),
+        ("proof", "hope"),
+    ],
+)
+def test_settings_of_a_certificate_out_of_range_are_refused(setting, value):
+    train, weights, _ = draw(6)
+    zero = Factors(jnp.zeros((U, D)), jnp.zeros((I, D)))
+    terms = als.implicit(train, weights, reg=1.0, alpha=1.0)
+    for function in (certificate.certify, certificate.people):
+        with pytest.raises(ValueError, match=f"{setting} must be"):
+            function(zero, train, terms, key=jax.random.key(0), **{setting: value})

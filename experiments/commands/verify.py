@@ -1,97 +1,167 @@
 """Checks a receipt of certified unlearning: recomputes its certificate, trusting nobody."""
 
 import argparse
-import csv
-import json
 import secrets
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import PROGRAM, Refused
+from . import _receipt_files as files
+from ._receipt_files import save
+
+__all__ = ["main", "save"]
+
+OBJECTIVE = ("reg", "alpha", "nu", "unobserved")
 
 
 def main(argv: list[str]) -> int:
     """Recomputes the certificate; prints what it finds; 0 verified, 1 not, 2 unreadable input."""
-    parser = argparse.ArgumentParser(prog=f"{PROGRAM} verify", description=__doc__)
-    parser.add_argument("receipt", type=Path, help="receipt.json")
-    parser.add_argument("model", type=Path, help="factors.npz as `implicit` saves them")
-    parser.add_argument("data", type=Path, help="retained.npz with users, items, values, shape")
-    parser.add_argument(
-        "--request", type=Path, help="CSV (user,item) of the ids asked to be forgotten"
-    )
-    parser.add_argument("--seed", type=int, help="of your own random starts; drawn anew by default")
-    args = parser.parse_args(argv)
-    seed = secrets.randbits(31) if args.seed is None else args.seed
+    args = _parser().parse_args(argv)
+    args.seed = secrets.randbits(32) if args.seed is None else args.seed
     try:
-        receipt = json.loads(args.receipt.read_text())
-        request = args.request and _pairs(args.request)
-        wrong = _check(receipt, args.model, _arrays(args.data), request, seed)
-    except (OSError, KeyError, TypeError, ValueError, UnicodeDecodeError) as error:
-        raise Refused(f"cannot verify: {type(error).__name__}: {error}") from error
+        receipt = files.read(files.receipt, args.receipt)
+        verdict, size = _recompute(receipt, args)
+        wrong = verdict.wrong + _demands(receipt, verdict, args)
+    except (ValueError, ModuleNotFoundError) as fault:
+        raise Refused(f"cannot verify: {fault}") from fault
     for line in wrong:
         print(f"FAILED   {line}")
     if not wrong:
-        stated = receipt["certificate"]
-        print(
-            f"verified |M - M*| <= {stated['relative_bound']:.3g} |M| (promised "
-            f"{receipt['promise']['tol']:.3g}), {receipt['request']['pairs']} pairs forgotten; "
-            f"chance of error {stated['failure_probability']:.1g} per seed, yours is {seed}"
-        )
+        _tell(receipt, verdict, size, args)
     return 1 if wrong else 0
 
 
-def save(folder: Path, receipt: dict, factors, train, weights) -> None:
-    """Writes ``receipt.json``, ``factors.npz`` and ``retained.npz``: what ``verify`` reads.
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} verify", description=__doc__)
+    add = parser.add_argument
+    add("receipt", type=Path, help="receipt.json")
+    add("model", type=Path, help="factors.npz as `implicit` saves them")
+    add("data", type=Path, help="retained.npz with users, items, values, shape")
+    add("--request", type=Path, help="CSV user,item,value of what was asked to be forgotten")
+    add("--before", type=Path, help="factors of the model before the request")
+    demands = parser.add_argument_group("what you demand (FAILED where the receipt has another)")
+    demands.add_argument("--tol", type=float, help="largest relative distance")
+    for name in OBJECTIVE:
+        demands.add_argument(f"--{name}", type=float, help=f"{name} of the objective")
+    demands.add_argument("--retained", help="hash of the retained data, as printed")
+    demands.add_argument("--signer", help="KEY.pub, or the fingerprint of the key that signed")
+    proof = parser.add_argument_group("your proof, which the receipt has no say in")
+    proof.add_argument("--seed", type=int, help="of your random starts; drawn anew by default")
+    proof.add_argument("--proof", default="lanczos", help="lanczos (default) or cholesky")
+    proof.add_argument("--failure", type=float, default=1e-9, help="chance of error, in (0, 1)")
+    proof.add_argument("--steps", type=int, default=24, help="block steps of Lanczos")
+    proof.add_argument("--width", type=int, default=16, help="block width of Lanczos")
+    return parser
 
-    The factors keep their precision, and have the names that the library ``implicit`` gives them.
-    """
-    from jaxforget.prepare import interop
 
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = np.asarray(weights) > 0
-    columns = {
-        name: np.asarray(getattr(train, name))[kept] for name in ("users", "items", "values")
-    }
-    dtype = np.asarray(factors.users).dtype
-    interop.save_factors(folder / "factors.npz", factors, dtype=dtype)
-    np.savez(folder / "retained.npz", **columns, shape=[train.n_users, train.n_items])
-    (folder / "receipt.json").write_text(json.dumps(receipt, indent=2) + "\n")
-
-
-def _check(receipt, model, data, request, seed):
+def _recompute(receipt, args):
+    """What ``verify`` of the library finds, and how many users, items and rows the data have."""
     import jax
 
-    from jaxforget.als.certificate import receipt as receipts
+    from jaxforget.als.certificate import check_settings, fields, verifying
     from jaxforget.sparse import layout
 
+    proof = {name: getattr(args, name) for name in ("proof", "failure", "steps", "width")}
+    proof["deflate"] = 32
+    check_settings("verify", **proof)
+    if not 0 <= args.seed < 2**32:
+        raise Refused(f"--seed must be an integer from 0 to {2**32 - 1}; got {args.seed}")
+    fields.require(receipt)
     with jax.enable_x64(True):
-        n_users, n_items = (int(n) for n in data["shape"])
-        values = data["values"].astype(np.float64)
+        factors = _factors(args.model, receipt)
+        data = files.read(files.retained, args.data)
+        sizes = [len(side) for side in factors]
+        if data["shape"].tolist() != sizes:
+            raise Refused(
+                f"{args.data} has {data['shape'].tolist()} users and items, {args.model} {sizes}"
+            )
         retained = layout.build(
-            data["users"], data["items"], values, n_users=n_users, n_items=n_items
+            data["users"],
+            data["items"],
+            data["values"].astype(np.float64),
+            n_users=sizes[0],
+            n_items=sizes[1],
         )
-        factors = jax.tree.map(jax.numpy.asarray, _factors(model, receipt))
-        return receipts.check(receipt, factors, retained, fresh_seed=seed, request=request)
+        verdict = verifying.verify(
+            receipt,
+            factors,
+            retained,
+            fresh_seed=args.seed,
+            request=None if args.request is None else files.read(files.request, args.request),
+            before=None if args.before is None else _factors(args.before, receipt["before"]),
+            settings=proof,
+        )
+    return verdict, (len(retained.users), *sizes)
 
 
 def _factors(path, receipt):
-    """The factors of a file; in 64 bits where that is what the receipt is about."""
-    from jaxforget.als.certificate.receipt import hash_arrays
-    from jaxforget.prepare import interop
-    from jaxforget.types import Factors
+    """The factors of a file, as arrays of JAX; ``receipt["factors"]`` is the hash of them."""
+    import jax
 
-    stored = interop.load_factors(path)
-    wide = Factors(*(array.astype(np.float64) for array in stored))
-    return wide if receipt["factors"] == hash_arrays(*wide) else stored
+    found = files.read(lambda path: files.factors(path, receipt["factors"]), path)
+    return jax.tree.map(jax.numpy.asarray, found)
 
 
-def _arrays(path):
-    with np.load(path, allow_pickle=False) as archive:
-        return dict(archive)
+def _demands(receipt, verdict, args):
+    """What the verifier asked for and the receipt does not have, a line each."""
+    wrong = []
+    bound = verdict.numbers.get("relative_bound")
+    if args.tol is not None:
+        if not receipt["promise"]["tol"] <= args.tol:
+            wrong.append(f"tol {receipt['promise']['tol']:.3g} was promised; you demand {args.tol}")
+        elif bound is not None and not bound <= args.tol:
+            wrong.append(f"the certified distance is {bound:.3g}; you demand {args.tol}")
+    for name in OBJECTIVE:
+        asked, stated = getattr(args, name), receipt["objective"][name]
+        if asked is not None and not np.isclose(stated, asked, rtol=1e-9, atol=0):
+            wrong.append(f"{name} of the objective is {stated}; you demand {asked}")
+    if args.retained is not None and args.retained != receipt["retained"]:
+        wrong.append(f"the retained data have the hash {receipt['retained']}; you demand another")
+    if args.signer is not None:
+        signer = args.signer
+        if not signer.startswith("sha256:"):
+            from jaxforget.als.certificate import signing
+
+            signer = files.read(
+                lambda path: signing.fingerprint_of(path.read_bytes()), Path(signer)
+            )
+        if verdict.signed_by != signer:
+            wrong.append(f"signed by {verdict.signed_by or 'nobody'}; you demand {signer}")
+    return wrong
 
 
-def _pairs(path):
-    with path.open(newline="") as lines:
-        rows = [(int(row["user"]), int(row["item"])) for row in csv.DictReader(lines)]
-    return tuple(np.array(rows, np.int64).reshape(-1, 2).T)
+def _tell(receipt, verdict, size, args):
+    """Prints what was verified, of what objective and data, who signed, and what is not proved."""
+    found, stated, asked = verdict.numbers, receipt["before"], receipt["request"]["pairs"]
+    chance = found["failure_probability"]
+    print(
+        f"verified  |M - M*| <= {found['relative_bound']:.3g} |M| "
+        f"(promised {receipt['promise']['tol']:.3g}); {args.proof}, chance of error {chance:.1g} "
+        f"for your seed {args.seed}"
+    )
+    objective = ", ".join(f"{name} {receipt['objective'][name]:.12g}" for name in OBJECTIVE)
+    rows, users, items = size
+    print(f"objective {objective}")
+    print(f"data      {rows} interactions, {users} users, {items} items, {receipt['retained']}")
+    if verdict.forgotten:
+        kept = receipt["kept"]["bound"] / found["size"] if found["size"] else np.inf
+        print(f"forgotten {asked} pairs; with them in the data this bound would be {kept:.3g}")
+        print(
+            f"          over the rows of the request |M - M*| <= {found['rows']:.3g} "
+            f"(|M| there: {found['rows_size']:.3g}), over its pairs {found['pairs']:.3g}"
+        )
+        if verdict.factor is not None:
+            print(
+                f"          unlearnt by a factor of {verdict.factor:.3g}: the model before is "
+                f"within {stated['bound']:.3g}, over the rows {stated['rows']:.3g}, over the pairs "
+                f"{stated['pairs']:.3g}"
+            )
+    elif asked:
+        print(f"request   of {asked} pairs: NOT shown to be forgotten; give it with its values")
+    else:
+        print("request   of no pairs: nothing was asked to be forgotten")
+    nobody = "somebody, unchecked" if "signature" in receipt else "nobody"
+    print(f"signed    by {verdict.signed_by or nobody}")
+    for line in verdict.unproved:
+        print(f"unproved  {line}")

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _checks
+from jaxforget._jax import is_traced
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Interactions
@@ -24,8 +26,12 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     Returns:
       ``[N]`` weighted values, for every interaction whether counted or not.
 
+    Raises:
+      ValueError: a value is negative (where it is known): a count of terms cannot be.
+
     Source: ``bm25_weight`` of the library ``implicit``, on the item x user matrix.
     """
+    require_counts(train)
     _, lengths = degrees(train, weights * train.values)
     counts, _ = degrees(train, weights)
     mean = jnp.mean(lengths)
@@ -33,3 +39,9 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     rarity = jnp.log(float(train.n_items)) - jnp.log1p(counts)
     damped = k1 * (1 - b + b * relative)[train.items] + train.values
     return train.values * (k1 + 1) / damped * rarity[train.users]
+
+
+def require_counts(train: Interactions) -> None:
+    """Refuses interactions with a negative value, where the values are known."""
+    if not is_traced(train.values):
+        _checks.not_negative("bm25", smallest_value=float(train.values.min(initial=0)))

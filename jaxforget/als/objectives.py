@@ -1,10 +1,10 @@
 """The objectives of alternating least squares: their terms, value and optimality residual.
 
 Implicit feedback (Hu, Koren, Volinsky, ICDM 2008) in the convention of the library ``implicit``:
-confidence ``|alpha * value|`` on observed pairs and 1 on every other; preference 1 where the value
-is positive and 0 elsewhere. So a negative value is a dislike of that confidence, and a value of 0
-takes the pair out of the objective altogether. A weight of 0 resets both, so that the pair counts
-exactly as one that was never observed.
+confidence ``c = |alpha * value|`` on observed pairs and 1 on every other; preference 1 where the
+value is positive and 0 elsewhere, so a negative value says "seen, and not liked".
+A weight of 0 resets both, so that the pair counts exactly as one that was never observed.
+``docs/models.md`` says what a value of 0 means for each model.
 """
 
 import jax
@@ -32,7 +32,7 @@ def implicit(
     (Rendle et al., RecSys 2022); ``nu = 0`` is the plain ``reg``.
 
     Args:
-      train: interactions; ``|alpha * values|`` is the confidence of each.
+      train: interactions, each pair once; ``|alpha * values|`` is the confidence of each.
       weights: ``[N]`` 1 = remembered, 0 = forgotten or padding.
       reg: > 0. It also keeps the system of a row without interactions solvable.
       alpha: > 0, confidence per unit of value.
@@ -40,13 +40,13 @@ def implicit(
       unobserved: what a pair that was not observed adds to a count.
     """
     strength = alpha * train.values
-    confidence, target = jnp.abs(strength), weights * jnp.maximum(strength, 0)
     ridges = _ridges(train, weights, reg, nu, unobserved)
+    target = weights * jnp.maximum(strength, 0)  # confidence times preference
     return Terms(
-        weights * (confidence - 1),
+        weights * (jnp.abs(strength) - 1),
         target,
-        jnp.sum(target),
-        jnp.ones((), confidence.dtype),
+        jnp.sum(target),  # c (p - s)^2 = c s^2 - 2 c p s + c p, as p is 0 or 1
+        jnp.ones((), strength.dtype),
         *ridges,
     )
 

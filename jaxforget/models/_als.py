@@ -4,11 +4,18 @@ from collections.abc import Callable
 
 import jax
 
-from jaxforget import als
+from jaxforget import _checks, als
 from jaxforget.als import proximal
-from jaxforget.types import Factors, Model
+from jaxforget.types import Factors, Interactions, Model
 
 OVERSAMPLE = 16  # directions that proximal steps carry beyond the factors
+
+
+def check(owner: str, *, dim: int, max_sweeps: int, tol: float, cg_steps: int) -> None:
+    """Refuses settings out of range, of those that both models have; ``owner`` is the model."""
+    _checks.count(owner, 1, dim=dim, max_sweeps=max_sweeps)
+    _checks.count(owner, 0, cg_steps=cg_steps)
+    _checks.not_negative(owner, tol=tol)
 
 
 def build(
@@ -21,6 +28,7 @@ def build(
     cg_steps: int,
     implicit: bool,
     solver: str = "als",
+    prepare: Callable[[Interactions], Interactions] = lambda train: train,
 ) -> Model:
     """Wraps ``terms(train, weights, *, statistics)`` as a model trained by ``als.descend``.
 
@@ -50,7 +58,7 @@ def build(
         del train, edges
         return params
 
-    return Model(lambda train: train, fit, factors, loss, terms, refine, implicit, by_row=True)
+    return Model(prepare, fit, factors, loss, terms, refine, implicit, by_row=True)
 
 
 def _proximal(key, start, train, terms, *, max_sweeps, tol):

@@ -23,7 +23,8 @@ def build(
 ) -> Model:
     """Builds ALS on observed values: ``min sum_n w (value - x.y)^2 + sum ridge |row|^2``.
 
-    No mean is subtracted: a statistic that training keeps would have to be forgotten too.
+    A value is a rating on any scale: 0 and negative numbers are fitted like any other. No mean is
+    subtracted: a statistic that training keeps would have to be forgotten too.
 
     Args:
       dim: factor dimension.
@@ -38,7 +39,9 @@ def build(
 
     Source: Zhou et al., AAIM 2008 (ALS-WR, ``nu = 1``).
     """
-    _checks.positive("explicit_als", dim=dim, reg=reg, init_scale=init_scale)
+    _checks.positive("explicit_als", reg=reg, init_scale=init_scale)
+    _checks.finite("explicit_als", nu=nu)
+    _als.check("explicit_als", dim=dim, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps)
 
     def terms(train: Interactions, weights: Array, *, statistics: Array | None = None) -> Terms:
         del statistics  # no weight is computed from the data

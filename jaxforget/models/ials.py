@@ -41,9 +41,10 @@ def build(
 ) -> Model:
     """Builds implicit ALS with the conventions of the library ``implicit``.
 
-    ``min sum_all c (p - x.y)^2 + sum ridge |row|^2``; ``c = alpha * value`` on observed pairs
-    (times its BM25 weight with ``weighting="bm25"``), 1 elsewhere. Every statistic behind a
-    weight is computed from the remembered interactions, each time.
+    ``min sum_all c (p - x.y)^2 + sum ridge |row|^2``; ``c = |alpha * value|`` on observed pairs
+    (times its BM25 weight with ``weighting="bm25"``), 1 elsewhere; ``p = 1`` where a value is
+    positive, 0 elsewhere. Every statistic behind a weight is computed from the remembered
+    interactions, each time.
 
     Args:
       dim: factor dimension.
@@ -65,7 +66,9 @@ def build(
 
     Source: Hu, Koren, Volinsky, ICDM 2008; settings of Unlearn-ALS, arXiv 2302.06676.
     """
-    _checks.positive("ials", dim=dim, reg=reg, alpha=alpha, init_scale=init_scale)
+    _checks.positive("ials", reg=reg, alpha=alpha, init_scale=init_scale)
+    _checks.finite("ials", nu=nu)
+    _als.check("ials", dim=dim, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps or 0)
     _checks.choice("ials", ("constant", "bm25"), weighting=weighting)
     _checks.choice("ials", ("als", "proximal"), solver=solver)
     if weighting == "constant":
@@ -76,6 +79,9 @@ def build(
         _checks.unread("ials", 'solver="proximal"', cg_steps=cg_steps)
     b, k1 = 0.9 if bm25_b is None else bm25_b, 100.0 if bm25_k1 is None else bm25_k1
     others = 0.0 if unobserved is None else unobserved
+    _checks.between("ials", 0, 1, bm25_b=b)
+    _checks.positive("ials", bm25_k1=k1)
+    _checks.not_negative("ials", unobserved=others)
 
     def terms(train: Interactions, weights: Array, *, statistics: Array | None = None) -> Terms:
         if weighting == "bm25":
@@ -83,6 +89,11 @@ def build(
             values = confidence.bm25(train, counted, b=b, k1=k1)
             train = dataclasses.replace(train, values=values)
         return als.implicit(train, weights, reg=reg, alpha=alpha, nu=nu, unobserved=others)
+
+    def prepare(train: Interactions) -> Interactions:
+        if weighting == "bm25":
+            confidence.require_counts(train)
+        return train
 
     return _als.build(
         terms,
@@ -93,6 +104,7 @@ def build(
         cg_steps=cg_steps or 0,
         implicit=True,
         solver=solver,
+        prepare=prepare,
     )
 
 

@@ -9,13 +9,23 @@ point Z of the dual problem bounds the distance of any M to it. ``docs/certifica
 every formula used here; nothing below ever holds a ``[U, I]`` array.
 """
 
+import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import als
-from jaxforget.als.certificate.proving import Certificate, Proof, prove
+from jaxforget.als.certificate.proving import Ball, Certificate, Proof, check_settings, prove
 from jaxforget.types import Factors, Interactions, Terms
 
-__all__ = ["Certificate", "Proof", "certify", "duality_gap", "people"]
+__all__ = [
+    "Ball",
+    "Certificate",
+    "Proof",
+    "certify",
+    "check_settings",
+    "duality_gap",
+    "people",
+    "prove",
+]
 
 
 def duality_gap(
@@ -39,7 +49,7 @@ def duality_gap(
 
     Args:
       factors: float64, from any procedure.
-      train: interactions, each (user, item) pair at most once.
+      train: interactions, each (user, item) pair at most once with a weight.
       weights: ``[N]`` 1 = retained, 0 = forgotten or padding.
       reg, alpha, nu, unobserved: the objective, as in ``als.implicit``.
       key: typed JAX key of the random starts.
@@ -94,8 +104,9 @@ def certify(
 
     Args:
       factors: float64, from any procedure.
-      train: interactions, each (user, item) pair at most once.
-      terms: the objective, with ``unobserved == 1``; the bound is infinite otherwise.
+      train: interactions, each (user, item) pair at most once with a weight.
+      terms: the objective, with ``unobserved == 1``; the bound is infinite otherwise, as it is
+        where a pair is repeated, a confidence is 0, or a number is not finite.
       key: typed JAX key of the random starts.
       directions: ``[I, J]`` columns whose span holds, nearly, the leading right singular vectors
         of G (``proximal`` carries them); without them Lanczos looks for ``deflate`` of them.
@@ -111,7 +122,7 @@ def certify(
       A ``Certificate``. Rounding is allowed for; ``relative_bound`` ends near 1e-7.
 
     Raises:
-      ValueError: factors are not float64, or an unknown proof.
+      ValueError: factors are not float64, or a setting is out of range.
     """
     return prove(
         key,
@@ -147,7 +158,7 @@ def people(
     Returns:
       ``[U]``.
     """
-    return prove(
+    ball = prove(
         key,
         factors,
         train,
@@ -159,3 +170,4 @@ def people(
         width=width,
         deflate=deflate,
     )[1]
+    return (jnp.sqrt(ball.per_user) / 2 + ball.radius) / jnp.sqrt(ball.softest)

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxforget import _checks
 from jaxforget.als import spectral
@@ -20,7 +20,10 @@ RANK_TOL = 1e-12  # singular values of M below this share of the largest do not 
 
 
 class Certificate(NamedTuple):
-    """What a dual point proves about factors; every field is a scalar."""
+    """What a dual point proves about factors; every field is a scalar.
+
+    Where nothing is proved the bounds are infinite, never NaN.
+    """
 
     sigma_ratio: Array  # upper bound of sigma_max(L_u^(-1/2) G L_i^(-1/2)); 1 at the optimum
     gap: Array  # F(M) - D(Z), the duality gap of the dual point used
@@ -29,6 +32,53 @@ class Certificate(NamedTuple):
     pair_bound: Array  # |score - optimal score| <= pair_bound / sqrt(c) at confidence c
     rank: Array  # numerical rank of M
     failure_probability: Array  # chance, over the key, that the singular-value bound is too low
+
+
+class Ball(NamedTuple):
+    """Where the optimum lies, around a shifted model: what it says of any part of the matrix.
+
+    ``|Delta_S|_C <= |R_S|_(1/C) / 2 + radius`` over every set S of cells, with R of low rank
+    wherever nothing is remembered.
+    """
+
+    radius: Array  # scalar; infinite where nothing is proved
+    softest: Array  # scalar, the smallest confidence, at most 1
+    per_user: Array  # [U] |R_u|^2 / c over all items
+    left: Array  # [U, J]
+    right: Array  # [I, J] R = left right' at pairs without a remembered interaction
+
+    def rows(self, users: Array) -> Array:
+        """Bounds ``|M - M*|`` over all items of distinct users ``[K]`` together: a scalar."""
+        reach = jnp.sqrt(jnp.sum(self.per_user[users])) / 2 + self.radius
+        return reach / jnp.sqrt(self.softest)
+
+    def pairs(self, users: Array, items: Array) -> Array:
+        """Bounds ``|M - M*|`` over distinct pairs ``[K]``, none of them remembered: a scalar."""
+        parts = jnp.sum(self.left[users] * self.right[items], axis=1)
+        return jnp.linalg.norm(parts) / 2 + self.radius
+
+
+def check_settings(
+    owner: str,
+    *,
+    proof: str = "lanczos",
+    failure: float = 1e-9,
+    steps: int = 24,
+    width: int = 16,
+    deflate: int = 32,
+) -> None:
+    """Refuses settings of ``certify`` that are out of range; ``owner`` is who was given them.
+
+    Raises:
+      ValueError: an unknown proof, ``failure`` outside (0, 1), or a size that is no integer of at
+        least 1 (0 for ``deflate``).
+    """
+    _checks.choice(owner, ("lanczos", "cholesky"), proof=proof)
+    _checks.share(owner, failure=failure)
+    if failure == 1:
+        raise ValueError(f"{owner}: failure must be in (0, 1); got 1: that would prove nothing")
+    _checks.count(owner, 1, steps=steps, width=width)
+    _checks.count(owner, 0, deflate=deflate)
 
 
 @functools.partial(jax.jit, static_argnames=("proof", "failure", "steps", "width", "deflate"))
@@ -44,8 +94,8 @@ def prove(
     steps: int,
     width: int,
     deflate: int,
-) -> tuple[Certificate, Array]:
-    """Computes the certificate and, from the same dual point, the bounds ``[U]`` of ``people``.
+) -> tuple[Certificate, Ball]:
+    """Computes the certificate and, from the same dual point, what it says of parts of M.
 
     Arguments and errors are those of ``certify``.
     """
@@ -54,7 +104,9 @@ def prove(
             f"a certificate needs float64 factors; got {factors.users.dtype}: enable "
             "jax_enable_x64 and convert them"
         )
-    _checks.choice("certificate", ("lanczos", "cholesky"), proof=proof)
+    check_settings(
+        "certificate", proof=proof, failure=failure, steps=steps, width=width, deflate=deflate
+    )
     problem, gradient = _problem(factors, train, terms)
     ridge = jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items)
     search_key, check_key = jax.random.split(key)
@@ -107,7 +159,7 @@ def _conclude(
     sigma_ratio: Array,
     rounding: Array,
     failure: float,
-) -> tuple[Certificate, Array]:
+) -> tuple[Certificate, Ball]:
     """Turns the difference ``R`` into bounds: sections 3 and 4 of ``docs/certificate.md``.
 
     Args:
@@ -134,30 +186,37 @@ def _conclude(
     radius = jnp.sqrt(slack + distance / 4)
 
     valid = jnp.all(confidence > 0) & (terms.unobserved == 1) & ~_repeats(train, terms)
-    softest = jnp.minimum(1, jnp.min(confidence, initial=1))
+    valid = valid & jnp.isfinite(squares) & jnp.isfinite(radius)  # NaN anywhere ends in these
+    softest = jnp.where(valid, jnp.minimum(1, jnp.min(confidence, initial=1)), 1)
     pair_bound = jnp.where(valid, jnp.sqrt(distance) / 2 + radius, jnp.inf)
-    bound = pair_bound / jnp.sqrt(jnp.where(valid, softest, 1))
-    persons = jnp.where(valid, jnp.sqrt(per_user) / 2 + radius, jnp.inf) / jnp.sqrt(softest)
+    bound = pair_bound / jnp.sqrt(softest)
+    held = per_user, difference.left, difference.right
+    ball = Ball(jnp.where(valid, radius, jnp.inf), softest, *(jnp.where(valid, x, 0) for x in held))
+    relative = jnp.where(valid, bound / jnp.sqrt(squares), jnp.inf)
     certificate = Certificate(
-        sigma_ratio=sigma_ratio,
-        gap=distance + 2 * slack,
+        sigma_ratio=jnp.where(valid, sigma_ratio, jnp.inf),
+        gap=jnp.where(valid, distance + 2 * slack, jnp.inf),
         bound=bound,
-        relative_bound=jnp.where(bound == 0, 0, bound / jnp.sqrt(squares)),
+        relative_bound=jnp.where(bound == 0, 0, relative),
         pair_bound=pair_bound,
         rank=jnp.sum(sizes > RANK_TOL * sizes[0]),
         failure_probability=jnp.asarray(failure, bound.dtype),
     )
-    return certificate, persons
+    return certificate, ball
 
 
 def _repeats(train: Interactions, terms: Terms) -> Array:
-    """Whether two remembered interactions are of one pair, which the convex form cannot state."""
-    rows = jnp.arange(len(train.users), dtype=jnp.int32)
-    remembered = (terms.curvature != 0) | (terms.target != 0)
-    last = lax.cummax(jnp.where(remembered, rows, -1))  # the last remembered row up to each
-    before = jnp.append(jnp.full(1, -1, jnp.int32), last)[:-1]
-    same = (train.users == train.users[before]) & (train.items == train.items[before])
-    return jnp.any(remembered & (before >= 0) & same)
+    """Whether a pair occurs twice with a weight: then no cell has one confidence.
+
+    Interactions are sorted by pair, so the rows of one pair are neighbours. A row of weight 0 has
+    neither curvature nor target, wherever it lies among them.
+    """
+    counted = (terms.curvature != 0) | (terms.target != 0)
+    same = (train.users[1:] == train.users[:-1]) & (train.items[1:] == train.items[:-1])
+    pair = jnp.cumsum(~same, dtype=jnp.int32)
+    pair = jnp.concatenate([jnp.zeros_like(pair, shape=min(1, len(counted))), pair])
+    rows = jax.ops.segment_sum(counted.astype(jnp.int32), pair, max(1, len(counted)))
+    return jnp.any(rows > 1)
 
 
 def _rounding(bases: dual.Bases) -> Array:
