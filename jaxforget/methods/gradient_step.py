@@ -2,11 +2,12 @@
 
 from typing import Any, Literal
 
+import jax
 from jax import Array
 
 from jaxforget import _checks
 from jaxforget.gradient.influence import problem
-from jaxforget.gradient.vectors import axpy, norm
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -33,8 +34,11 @@ def build(
         key: Array, params: Any, train: Interactions, forget: ForgetSet
     ) -> tuple[Any, dict[str, Array]]:
         del key
-        g = problem.pull_of(problem.state(model, params, train, forget), pull)
-        return axpy(lr, g, params), {"pull_norm": norm(g)}
+        stated = problem.state(model, params, train, forget)
+        g = problem.pull_of(stated, pull)
+        change = jax.tree.map(lambda x: lr * x, g)
+        new, guarded = problem.move(stated, change, falling=pull == "retained")
+        return new, {"pull_norm": norm(g)} | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -86,7 +86,8 @@ def build(
             )
         )
         change, info = step(stated)
-        return problem.move(stated, change, clearing=clear), pulls | info
+        new, guarded = problem.move(stated, change, clearing=clear)
+        return new, pulls | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -65,7 +65,8 @@ def build(
         stated = problem.state(model, params, train, forget, region=rows, spillover=spillover)
         stated, pulls = problem.with_pull(stated)
         change, info = step(stated)
-        return problem.move(stated, change, clearing=clear), pulls | info
+        new, guarded = problem.move(stated, change, clearing=clear)
+        return new, pulls | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget.gradient import guard
 from jaxforget.gradient.influence import region, released
 from jaxforget.gradient.influence.curvature import curvature, margins_of
 from jaxforget.gradient.influence.pull import forget_gradient
@@ -90,8 +91,14 @@ def build(
             patience=patience,
             score=lambda x: released.validation_auc(model, add(params, x), everything, edges),
         )
+        after = forget.after
+
+        def retained(p: Any) -> Array:
+            return model.loss(p, everything, after, after)
+
+        new, guarded = guard.kept(retained, params, add(params, change))
         norms = {"pull_norm": norm(shrunk), "spillover_norm": norm(spilled)}
-        return add(params, change), norms | info
+        return new, norms | info | guarded
 
     return _serving(model, step) if old_graph else _plain(model, step)
 

@@ -6,7 +6,7 @@ from jax import Array
 
 from jaxforget import _checks
 from jaxforget.gradient.influence import problem, steps
-from jaxforget.gradient.vectors import add, norm
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -57,7 +57,8 @@ def build(
         stated = problem.state(model, params, train, forget)
         stated = stated._replace(pull=problem.pull_of(stated, pull))
         change, info = step(stated)
-        return add(params, change), {"pull_norm": norm(stated.pull)} | info
+        new, guarded = problem.move(stated, change, falling=pull == "retained")
+        return new, {"pull_norm": norm(stated.pull)} | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

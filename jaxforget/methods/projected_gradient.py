@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
-from jaxforget.gradient import losses
+from jaxforget.gradient import guard, losses
 from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.sparse.arithmetic import ratio
@@ -21,7 +21,8 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
     The retained interactions are dealt at random into ``n_groups``; the gradients of the groups'
     losses at the old parameters span what must not be disturbed, and every step is made
     orthogonal to them. Their sum is the retained gradient, so no step changes the retained loss
-    at first order. It holds ``n_groups`` copies of the parameters.
+    at first order, and the ascent stops as in ``gradient_ascent``. It holds ``n_groups`` copies of
+    the parameters.
 
     Args:
       lr: step per unit of the *sum* of the forgotten losses.
@@ -50,15 +51,20 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
 
         forgotten = losses.forgotten(model.loss, train, forget)
 
-        def step(_, params):
+        def step(params):
             free = _off(basis, jax.grad(forgotten)(params))
             return jax.tree.map(lambda p, g: jnp.where(changes, p + lr * g, p), params, free)
 
         pull = jax.grad(forgotten)(params)
         size = norm(pull)
         kept = ratio(norm(_off(basis, pull)), size)
-        new = lax.fori_loop(0, n_steps, step, params)
-        return new, {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
+
+        def retained(p):
+            return model.loss(p, train, forget.after, forget.after)
+
+        new, info = guard.climb(step, retained, params, n_steps=n_steps)
+        told = {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
+        return new, told | info
 
     return Method(model.fit, unlearn, model.factors)
 

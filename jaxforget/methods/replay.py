@@ -56,7 +56,8 @@ def build(
         rows = choose(train, forget)
         stated = problem.state(model, params, train, forget, region=rows, spillover=spillover)
         change, info = step(stated)
-        return problem.move(stated, change, clearing=clear), info
+        new, guarded = problem.move(stated, change, clearing=clear)
+        return new, info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -10,7 +10,7 @@ from jax import Array
 from jaxforget import _checks
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.gradient.influence.curvature import margins_of
-from jaxforget.gradient.vectors import add, norm
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
@@ -79,7 +79,8 @@ def build(
         inside = rows.down(_pull(loss, params, train, forget, SIGNS[sign]))
         stated = problem.state(seen, params, train, forget, region=rows, curved="old")
         change, info = step(stated._replace(pull=inside))
-        return add(params, change), {"pull_norm": norm(inside)} | info
+        new, guarded = problem.move(stated, change)
+        return new, {"pull_norm": norm(inside)} | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 
