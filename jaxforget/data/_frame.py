@@ -33,8 +33,9 @@ def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
     users, user_labels = number(frame["user"])
     items, item_labels = number(frame["item"])
     refuse_repeats(frame)
-    sizes = {"n_users": len(user_labels), "n_items": len(item_labels)}
-    return build(users, items, frame["value"].to_numpy(), **sizes), user_labels, item_labels
+    values, n_users, n_items = frame["value"].to_numpy(), len(user_labels), len(item_labels)
+    train = build(users, items, values, n_users=n_users, n_items=n_items)
+    return train, user_labels, item_labels
 
 
 def number(column: Any) -> tuple[np.ndarray, np.ndarray]:

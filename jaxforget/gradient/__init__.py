@@ -3,6 +3,6 @@
 The mathematics of IFRU ("Recommendation Unlearning via Influence Function", arXiv 2307.02147).
 """
 
-from jaxforget.gradient import descent, graph, influence, losses, model, vectors
+from jaxforget.gradient import descent, graph, guard, influence, losses, model, vectors
 
-__all__ = ["descent", "graph", "influence", "losses", "model", "vectors"]
+__all__ = ["descent", "graph", "guard", "influence", "losses", "model", "vectors"]

@@ -59,10 +59,6 @@ def build(
     Raises:
       ValueError: the model has no such objective, or a setting is out of range.
     """
-    _checks.positive("certified_als", tol=tol)
-    _checks.count("certified_als", 1, max_steps=max_steps, retries=retries)
-    _checks.count("certified_als", 0, dim=dim, oversample=oversample)
-    _checks.choice("certified_als", ("lanczos", "cholesky"), proof=proof)
     if proof == "cholesky":
         _checks.unread("certified_als", 'proof="cholesky"', failure=failure)
     chance = 1e-9 if failure is None else failure

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient import descent
 from jaxforget.gradient.vectors import norm
@@ -19,7 +18,8 @@ from jaxforget.types import ForgetSet, Interactions, Method, Model
 def build(model: Model, *, lr: float, n_steps: int) -> Method:
     """Builds ``n_steps`` full-batch Adam steps on the mean retained loss, from the old parameters.
 
-    An empty request moves the parameters too: that is fine-tuning, and what it is a control for.
+    A last point whose loss is above that of the first (a rate too large for the data) is not
+    returned, but the last one before it that is not (``info["guarded"]``). An empty request moves the parameters too: that is fine-tuning, and what it is a control for.
 
     Args:
       lr: of Adam, on the loss per remembered interaction.
@@ -28,7 +28,6 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
     Raises:
       ValueError: a setting that is not positive.
     """
-    _checks.positive("finetune", lr=lr, n_steps=n_steps)
     adam = descent.adam(lr)
 
     def unlearn(
@@ -41,14 +40,25 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
             return model.loss(p, train, forget.after, forget.after) / total
 
         def step(_, carry):
-            params, state = carry
-            change, state = adam.update(jax.grad(retained)(params), state)
-            return optax.apply_updates(params, change), state
+            params, good, state = carry
+            value, gradient = jax.value_and_grad(retained)(params)
+            good = choose(value <= first, params, good)
+            change, state = adam.update(gradient, state)
+            return optax.apply_updates(params, change), good, state
 
-        params, _ = lax.fori_loop(0, n_steps, step, (params, adam.init(params)))
-        return params, {"grad_norm": norm(jax.grad(retained)(params))}
+        first, start = retained(params), (params, params, adam.init(params))
+        last, good, _ = lax.fori_loop(0, n_steps, step, start)
+        fell = retained(last) <= first
+        new = choose(fell, last, good)
+        guarded = (~fell).astype(jnp.int32)
+        return new, {"grad_norm": norm(jax.grad(retained)(new)), "guarded": guarded}
 
     return Method(model.fit, unlearn, model.factors)
+
+
+def choose(flag: Array, a: Any, b: Any) -> Any:
+    """``a`` where the flag is set, ``b`` elsewhere."""
+    return jax.tree.map(lambda x, y: jnp.where(flag, x, y), a, b)
 
 
 EXACTNESS = claims.approximate(parameters="moved")

@@ -4,11 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
-from jaxforget.gradient import losses
+from jaxforget.gradient import guard, losses
 from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
@@ -18,7 +17,8 @@ from jaxforget.types import ForgetSet, Interactions, Method, Model
 def build(model: Model, *, lr: float, n_steps: int) -> Method:
     """Builds ``n_steps`` of ``params + lr grad (L(before) - L(after))``, along the new graph.
 
-    Nothing bounds the climb: ``lr n_steps`` decides how much is forgotten and how much is broken.
+    ``lr n_steps`` decides how much is forgotten and how much is broken. The climb stops before the
+    loss of what remains is twice that of knowing nothing (``guard.ceiling``, ``info["guarded"]``).
 
     Args:
       lr: step per unit of the *sum* of the forgotten losses.
@@ -29,7 +29,6 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
 
     Source: Golatkar et al., CVPR 2020 ("negative gradient"); a control here.
     """
-    _checks.positive("gradient_ascent", lr=lr, n_steps=n_steps)
 
     def unlearn(
         key: Array, params: Any, train: Interactions, forget: ForgetSet
@@ -39,12 +38,15 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
 
         forgotten = losses.forgotten(model.loss, train, forget)
 
-        def step(_, params):
+        def step(params):
             gradient = jax.grad(forgotten)(params)
             return jax.tree.map(lambda p, g: jnp.where(changes, p + lr * g, p), params, gradient)
 
-        new = lax.fori_loop(0, n_steps, step, params)
-        return new, {
+        def retained(p):
+            return model.loss(p, train, forget.after, forget.after)
+
+        new, info = guard.climb(step, retained, params, n_steps=n_steps)
+        return new, info | {
             "pull_norm": norm(jax.grad(forgotten)(params)),
             "forgotten_loss": forgotten(new),
         }

@@ -2,12 +2,12 @@
 
 from typing import Any, Literal
 
+import jax
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem
-from jaxforget.gradient.vectors import axpy, norm
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -28,15 +28,16 @@ def build(
 
     Source: Warnecke et al., Machine Unlearning of Features and Labels, NDSS 2023.
     """
-    _checks.positive("gradient_step", lr=lr)
-    _checks.choice("gradient_step", problem.PULLS, pull=pull)
 
     def unlearn(
         key: Array, params: Any, train: Interactions, forget: ForgetSet
     ) -> tuple[Any, dict[str, Array]]:
         del key
-        g = problem.pull_of(problem.state(model, params, train, forget), pull)
-        return axpy(lr, g, params), {"pull_norm": norm(g)}
+        stated = problem.state(model, params, train, forget)
+        g = problem.pull_of(stated, pull)
+        change = jax.tree.map(lambda x: lr * x, g)
+        new, guarded = problem.move(stated, change, falling=pull == "retained")
+        return new, {"pull_norm": norm(g)} | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.metrics import claims
@@ -58,8 +57,6 @@ def build(
     ``ifru_released`` is what the published code computes.
     """
     choose = region.chooser("ifru", hops=hops, keep=keep, keep_request=keep_request, sizes=sizes)
-    _checks.choice("ifru", (True, False), spillover=spillover, clear=clear)
-    _checks.choice("ifru", ("retained", "old"), hessian_data=hessian_data)
     step = steps.newton(
         "ifru",
         model,
@@ -88,7 +85,8 @@ def build(
             )
         )
         change, info = step(stated)
-        return problem.move(stated, change, clearing=clear), pulls | info
+        new, guarded = problem.move(stated, change, clearing=clear)
+        return new, pulls | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

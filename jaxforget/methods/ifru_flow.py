@@ -4,7 +4,6 @@ from typing import Any, Literal
 
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.metrics import claims
@@ -49,7 +48,6 @@ def build(
     """
     owner = "ifru_flow"
     choose = region.chooser(owner, hops=hops, keep=keep, keep_request=keep_request, sizes=sizes)
-    _checks.choice(owner, (True, False), spillover=spillover, clear=clear)
     step = steps.flow(
         owner,
         model,
@@ -67,7 +65,8 @@ def build(
         stated = problem.state(model, params, train, forget, region=rows, spillover=spillover)
         stated, pulls = problem.with_pull(stated)
         change, info = step(stated)
-        return problem.move(stated, change, clearing=clear), pulls | info
+        new, guarded = problem.move(stated, change, clearing=clear)
+        return new, pulls | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

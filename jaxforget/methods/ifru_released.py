@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
+from jaxforget.gradient import guard
 from jaxforget.gradient.influence import region, released
 from jaxforget.gradient.influence.curvature import curvature, margins_of
 from jaxforget.gradient.influence.pull import forget_gradient
@@ -63,10 +63,6 @@ def build(
     """
     owner = "ifru_released"
     choose = region.chooser(owner, hops=hops, keep=keep, keep_request=keep_request, sizes=None)
-    _checks.positive(owner, lr=lr, n_steps=n_steps)
-    _checks.choice(owner, (True, False, "truncated"), spillover=spillover)
-    _checks.choice(owner, ("retained", "old"), hessian_data=hessian_data)
-    _checks.choice(owner, ("new", "old"), served_graph=served_graph)
     loss = margins_of(model, owner)
     old_graph = served_graph == "old" and loss.n_layers > 0
     # the released Hessian leaves the ridge out, and the graph too
@@ -92,8 +88,14 @@ def build(
             patience=patience,
             score=lambda x: released.validation_auc(model, add(params, x), everything, edges),
         )
+        after = forget.after
+
+        def retained(p: Any) -> Array:
+            return model.loss(p, everything, after, after)
+
+        new, guarded = guard.kept(retained, params, add(params, change))
         norms = {"pull_norm": norm(shrunk), "spillover_norm": norm(spilled)}
-        return add(params, change), norms | info
+        return new, norms | info | guarded
 
     return _serving(model, step) if old_graph else _plain(model, step)
 

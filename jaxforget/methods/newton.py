@@ -4,10 +4,9 @@ from typing import Any, Literal
 
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, steps
-from jaxforget.gradient.vectors import add, norm
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -40,7 +39,6 @@ def build(
     Source: Warnecke et al., Machine Unlearning of Features and Labels, NDSS 2023; its first-order
     update is ``gradient_step``.
     """
-    _checks.choice("newton", problem.PULLS, pull=pull)
     step = steps.newton(
         "newton",
         model,
@@ -59,7 +57,8 @@ def build(
         stated = problem.state(model, params, train, forget)
         stated = stated._replace(pull=problem.pull_of(stated, pull))
         change, info = step(stated)
-        return add(params, change), {"pull_norm": norm(stated.pull)} | info
+        new, guarded = problem.move(stated, change, falling=pull == "retained")
+        return new, {"pull_norm": norm(stated.pull)} | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks
 from jaxforget._settings import checked
-from jaxforget.gradient import losses
+from jaxforget.gradient import guard, losses
 from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.sparse.arithmetic import ratio
@@ -23,7 +22,8 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
     The retained interactions are dealt at random into ``n_groups``; the gradients of the groups'
     losses at the old parameters span what must not be disturbed, and every step is made
     orthogonal to them. Their sum is the retained gradient, so no step changes the retained loss
-    at first order. It holds ``n_groups`` copies of the parameters.
+    at first order, and the ascent stops as in ``gradient_ascent``. It holds ``n_groups`` copies of
+    the parameters.
 
     Args:
       lr: step per unit of the *sum* of the forgotten losses.
@@ -36,7 +36,6 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
     Interference with Gradient Projection, WACV 2024, who take the span per layer from inputs; an
     embedding table has no inputs, so the span here is one of gradients.
     """
-    _checks.positive("projected_gradient", lr=lr, n_steps=n_steps, n_groups=n_groups)
 
     def unlearn(
         key: Array, params: Any, train: Interactions, forget: ForgetSet
@@ -52,15 +51,20 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
 
         forgotten = losses.forgotten(model.loss, train, forget)
 
-        def step(_, params):
+        def step(params):
             free = _off(basis, jax.grad(forgotten)(params))
             return jax.tree.map(lambda p, g: jnp.where(changes, p + lr * g, p), params, free)
 
         pull = jax.grad(forgotten)(params)
         size = norm(pull)
         kept = ratio(norm(_off(basis, pull)), size)
-        new = lax.fori_loop(0, n_steps, step, params)
-        return new, {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
+
+        def retained(p):
+            return model.loss(p, train, forget.after, forget.after)
+
+        new, info = guard.climb(step, retained, params, n_steps=n_steps)
+        told = {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
+        return new, told | info
 
     return Method(model.fit, unlearn, model.factors)
 

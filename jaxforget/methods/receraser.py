@@ -49,10 +49,6 @@ def build(
 
     Source: Chen et al., Recommendation Unlearning, WWW 2022; as the baseline of arXiv 2307.02147.
     """
-    _checks.positive("receraser", n_shards=n_shards)
-    _checks.choice("receraser", deal.UNITS, by=by)
-    _checks.choice("receraser", ("kept", "recomputed", "random"), partition=partition)
-    _checks.choice("receraser", ("recomputed", "kept"), aggregator=aggregator)
     balance = {"capacity": capacity, "n_rounds": n_rounds, "centroids": centroids}
     if partition == "random":
         _checks.unread("receraser", 'partition="random"', **balance)

@@ -4,7 +4,6 @@ from typing import Any
 
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.metrics import claims
@@ -46,7 +45,6 @@ def build(
     Source: this library's; compare unrolled training, Hara et al., arXiv 1906.08473.
     """
     choose = region.chooser("replay", hops=hops, keep=keep, keep_request=keep_request, sizes=sizes)
-    _checks.choice("replay", (True, False), spillover=spillover, clear=clear)
     step = steps.replay(
         "replay", model, damping_power=damping_power, n_steps=n_steps, origin=origin
     )
@@ -58,7 +56,8 @@ def build(
         rows = choose(train, forget)
         stated = problem.state(model, params, train, forget, region=rows, spillover=spillover)
         change, info = step(stated)
-        return problem.move(stated, change, clearing=clear), info
+        new, guarded = problem.move(stated, change, clearing=clear)
+        return new, info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

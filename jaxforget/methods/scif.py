@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.gradient.influence.curvature import margins_of
-from jaxforget.gradient.vectors import add, norm
+from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
@@ -55,8 +54,6 @@ def build(
 
     Source: arXiv 2304.10199, in the form of the baseline of arXiv 2307.02147.
     """
-    _checks.choice("scif", SIGNS, sign=sign)
-    _checks.choice("scif", ("both", "users"), nodes=nodes)
     loss = margins_of(model, "scif: relabelled losses")
     loss = loss if propagated else loss.replace(n_layers=0)
     seen = model._replace(loss=loss, margins=loss)
@@ -81,7 +78,8 @@ def build(
         inside = rows.down(_pull(loss, params, train, forget, SIGNS[sign]))
         stated = problem.state(seen, params, train, forget, region=rows, curved="old")
         change, info = step(stated._replace(pull=inside))
-        return add(params, change), {"pull_norm": norm(inside)} | info
+        new, guarded = problem.move(stated, change)
+        return new, {"pull_norm": norm(inside)} | info | guarded
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -48,10 +48,6 @@ def build(
 
     Source: Bourtoule et al., Machine Unlearning, IEEE S&P 2021.
     """
-    _checks.positive("sisa", n_shards=n_shards, n_slices=n_slices)
-    _checks.choice("sisa", partition.UNITS, by=by)
-    _checks.choice("sisa", ("mean", "attention"), aggregation=aggregation)
-    _checks.choice("sisa", ("recomputed", "kept", None), aggregator=aggregator)
     combine = None
     if aggregation == "attention":
         fit = attention.trainer("sisa", lr=attention_lr, n_steps=attention_steps)

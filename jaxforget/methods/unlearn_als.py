@@ -5,7 +5,6 @@ from typing import Any, Literal
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model, Terms
@@ -41,7 +40,6 @@ def build(
 
     Source: Xu et al., arXiv 2302.06676; defects of the release in the README.
     """
-    _checks.choice("unlearn_als", VARIANTS, variant=variant)
     if model.refine is None or model.terms is None:
         raise ValueError(
             "unlearn_als needs a model trained by ALS (ials, explicit_als); use another method"

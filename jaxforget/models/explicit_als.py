@@ -39,7 +39,6 @@ def build(
 
     Source: Zhou et al., AAIM 2008 (ALS-WR, ``nu = 1``).
     """
-    _checks.positive("explicit_als", reg=reg, init_scale=init_scale)
     _checks.finite("explicit_als", nu=nu)
     _als.check("explicit_als", dim=dim, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps)
 

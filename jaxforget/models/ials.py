@@ -66,11 +66,8 @@ def build(
 
     Source: Hu, Koren, Volinsky, ICDM 2008; settings of Unlearn-ALS, arXiv 2302.06676.
     """
-    _checks.positive("ials", reg=reg, alpha=alpha, init_scale=init_scale)
     _checks.finite("ials", nu=nu)
     _als.check("ials", dim=dim, max_sweeps=max_sweeps, tol=tol, cg_steps=cg_steps or 0)
-    _checks.choice("ials", ("constant", "bm25"), weighting=weighting)
-    _checks.choice("ials", ("als", "proximal"), solver=solver)
     if weighting == "constant":
         _checks.unread("ials", 'weighting="constant"', bm25_b=bm25_b, bm25_k1=bm25_k1)
     if nu == 0:
@@ -79,9 +76,6 @@ def build(
         _checks.unread("ials", 'solver="proximal"', cg_steps=cg_steps)
     b, k1 = 0.9 if bm25_b is None else bm25_b, 100.0 if bm25_k1 is None else bm25_k1
     others = 0.0 if unobserved is None else unobserved
-    _checks.between("ials", 0, 1, bm25_b=b)
-    _checks.positive("ials", bm25_k1=k1)
-    _checks.not_negative("ials", unobserved=others)
 
     def terms(train: Interactions, weights: Array, *, statistics: Array | None = None) -> Terms:
         if weighting == "bm25":

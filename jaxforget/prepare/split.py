@@ -102,13 +102,12 @@ def split(
     users, items = np.asarray(interactions.users), np.asarray(interactions.items)
     values = np.asarray(interactions.values)
     part = assign(users, seed=seed, shares=shares, by=by, times=times)
-    sizes = {"n_users": interactions.n_users, "n_items": interactions.n_items}
-    return Split(
-        *(
-            layout.build(users[part == p], items[part == p], values[part == p], **sizes)
-            for p in (TRAIN, VALID, TEST)
-        )
-    )
+    n_users, n_items = interactions.n_users, interactions.n_items
+    parts = []
+    for kept in (part == p for p in (TRAIN, VALID, TEST)):
+        columns = (users[kept], items[kept], values[kept])
+        parts.append(layout.build(*columns, n_users=n_users, n_items=n_items))
+    return Split(*parts)
 
 
 def split_frame(
@@ -148,8 +147,9 @@ def split_frame(
     known = (users >= 0) & (items >= 0)
     parts = []
     for kept in (chosen[known[chosen]] for chosen in rows):
-        sizes = {"n_users": len(user_labels), "n_items": len(item_labels)}
-        parts.append(layout.build(users[kept], items[kept], values[kept], **sizes))
+        n_users, n_items = len(user_labels), len(item_labels)
+        columns = (users[kept], items[kept], values[kept])
+        parts.append(layout.build(*columns, n_users=n_users, n_items=n_items))
     train = rows[TRAIN]
     position = np.lexsort((items[train], users[train]))  # as ``layout.build`` sorts
     return Prepared(Split(*parts), user_labels, item_labels, position)

@@ -64,7 +64,8 @@ def run(
     Where ``A`` bends strongly this is its inverse, where it hardly bends ``T rhs``. A direction
     that bends downwards by ``b`` grows by ``e^(T b)``, as in training: finite, where a linear
     system would need damping above ``b``. Explicit steps, as few as are stable: ``T`` times the
-    largest curvature.
+    largest curvature. That is estimated; a step along which the energy ``x'A x / 2 - rhs'x`` rises
+    is taken back, and all further steps are half as long.
 
     Args:
       matvec: ``x -> A x``, symmetric; definite or not.
@@ -88,14 +89,30 @@ def run(
     wanted = jnp.clip(jnp.ceil(duration * top), 1, n_steps)
     length = jnp.minimum(duration / wanted, 1 / top)
 
-    def step(_, x):
-        slope = jax.tree.map(jnp.subtract, rhs, matvec(x))
-        return jax.tree.map(lambda x, s, m: x + length * s / m, x, slope, scale)
+    def unfinished(carry):
+        *_, left, n = carry
+        return (left > 0) & (n < n_steps)
 
-    n = wanted.astype(jnp.int32)
-    x = lax.fori_loop(0, n, step, jax.tree.map(jnp.zeros_like, rhs))
+    def step(carry):
+        x, slope, most, left, n = carry
+        part = jnp.minimum(most, left)
+        there = jax.tree.map(lambda x, s, m: x + part * s / m, x, slope, scale)
+        beyond = jax.tree.map(jnp.subtract, rhs, matvec(there))
+        per = jax.tree.map(lambda m: 1 / m, scale)
+        stable = dot(slope, beyond, scale=per) >= -dot(slope, slope, scale=per)  # the energy fell
+        x, slope = jax.tree.map(
+            lambda new, old: jnp.where(stable, new, old), (there, beyond), (x, slope)
+        )
+        # rounding must not leave a last step of nothing
+        rest = jnp.where(left - part < part * 1e-3, 0, left - part)
+        left = jnp.where(stable, rest, left)
+        return x, slope, jnp.where(stable, most, most / 2), left, n + 1
+
+    run = jnp.minimum(wanted * length, n_steps * length)
+    start = (jax.tree.map(jnp.zeros_like, rhs), rhs, length, run, jnp.zeros((), jnp.int32))
+    x, _, _, left, n = lax.while_loop(unfinished, step, start)
     return x, {
         "iterations": n + POWER_STEPS,
-        "duration": wanted * length,
+        "duration": run - left,
         "top_curvature": top / HEADROOM,
     }

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget.gradient import guard
 from jaxforget.gradient.influence.pull import forget_gradient
 from jaxforget.gradient.influence.region import Region, clear, maps, near
 from jaxforget.gradient.vectors import add, norm
@@ -88,9 +89,24 @@ def pull_of(stated: Problem, kind: str) -> Any:
     return jax.tree.map(jnp.negative, gradient)
 
 
-def move(stated: Problem, change: Any, *, clearing: bool) -> Any:
-    """Adds a change to the parameters, and clears the rows that lose all they had (``clear``)."""
-    new = add(stated.params, change)
-    if not clearing:
-        return new
-    return clear(stated.model, new, stated.params, stated.learnt, stated.request, stated.region)
+def move(
+    stated: Problem, change: Any, *, clearing: bool = False, falling: bool = False
+) -> tuple[Any, dict[str, Array]]:
+    """Adds a change to the parameters, and clears the rows that lose all they had (``clear``).
+
+    A change that breaks the model is refused: ``guard.kept`` judges it by the retained loss, which
+    has to fall where ``falling``.
+
+    Returns:
+      the parameters, and ``guarded``, 1 where the change was refused.
+    """
+    params, train, after = stated.params, stated.learnt, stated.request.after
+    along = after if stated.spillover else stated.request.before
+
+    def retained(p: Any) -> Array:
+        return stated.model.loss(p, train, after, along)
+
+    new, info = guard.kept(retained, params, add(params, change), falling=falling)
+    if clearing:
+        new = clear(stated.model, new, params, train, stated.request, stated.region)
+    return new, info
