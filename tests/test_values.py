@@ -141,3 +141,15 @@ def test_settings_out_of_range_are_refused(settings):
     if name in ("dim", "reg", "max_sweeps", "tol", "cg_steps", "init_scale"):
         with pytest.raises(ValueError, match=f"explicit_als: {name} must be"):
             explicit_als.build(**{"dim": 2, "reg": 1.0} | settings)
+
+
+def test_a_pair_in_three_rows_is_one_pair_of_their_sum():
+    ids = ([0, 0, 0, 1], [2, 2, 2, 1])
+    train = layout.build(*ids, [1.0, 2.0, 3.0, 1.0], n_users=U, n_items=I, repeats="sum")
+    fixed = oracles.factors(train, D).items
+    users = als.solve_rows(fixed, train, jnp.ones(2), by="user", reg=REG, alpha=ALPHA)
+    c, p = np.ones(I), (np.arange(I) == 2) * 1.0
+    c[2] = ALPHA * 6
+    np.testing.assert_allclose(
+        users[0], oracles.implicit_row(np.asarray(fixed), c, p, REG), rtol=1e-9
+    )

@@ -19,7 +19,8 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
     """Builds ``n_steps`` full-batch Adam steps on the mean retained loss, from the old parameters.
 
     A last point whose loss is above that of the first (a rate too large for the data) is not
-    returned, but the last one before it that is not (``info["guarded"]``). An empty request moves the parameters too: that is fine-tuning, and what it is a control for.
+    returned, but the last one before it that is not (``info["guarded"]``). An empty request moves
+    the parameters too: that is fine-tuning, and what it is a control for.
 
     Args:
       lr: of Adam, on the loss per remembered interaction.
