@@ -68,8 +68,8 @@ def _refuse(owner: str, wanted: str, good: Callable[[Any], bool], settings: dict
     for name, value in settings.items():
         if is_traced(value):
             continue
-        kind = "O" if value is None else np.asarray(value).dtype.kind
-        if not (kind in "iuf" and np.ndim(value) == 0 and good(value)):
+        given = np.asarray(value)
+        if not (given.dtype.kind in "iuf" and given.ndim == 0 and good(value)):
             raise ValueError(f"{owner}: {name} must be {wanted}; got {shorten(value)}")
 
 
