@@ -181,9 +181,35 @@ def test_early_stopping_looks_at_watched_validation_data_and_nothing_else_does(l
     first, info = stopping.fit(key, watch(labelled, valid), ones)
     second, _ = stopping.fit(key, watch(labelled, other), ones)
     assert not np.array_equal(flat(first), flat(second))
-    np.testing.assert_allclose(info["score"], metrics.label_auc(first, valid), atol=1e-12)
+    counts = metrics.remembered(valid, labelled, ones)
+    np.testing.assert_allclose(info["score"], metrics.label_auc(first, valid, counts), atol=1e-12)
     one, two = (plain.fit(key, watch(labelled, v), ones)[0] for v in (valid, other))
     assert np.array_equal(flat(one), flat(two))
+
+
+def test_validation_rows_of_an_erased_user_or_item_steer_nothing(labelled):
+    """Bit for bit: flipping them changes no fit without that user and that item."""
+    rng = np.random.default_rng(7)
+    cells = np.divmod(rng.permutation(120)[:60], 10)
+    valid = layout.build(*cells, rng.integers(0, 2, 60).astype(float), n_users=12, n_items=10)
+    gone = (labelled.users == 5) | (labelled.items == 2)
+    weights, key = jnp.where(gone, 0.0, 1.0), jax.random.key(0)
+    erased = (valid.users == 5) | (valid.items == 2)
+    flipped = dataclasses.replace(valid, values=jnp.where(erased, 1 - valid.values, valid.values))
+    model = build("mf", patience=1, n_epochs=15)
+    fits = [model.fit(key, watch(labelled, v), weights)[0] for v in (valid, flipped)]
+    assert np.array_equal(flat(fits[0]), flat(fits[1]))
+    everything = [model.fit(key, watch(labelled, v), jnp.ones(60))[0] for v in (valid, flipped)]
+    assert not np.array_equal(flat(everything[0]), flat(everything[1]))  # before, they count
+
+
+@pytest.mark.parametrize("name", ["mf", "lightgcn"])
+def test_stars_are_refused_where_a_loss_of_labels_meets_them(name, labelled):
+    stars = dataclasses.replace(labelled, values=1 + 4 * labelled.values)
+    model = build(name, n_epochs=1)
+    for meet in (lambda: model.prepare(stars), lambda: model.fit(jax.random.key(0), stars, 1.0)):
+        with pytest.raises(ValueError, match=r"labels must lie in \[0, 1\]; got 1.0 to 5.0"):
+            meet()
 
 
 def test_all_seeds_train_in_one_program(labelled):

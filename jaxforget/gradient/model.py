@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._jax import is_traced
 from jaxforget.gradient import graph
 from jaxforget.gradient.descent import full, minibatch
-from jaxforget.metrics.labels import label_auc
+from jaxforget.metrics.labels import label_auc, remembered
 from jaxforget.types import Factors, Interactions, MarginLoss, Model, Watched
 
 BATCH_SIZE = 2048  # of minibatch training where none is given
@@ -46,6 +47,8 @@ def build(
     def fit(
         key: Array, train: Interactions, weights: Array, start: Any = None
     ) -> tuple[Any, dict[str, Array]]:
+        if not is_traced(train.values):
+            _check_labels(train)
         draw, shuffle = jax.random.split(key)
         if start is None:
             start = _draw(draw, train, dim, init_scale)
@@ -67,7 +70,8 @@ def build(
             raise ValueError(
                 "patience needs validation interactions: call types.watch(train, valid) first"
             )
-        return lambda params: label_auc(factors(params, train, weights), train.valid)
+        counts = remembered(train.valid, train, weights)
+        return lambda params: label_auc(factors(params, train, weights), train.valid, counts)
 
     def factors(params: Factors, train: Interactions, edges: Array) -> Factors:
         return graph.propagate(params, train, edges, n_layers=loss.n_layers)

@@ -74,6 +74,12 @@ def build(
     ) -> tuple[Any, dict[str, Array]]:
         rows = choose(everything, forget)
         train, request = region.near(model, everything, forget, rows)
+        after = forget.after
+
+        def score(change: Any) -> Array:
+            moved = add(params, change)
+            return released.validation_auc(model, moved, everything, edges, after)
+
         pull, spilled = _pull(model, params, train, request, spillover)
         weights = request.after if hessian_data == "retained" else request.before
         along = request.after if spillover and hessian_data == "retained" else request.before
@@ -86,9 +92,8 @@ def build(
             lr=lr / jnp.sum(forget.before),
             n_steps=n_steps,
             patience=patience,
-            score=lambda x: released.validation_auc(model, add(params, x), everything, edges),
+            score=score,
         )
-        after = forget.after
 
         def retained(p: Any) -> Array:
             return model.loss(p, everything, after, after)

@@ -9,7 +9,7 @@ ranking) and ``distance``. ``audit`` measures from outside what a method's ``cla
 from jaxforget.metrics import audit, claims, ensembles, rank_measures, ranking, stable
 from jaxforget.metrics.distance import distance_on, prediction_distance
 from jaxforget.metrics.evaluation import evaluate
-from jaxforget.metrics.labels import auc, label_auc, rmse, touched
+from jaxforget.metrics.labels import auc, label_auc, remembered, rmse, touched
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "rank_measures",
     "ranking",
     "recall",
+    "remembered",
     "rmse",
     "stable",
     "touched",

@@ -56,6 +56,30 @@ def label_auc(factors: Factors, part: Interactions, where: Array | None = None) 
     return auc(sddmm(part, *factors), part.values, where)
 
 
+def remembered(part: Interactions, train: Interactions, weights: Array) -> Array:
+    """Marks held-out rows whose user and item still have a training interaction to learn from.
+
+    The others are what is left of somebody who was erased; nothing may be steered by them.
+
+    Args:
+      part: held-out interactions over the users and items of ``train``.
+      train: the training interactions.
+      weights: ``[N]`` 1 = remembered, 0 = forgotten.
+
+    Returns:
+      ``[T]`` bool.
+
+    Example:
+      >>> from jaxforget.sparse import layout
+      >>> train = layout.build([0, 1], [0, 0], [1.0, 1.0])
+      >>> remembered(train, train, jnp.array([1.0, 0.0])).tolist()
+      [True, False]
+    """
+    users, items = jnp.zeros(train.n_users, bool), jnp.zeros(train.n_items, bool)
+    users, items = users.at[train.users].max(weights > 0), items.at[train.items].max(weights > 0)
+    return users[part.users] & items[part.items]
+
+
 def touched(train: Interactions, forget: ForgetSet) -> tuple[Array, Array]:
     """Marks users ``[U]`` and items ``[I]`` that lose an interaction, whatever its value."""
     lost = forget.before > forget.after

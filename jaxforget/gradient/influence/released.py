@@ -14,7 +14,7 @@ from jax import Array, lax
 from jaxforget.gradient import descent
 from jaxforget.gradient.influence import importance
 from jaxforget.gradient.influence.region import Region, maps
-from jaxforget.metrics.labels import label_auc
+from jaxforget.metrics.labels import label_auc, remembered
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import ForgetSet, Interactions, Model, Watched
@@ -80,8 +80,12 @@ def by_adam(
     return up(best), {"iterations": n, "score": record}
 
 
-def validation_auc(model: Model, params: Any, train: Interactions, edges: Array) -> Array:
+def validation_auc(
+    model: Model, params: Any, train: Interactions, edges: Array, weights: Array
+) -> Array:
     """Validation AUC of what is served along ``edges``: only released recipes look at it.
+
+    Rows of a user or item without a remembered interaction (``weights``) do not count.
 
     Raises:
       ValueError: the training interactions bring no validation data.
@@ -91,4 +95,5 @@ def validation_auc(model: Model, params: Any, train: Interactions, edges: Array)
             "stopping on validation needs validation interactions: call "
             "types.watch(train, valid) first, or set patience=None"
         )
-    return label_auc(model.factors(params, train, edges), train.valid)
+    counts = remembered(train.valid, train, weights)
+    return label_auc(model.factors(params, train, edges), train.valid, counts)
