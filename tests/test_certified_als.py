@@ -1,6 +1,7 @@
 """Certified unlearning keeps its promise, and its receipt cannot be bent."""
 
 import copy
+import dataclasses
 import json
 
 import jax

@@ -18,7 +18,10 @@ def train():
     """40 interactions of 9 users and 8 items; user 4 and item 6 have none."""
     rng = np.random.default_rng(3)
     rows, columns = np.divmod(rng.permutation(8 * 7)[:40], 7)
-    users, items = np.array([0, 1, 2, 3, 5, 6, 7, 8])[rows], np.array([0, 1, 2, 3, 4, 5, 7])[columns]
+    users, items = (
+        np.array([0, 1, 2, 3, 5, 6, 7, 8])[rows],
+        np.array([0, 1, 2, 3, 4, 5, 7])[columns],
+    )
     return layout.build(users, items, rng.integers(0, 2, 40).astype(float), n_users=9, n_items=8)
 
 
