@@ -15,6 +15,7 @@ TOUCHES_FILES = ("os", "pathlib", "io", "gzip", "zipfile", "shutil", "tempfile",
 FLOORS = (
     ("_jax",),
     ("types", "_plugins", "_checks"),
+    ("_settings",),
     ("sparse",),
     ("als", "metrics", "data"),
     ("gradient", "prepare"),

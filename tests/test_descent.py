@@ -248,7 +248,7 @@ def test_training_learns_a_pattern_and_keeps_float32(labelled):
         ({"lr": None}, "needs lr > 0"),
         ({"loss": "mse"}, "must be one of 'bce', 'bpr'"),
         ({"optimiser": "sgd"}, "optimiser must be"),
-        ({"dim": 0}, "dim must be positive"),
+        ({"dim": 0}, "dim must be an integer, 1 or more"),
         ({"reg": -1.0}, "reg must be 0 or more"),
         ({"optimiser": "lbfgs", "patience": 3}, "patience is not read with"),
     ],

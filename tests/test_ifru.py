@@ -236,12 +236,12 @@ def test_automatic_damping_rises_until_the_full_hessian_bends_upwards(labelled):
         ({"damping": -1.0}, "damping must be 0 or more"),
         ({"hessian": "fisher"}, "hessian must be one of"),
         ({"keep": 0.5}, "give hops"),
-        ({"hops": 1, "keep": 0.0}, "keep must lie in"),
-        ({"newton_steps": 0}, "newton_steps must be positive"),
+        ({"hops": 1, "keep": 0.0}, r"keep must be in \(0, 1\]"),
+        ({"newton_steps": 0}, "newton_steps must be an integer, 1 or more"),
         ({"hops": 1, "sizes": (3, 3), "keep": 0.5}, "keep is not read with sizes"),
         ({"keep_request": True}, "keep_request is not read"),
         ({"spillover": "truncated"}, "spillover must be one of"),
-        ({"use": "ifru_flow", "max_products": 0}, "max_products must be positive"),
+        ({"use": "ifru_flow", "max_products": 0}, "max_products must be an integer, 1 or more"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings, words):

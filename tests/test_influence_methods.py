@@ -213,8 +213,8 @@ def test_projected_steps_leave_the_retained_loss_alone_to_first_order(labelled):
         ("newton", {"pull": "both"}, "pull must be one of"),
         ("gradient_step", {"lr": 0.0}, "lr must be positive"),
         ("finetune", {"lr": 0.0}, "lr must be positive"),
-        ("gradient_ascent", {"n_steps": 0}, "n_steps must be positive"),
-        ("projected_gradient", {"n_groups": 0}, "n_groups must be positive"),
+        ("gradient_ascent", {"n_steps": 0}, "n_steps must be an integer, 1 or more"),
+        ("projected_gradient", {"n_groups": 0}, "n_groups must be an integer, 1 or more"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(name, settings, words):

@@ -128,3 +128,29 @@ def test_a_receipt_keeps_64_bits_and_is_checked_against_a_file_of_32(tmp_path):
         assert receipts.hash_arrays(*got) == receipts.hash_arrays(*wide)
     narrow = verify._factors(tmp_path / "served.npz", {"factors": receipts.hash_arrays(*served)})
     assert narrow.users.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda p: np.save(p.open("wb"), np.ones((2, 2))), "not an .npz of factors"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-40]), "not an .npz of factors"),
+        (lambda p: p.write_bytes(b""), "not an .npz of factors"),
+        (lambda p: written(p, np.ones((2, 2), complex)), "must be floating-point numbers; got c"),
+        (lambda p: written(p, np.array([["a", "b"]])), "must be floating-point numbers; got <U1"),
+        (lambda p: written(p, np.array([[1.0, 2.0], [np.nan, 0.0]])), "must be finite; row 1"),
+        (lambda p: written(p, np.ones(2)), r"must be \[U, D\] and \[I, D\]"),
+    ],
+)
+def test_a_file_that_holds_no_factors_is_one_clear_error(damage, words, tmp_path):
+    path = tmp_path / "model.npz"
+    written(path, np.ones((2, 2)))
+    damage(path)
+    with pytest.raises(ValueError, match=words) as fault:
+        interop.load_factors(path)
+    assert str(path) in str(fault.value) and "\n" not in str(fault.value)
+
+
+def written(path, users):
+    with path.open("wb") as file:
+        np.savez(file, user_factors=users, item_factors=np.ones((3, 2)))

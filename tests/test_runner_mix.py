@@ -52,7 +52,7 @@ def test_data_that_changed_between_two_seeds_are_refused_before_anything_is_comp
     first = toy_runs.command("run", path, *words, "--only", "seed=0")
     assert first.returncode == 0, first.stderr
     original = table.read_text()
-    table.write_text(original + "39,24,5\n0,24,5\n")
+    table.write_text(original + "39,77,5\n0,77,5\n")
     second = toy_runs.command("run", path, *words, "--only", "seed=1")
     assert second.returncode == 2 and second.stderr.count("\n") == 1
     assert "other data" in second.stderr and "--force" in second.stderr

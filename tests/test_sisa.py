@@ -147,7 +147,7 @@ def test_nothing_of_a_forgotten_row_stays_in_the_map_of_shards(labelled):
 @pytest.mark.parametrize(
     "how, match",
     [
-        ({"n_shards": 0}, "n_shards must be positive"),
+        ({"n_shards": 0}, "n_shards must be an integer, 1 or more"),
         ({"n_shards": 2, "by": "day"}, "by must be one of"),
         (
             {"n_shards": 2, "aggregation": "vote"},

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from jaxforget.data._formats import read_delimited
 from jaxforget.data._formats import read_recbole as from_recbole
 from jaxforget.data._formats import write_recbole as to_recbole
 from jaxforget.data._frame import encode, require
+from jaxforget.data._lines import DAMAGE
+from jaxforget.prepare.requests import read_pairs
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, Interactions
 
@@ -52,8 +53,7 @@ def from_frame(
     """
     require(frame)
     users, items, values = (frame[name].to_numpy() for name in ("user", "item", "value"))
-    sizes = {"n_users": n_users, "n_items": n_items}
-    return layout.build(users, items, values, **sizes, repeats=repeats)
+    return layout.build(users, items, values, n_users=n_users, n_items=n_items, repeats=repeats)
 
 
 def to_frame(
@@ -101,8 +101,10 @@ def from_scipy(matrix: Any, *, repeats: layout.Repeats = "sum") -> Interactions:
       ValueError: as ``layout.build``.
     """
     cells = matrix.tocoo()
-    sizes = dict(zip(("n_users", "n_items"), cells.shape, strict=True))
-    return layout.build(cells.row, cells.col, cells.data, **sizes, repeats=repeats)
+    n_users, n_items = cells.shape
+    return layout.build(
+        cells.row, cells.col, cells.data, n_users=n_users, n_items=n_items, repeats=repeats
+    )
 
 
 def to_scipy(train: Interactions, weights: Any = None) -> Any:
@@ -188,51 +190,10 @@ def load_factors(path: str | Path) -> Factors:
                     "save them again as user_factors=old['users'], item_factors=old['items']"
                 )
             return _factors({name: arrays[name] for name in arrays if "factors" in name}, path)
-    except (OSError, EOFError, ValueError) as fault:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, *DAMAGE) as fault:
         if isinstance(fault, FileNotFoundError) or str(fault).startswith(str(path)):
             raise
         raise ValueError(f"{path}: not an .npz of factors: {fault}") from fault
-
-
-def read_pairs(
-    path: str | Path, user_labels: np.ndarray, item_labels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a deletion request: a CSV with the header ``user,item`` and the original ids.
-
-    Args:
-      path: the CSV; ``.gz`` and ``archive.zip!member`` work.
-      user_labels: ``[U]`` original user ids, as ``encode`` returned them.
-      item_labels: ``[I]`` original item ids.
-
-    Returns:
-      Two int32 vectors, for ``forget.pairs``.
-
-    Raises:
-      ValueError: a bad line, or ids that are not in the data, the first few of them by name.
-
-    Example: ``users, items = read_pairs("request.csv", user_labels, item_labels)``
-    """
-    labels = {"user": np.asarray(user_labels), "item": np.asarray(item_labels)}
-    text = [side for side, ids in labels.items() if not np.issubdtype(ids.dtype, np.integer)]
-    frame = read_delimited(path, {"user": "user", "item": "item"}, text=text)
-    users, items = (_numbers(frame[side], labels[side]) for side in ("user", "item"))
-    absent = np.flatnonzero((users < 0) | (items < 0))
-    if len(absent):
-        first = [(frame["user"][row], frame["item"][row]) for row in absent[:3].tolist()]
-        listed = ", ".join(f"({user}, {item})" for user, item in first)
-        raise ValueError(
-            f"{path}: {len(absent)} pairs are not in the data, among them {listed}: remove them, "
-            "or check that the ids are those of the data file"
-        )
-    return users, items
-
-
-def _numbers(ids: Any, labels: np.ndarray) -> np.ndarray:
-    """The number of each original id: its position among the labels, -1 where it is not there."""
-    import pandas as pd
-
-    ids = ids.astype(object if labels.dtype.kind in "OUT" else labels.dtype)
-    return pd.Index(labels.astype(ids.dtype)).get_indexer(pd.Index(ids)).astype(np.int32)
 
 
 def _kept(weights: Any) -> Any:
@@ -247,6 +208,14 @@ def _factors(arrays: Mapping[str, Any], origin: Any) -> Factors:
             f"{origin}: user_factors and item_factors must be [U, D] and [I, D]; got shapes "
             f"{users.shape} and {items.shape}"
         )
+    for name, rows in (("user_factors", users), ("item_factors", items)):
+        if rows.dtype.kind != "f":
+            raise ValueError(f"{origin}: {name} must be floating-point numbers; got {rows.dtype}")
+        if not np.isfinite(rows).all():
+            raise ValueError(
+                f"{origin}: {name} must be finite; row "
+                f"{int(np.argmin(np.isfinite(rows).all(axis=1)))} is not: train again"
+            )
     return Factors(users, items)
 
 

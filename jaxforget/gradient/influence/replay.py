@@ -8,6 +8,7 @@ as long as the curvature met on the way allows: that of the trained parameters i
 way to them.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -66,10 +67,7 @@ def run(
     """
     size = dot(params, params, scale=scale)
     longest = jnp.asarray(STEP / top, size.dtype)
-    within = within or (lambda x: x)
-
-    def slopes(base, change):
-        return before(base), after(add(base, change))
+    slopes = lambda base, change: (before(base), after(add(base, change)))  # noqa: E731
 
     def unfinished(carry):
         *_, share, n, _ = carry
@@ -80,24 +78,20 @@ def run(
         further = -length * dot(params, old) / size
         over = share + further > 1
         part = jnp.where(over, (1 - share) / jnp.where(over, further, 1), 1)  # stops at exactly 1
-        pull = within(jax.tree.map(jnp.subtract, old, new))
+        pull = jax.tree.map(jnp.subtract, old, new)
+        pull = within(pull) if within else pull
         moves = tuple(
             jax.tree.map(lambda g, s, sign=sign: sign * part * length * g / s, gradient, scale)
             for gradient, sign in ((old, -1), (pull, 1))
         )
         there = add(at, moves)
         beyond = slopes(*there)
-        bends = (
-            _curvature(move, start, end, scale)
-            for move, start, end in zip((moves[0], add(*moves)), (old, new), beyond)
-        )
-        bend = jnp.maximum(*bends)
+        walked = (moves[0], add(*moves))
+        bend = jnp.maximum(*map(functools.partial(_curvature, scale), walked, (old, new), beyond))
         stable = part * length * bend <= STABLE  # False where anything is not finite
-        now = jax.tree.map(
-            lambda new, old: jnp.where(stable, new, old),
-            (there, beyond, jnp.where(over, 1, share + further)),
-            (at, (old, new), share),
-        )
+        onward = (there, beyond, jnp.where(over, 1, share + further))
+        keep = functools.partial(jnp.where, stable)
+        now = jax.tree.map(keep, onward, (at, (old, new), share))
         known = jnp.where(bend < jnp.inf, bend, 2 * STEP / length)  # halves where it is not finite
         wanted = ratio(STEP, known, otherwise=jnp.inf)
         length = jnp.minimum(jnp.minimum(longest, GROWTH * length), wanted)
@@ -112,7 +106,7 @@ def run(
     return change, {"iterations": n, "refused": refused, "reached": share, "gap": gap}
 
 
-def _curvature(move: Any, start: Any, end: Any, scale: Any) -> Array:
+def _curvature(scale: Any, move: Any, start: Any, end: Any) -> Array:
     """The curvature that a move met, from the gradients at its ends, in units of ``scale``."""
     bent = jax.tree.map(jnp.subtract, end, start)
     per = jax.tree.map(lambda s: 1 / s, scale)
