@@ -29,6 +29,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 from jaxforget.sparse import layout  # noqa: E402  (after the settings above)
 
 
+@pytest.fixture(autouse=True)
+def in_64_bits():
+    """A command that runs inside a test sets the precision of its config: it ends with the test."""
+    yield
+    jax.config.update("jax_enable_x64", True)
+
+
 @pytest.fixture
 def toy():
     """60 interactions of 12 users and 10 items; user 3 and item 7 have none."""

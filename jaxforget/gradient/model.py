@@ -47,8 +47,7 @@ def build(
     def fit(
         key: Array, train: Interactions, weights: Array, start: Any = None
     ) -> tuple[Any, dict[str, Array]]:
-        if not is_traced(train.values):
-            _check_labels(train)
+        _check_labels(train)
         draw, shuffle = jax.random.split(key)
         if start is None:
             start = _draw(draw, train, dim, init_scale)
@@ -110,6 +109,9 @@ def _draw(key: Array, train: Interactions, dim: int, scale: float) -> Factors:
 
 
 def _check_labels(train: Interactions) -> None:
+    """Refuses labels outside [0, 1]; traced ones cannot be read."""
+    if is_traced(train.values):
+        return
     values = np.asarray(train.values)
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise ValueError(

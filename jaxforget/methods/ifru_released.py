@@ -74,11 +74,9 @@ def build(
     ) -> tuple[Any, dict[str, Array]]:
         rows = choose(everything, forget)
         train, request = region.near(model, everything, forget, rows)
-        after = forget.after
 
-        def score(change: Any) -> Array:
-            moved = add(params, change)
-            return released.validation_auc(model, moved, everything, edges, after)
+        def score(x: Any) -> Array:
+            return released.validation_auc(model, add(params, x), everything, edges, forget.after)
 
         pull, spilled = _pull(model, params, train, request, spillover)
         weights = request.after if hessian_data == "retained" else request.before
@@ -96,7 +94,7 @@ def build(
         )
 
         def retained(p: Any) -> Array:
-            return model.loss(p, everything, after, after)
+            return model.loss(p, everything, forget.after, forget.after)
 
         new, guarded = guard.kept(retained, params, add(params, change))
         norms = {"pull_norm": norm(shrunk), "spillover_norm": norm(spilled)}
