@@ -34,7 +34,7 @@ def softplus(x: Array) -> Array:
 softplus.defjvps(lambda tangent, _, x: tangent * jax.nn.sigmoid(x))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # by identity, also where reg is an array
 class Margins:
     """A ``types.MarginLoss`` from two functions, ``margins`` and ``outcomes``: inherit from it.
 
@@ -103,7 +103,7 @@ class Margins:
         return dataclasses.replace(self, **changes)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # by identity, also where reg is an array
 class CrossEntropy(Margins):
     """``sum_n w_n (log(1 + e^s) - y s)_n + reg |params|^2`` with scores ``s`` after propagation."""
 
@@ -153,7 +153,7 @@ class CrossEntropy(Margins):
         return jnp.sum(batch.weights * (softplus(scores) - train.values[batch.rows] * scores))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # by identity, also where reg is an array
 class Ranking(Margins):
     """BPR: ``sum_{n positive} w_n log(1 + e^(s_uj - s_ui)) + reg |params|^2``.
 
