@@ -73,6 +73,27 @@ def _refuse(owner: str, wanted: str, good: Callable[[Any], bool], settings: dict
             raise ValueError(f"{owner}: {name} must be {wanted}; got {shorten(value)}")
 
 
+def weights(name: str, given: Any, n: int) -> None:
+    """Refuses what is not ``[n]`` weights in ``[0, 1]``; under a trace only the shape is known.
+
+    Example:
+      >>> weights("before", [1.0, 2.0], 2)
+      Traceback (most recent call last):
+      ValueError: before: weights must lie in [0, 1]; got 2.0 at position 1
+    """
+    if np.shape(given) != (n,):
+        got = np.shape(given)
+        raise ValueError(f"{name} must be [{n}], one weight per interaction; got {got}")
+    if not is_traced(given):
+        numbers = np.asarray(given)
+        good = (numbers >= 0) & (numbers <= 1)
+        if not good.all():
+            bad = int(np.argmin(good))
+            raise ValueError(
+                f"{name}: weights must lie in [0, 1]; got {numbers[bad]} at position {bad}"
+            )
+
+
 def shorten(value: Any, length: int = 80) -> str:
     """``repr`` of what was given, cut to a length that fits a line of an error."""
     text = repr(value)

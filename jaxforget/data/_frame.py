@@ -42,16 +42,37 @@ def number(column: Any) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the ids of a column by first appearance: codes ``[N]`` and labels.
 
     Raises:
-      ValueError: an id is missing.
+      ValueError: an id is missing, or the ids are not all text or all integers.
     """
     import pandas as pd
 
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype(column.cat.categories.dtype)
+    kind = pd.api.types.infer_dtype(column, skipna=True)
+    if kind not in ("string", "integer", "empty"):
+        bad = _of_another_kind(column)
+        raise ValueError(
+            f"row {bad}: {column.name} ids must be all text or all integers; got "
+            f"{shorten(column.iloc[bad])} in a column that pandas calls {kind}: read the column "
+            "as one kind, for a floating-point number may have lost its digits"
+        )
     codes, labels = pd.factorize(column)
     if (codes < 0).any():
         raise ValueError(f"row {int(np.argmin(codes))} has no {column.name} id: drop it")
     labels = np.asarray(labels)
-    textual = labels.dtype == object and all(isinstance(label, str) for label in labels)
-    return codes, labels.astype(str) if textual else labels
+    if kind == "integer" and labels.dtype == object:  # Python's integers, of any size
+        labels = np.array([int(label) for label in labels])
+    return codes, labels.astype(str) if kind == "string" else labels
+
+
+def _of_another_kind(column: Any) -> int:
+    """The first row whose id is not of the kind of the first row's: text, or an integer."""
+    kinds = [
+        str if isinstance(x, str) else int if isinstance(x, (int, np.integer)) else type(x)
+        for x in column.tolist()
+    ]
+    first = kinds[0] if kinds[0] in (str, int) else None
+    return next((n for n, kind in enumerate(kinds) if kind is not first), 0)
 
 
 def refuse_repeats(frame: Any) -> None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget._jax import is_traced
 from jaxforget.sparse.search import position
 from jaxforget.types import ForgetSet, Interactions
@@ -125,15 +126,16 @@ def pairs(
     Args:
       train: the training interactions.
       users: ``[P]`` integer ids; P may be 0.
-      items: ``[P]`` integer ids. Every repetition of a listed pair is forgotten.
+      items: ``[P]`` integer ids.
       before: ``[N]`` weights learnt from so far; ones if None.
 
     Returns:
       The unchanged interactions and the request.
 
     Raises:
-      ValueError: a pair is not among the training interactions (it is named), or the ids are not
-        two integer vectors of one length.
+      ValueError: a pair is not among the training interactions (it is named), an id is out of
+        range, or the ids are not two integer vectors of one length. Of traced ids only the shape
+        is known: a pair that is not in the data then forgets nothing.
 
     Example:
       >>> from jaxforget.sparse import layout
@@ -142,12 +144,14 @@ def pairs(
       [1.0, 0.0, 1.0]
     """
     before, _ = _before(train, before)
-    users, items = _ids("users", users), _ids("items", items)
+    given = users, items
+    users, items = _ids("users", users, train.n_users), _ids("items", items, train.n_items)
     if users.shape != items.shape:
         raise ValueError(f"users and items must pair up; got {users.shape} and {items.shape}")
     first, last = (position(train, users, items, after=after) for after in (False, True))
     if not is_traced(first, last) and (absent := np.flatnonzero(np.asarray(first == last))).size:
-        named = ", ".join(f"({int(users[row])}, {int(items[row])})" for row in absent[:3])
+        asked = [np.asarray(ids) for ids in given]
+        named = ", ".join(f"({asked[0][row]}, {asked[1][row]})" for row in absent[:3])
         raise ValueError(
             f"{absent.size} of {users.size} pairs are not among the training interactions, the "
             f"first of them {named}: leave them out of the request"
@@ -189,9 +193,8 @@ def _before(train: Interactions, before: Any) -> tuple[Array, int | Array]:
     n = train.users.shape[0]
     if before is None:
         return jnp.ones(n, train.values.dtype), n
+    _checks.weights("before", before, n)
     before = jnp.asarray(before, train.values.dtype)
-    if before.shape != (n,):
-        raise ValueError(f"before must be [{n}], one weight per interaction; got {before.shape}")
     remembered = jnp.sum(before > 0, dtype=jnp.int32)
     return before, remembered if is_traced(remembered) else int(remembered)
 
@@ -223,11 +226,13 @@ def _count(ratio: Ratio, count: int | Array, n: int | Array | None, unit: str) -
     return count
 
 
-def _ids(name: str, ids: Any) -> Array:
-    if not isinstance(ids, jax.Array):
+def _ids(name: str, ids: Any, size: int) -> Array:
+    """The ids as int32; -1, which is in no data, for what is not in ``[0, size)`` as it came."""
+    if not is_traced(ids):
         ids = np.asarray(ids)
         if ids.size and not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(f"{name} must be integer ids; got {ids.dtype}: see interop.read_pairs")
+        ids = np.where((ids >= 0) & (ids < size), ids, -1)
     ids = jnp.asarray(ids, jnp.int32)
     if ids.ndim != 1:
         raise ValueError(f"{name} must be a vector; got shape {ids.shape}")
