@@ -234,7 +234,7 @@ def test_a_zip_without_the_member_lists_what_it_holds(tmp_path):
     ("content", "message"),
     [
         (b"0 1\n2 x\n", "line 2: ids must be integers"),
-        (b"0 1\n2 -3\n", "line 2: negative id -3"),
+        (b"0 1\n2 -3\n", "line 2: ids must lie in"),
         (b"", "line 1: no interactions"),
         (b"0\n1\n", "line 1: no interactions"),
     ],

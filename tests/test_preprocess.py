@@ -37,11 +37,6 @@ def test_the_core_is_what_is_left_when_nothing_more_falls_out(k, by, sides):
     assert triples(preprocess.k_core(table(rows), k=k, by=by)) == slow_core(rows, k, sides)
 
 
-def test_a_core_that_is_empty_is_an_empty_table():
-    core = preprocess.k_core(table([("a", 1, 1.0), ("b", 2, 1.0)], times=[1, 2]), k=2)
-    assert len(core) == 0 and list(core.columns) == ["user", "item", "value", "time"]
-
-
 @pytest.mark.parametrize("k", [0, -1, 2.5, float("nan"), "5"])
 def test_k_must_be_a_positive_integer(k):
     with pytest.raises(ValueError, match="k must be an integer, 1 or more"):
@@ -165,3 +160,12 @@ def test_steps_do_not_change_the_table_they_are_given(name):
         pd.testing.assert_frame_equal(frame, untouched)
     with pytest.raises(ValueError, match="lacks value"):
         preprocess.apply(untouched.drop(columns="value"), [{"use": name, **settings.get(name, {})}])
+
+
+def test_rows_that_are_not_positive_go_and_a_core_that_leaves_nothing_blames_its_k():
+    frame = table([(1, 1, 2.0), (1, 2, -3.0), (2, 1, 0.0)])
+    assert preprocess.positive(frame).value.tolist() == [2.0]
+    with pytest.raises(ValueError, match="positive: none of 2 rows has a value above 0"):
+        preprocess.positive(frame.iloc[1:])
+    with pytest.raises(ValueError, match=r"of 3 rows none is left with k=9, by='both'"):
+        preprocess.k_core(frame, k=9)

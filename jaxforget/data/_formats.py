@@ -1,7 +1,8 @@
 """Rating files as raw tables: plain, ``.gz`` or a member of a ``.zip``, read in place.
 
 A raw table is a pandas frame with the columns ``user``, ``item``, ``value`` (float32) and, where
-the file has it, ``time`` (int64, unix seconds); its rows are in file order.
+the file has it, ``time`` (int64 where all are whole numbers, else float64); its rows are in file
+order. Every row of the file is in it exactly, or the file is refused with the line.
 """
 
 import io
@@ -9,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxforget._checks import shorten
 from jaxforget.data._frame import require
-from jaxforget.data._lines import DAMAGE, Layout, first_fault, first_record, lines, opened
+from jaxforget.data._lines import DAMAGE, LARGEST, Layout, first_fault, first_record, lines, opened
 
 ROLES = ("user", "item", "value", "time")
 
@@ -82,7 +84,16 @@ def read_recbole(
       ValueError: as ``read_delimited``.
     """
     layout = Layout(str(address), "\t", ("user", "item"), quote=None)
-    names = [name.partition(":")[0] for name in first_record(layout)]
+    header = first_record(layout)
+    names = [name.partition(":")[0] for name in header]
+    listed = [
+        name for name in header if name.endswith("_seq") and name.partition(":")[0] in (user, item)
+    ]
+    if listed:
+        raise ValueError(
+            f"{layout.address}, line 1: {listed[0]} holds several ids in one field: write one row "
+            "for each"
+        )
     roles = {user: "user", item: "item"}
     roles |= {name: role for name, role in ((value, "value"), (time, "time")) if name in names}
     return _read_by_name(layout, names, roles)
@@ -101,9 +112,11 @@ def read_adjacency(address: str | Path) -> Any:
         try:
             ids = [int(field) for field in content.split()]
         except ValueError as fault:
-            raise ValueError(f"{address}, line {line}: ids must be integers: {fault}") from None
-        if ids and min(ids) < 0:
-            raise ValueError(f"{address}, line {line}: negative id {min(ids)}")
+            bad = shorten(str(fault).partition(": ")[2])
+            raise ValueError(f"{address}, line {line}: ids must be integers; got {bad}") from None
+        if ids and not 0 <= min(ids) <= max(ids) < 2**63:
+            bad = next(x for x in ids if not 0 <= x < 2**63)
+            raise ValueError(f"{address}, line {line}: ids must lie in [0, 2**63); got {bad}")
         users.extend(ids[:1])
         items.extend(ids[1:])
         lengths.extend([len(ids) - 1] if ids else [])
@@ -155,24 +168,28 @@ def _read(layout: Layout, columns: list[str], *, header: bool) -> Any:
         )
     frame, problem = None, "an id or a number is missing"
     try:
-        frame = _parse(layout, columns, header)
-    except (ValueError, OverflowError, *DAMAGE) as fault:
+        try:
+            frame = _parse(layout, columns, header, time="int64")
+        except ValueError:  # float64 would confuse times in nanoseconds, so it comes second
+            frame = _parse(layout, columns, header, time="float64")
+    except (ValueError, OverflowError, LookupError, *DAMAGE) as fault:
         problem = str(fault).strip()
-    if frame is None or not (len(frame) and _all_valid(frame, layout.text)):
+    if frame is None or not (len(frame) and _all_valid(frame, layout)):
         fault = first_fault(layout, columns, header=header)
         raise ValueError(fault or f"{layout.address}: {problem}")
     return _finished(frame)
 
 
-def _parse(layout: Layout, columns: list[str], header: bool) -> Any:
+def _parse(layout: Layout, columns: list[str], header: bool, *, time: str) -> Any:
     """Reads the file by pandas, which does not say where in the file a fault is."""
     import pandas as pd
 
     if len(first_record(layout)) != len(columns):  # pandas would cut the lines to fit
         raise ValueError("wrong number of columns")
     names = [role if role != "_" else f"_{k}" for k, role in enumerate(columns)]
-    types = dict.fromkeys(names, str) | {"value": "float64", "time": "float64"}
+    types = dict.fromkeys(names, str) | {"value": "float64", "time": time}
     types |= {role: "int64" for role in ("user", "item") if role not in layout.text}
+    names, types = [*names, "_more"], types | {"_more": str}  # what a line has beyond the columns
     with opened(layout.address) as stream:
         if layout.separator == "::":  # the C parser takes one character only
             stream = io.BytesIO(stream.read().replace(b"::", b"\t"))
@@ -190,14 +207,19 @@ def _parse(layout: Layout, columns: list[str], header: bool) -> Any:
         )
 
 
-def _all_valid(frame: Any, text: Sequence[str]) -> bool:
-    """Whether every id is present and none negative, and every number finite."""
+def _all_valid(frame: Any, layout: Layout) -> bool:
+    """Whether every field was read as it stands in the file, and is what its column holds."""
     import numpy as np
 
     checks = {role: (lambda column: column >= 0) for role in ("user", "item")}
-    checks |= {role: (lambda column: (column != "") & column.notna()) for role in text}
+    checks |= {role: (lambda column: (column != "") & column.notna()) for role in layout.text}
     checks |= {role: np.isfinite for role in ("value", "time")}
-    return all(checks[role](frame[role]).all() for role in ROLES if role in frame)
+    checks["value"] = lambda column: column.abs() <= LARGEST["value"]
+    words = [frame[name] for name in frame if frame[name].dtype.kind not in "iuf"]
+    # a quote that is not closed on its line swallows the lines up to the next quote
+    swallowed = layout.quote and any(x.str.contains("[\r\n]", na=False).any() for x in words)
+    whole = frame["_more"].isin(["", np.nan]).all() and not swallowed
+    return whole and all(checks[role](frame[role]).all() for role in ROLES if role in frame)
 
 
 def _finished(frame: Any) -> Any:
@@ -206,5 +228,9 @@ def _finished(frame: Any) -> Any:
 
     if "value" not in frame:
         frame["value"] = np.float32(1.0)
-    frame = frame[[role for role in ROLES if role in frame]]
-    return frame.astype({"value": np.float32} | ({"time": np.int64} if "time" in frame else {}))
+    frame = frame[[role for role in ROLES if role in frame]].astype({"value": np.float32})
+    if "time" in frame and frame["time"].dtype.kind == "f":
+        times = frame["time"]
+        if ((times % 1 == 0) & (times.abs() < 2**53)).all():  # these are exact
+            frame = frame.astype({"time": np.int64})
+    return frame

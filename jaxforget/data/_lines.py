@@ -6,7 +6,9 @@ fault; this module is slow and exact.
 
 import csv
 import gzip
+import io
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -14,6 +16,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from jaxforget._checks import shorten
+
+LARGEST = {"value": 3.4028234663852886e38}  # values are float32
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
@@ -47,7 +52,10 @@ def opened(address: str | Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
             path += ".zip" if bang else ""
             archive = stack.enter_context(zipfile.ZipFile(path))
             name = _member(archive, path, member)
-            stream = stack.enter_context(archive.open(name))
+            try:
+                stream = stack.enter_context(archive.open(name))
+            except (RuntimeError, NotImplementedError) as fault:  # a password, another compression
+                raise ValueError(f"{path}: {fault}: unpack it by another program") from None
         else:
             name, stream = path, stack.enter_context(open(path, "rb"))
         if name.endswith(".gz"):
@@ -70,22 +78,35 @@ def _member(archive: zipfile.ZipFile, path: str, member: str) -> str:
 
 def lines(layout: Layout) -> Iterator[tuple[int, str]]:
     """Yields line numbers and decoded lines; an error names the line at which it occurs."""
-    line = 1
+    line = 0
     try:
         with opened(layout.address) as stream:
-            for line, raw in enumerate(stream, start=1):
-                text = raw.decode(layout.encoding)
+            for line, text in enumerate(_pieces(stream, layout.encoding), start=1):
                 yield line, text.removeprefix("\ufeff") if line == 1 else text
+    except LookupError as fault:
+        raise ValueError(
+            f"{layout.address}: {fault}: name an encoding that Python knows, such as utf-8"
+        ) from None
     except DAMAGE as fault:
         raise ValueError(
-            f"{layout.address}, line {line}: the file is damaged or cut short ({fault}): "
+            f"{layout.address}, line {max(line, 1)}: the file is damaged or cut short ({fault}): "
             "fetch it again"
         ) from None
     except UnicodeDecodeError as fault:
         raise ValueError(
-            f"{layout.address}, line {line}: not {layout.encoding} text ({fault}): "
+            f"{layout.address}, line {line + 1}: not {layout.encoding} text ({fault}): "
             "name its encoding"
         ) from None
+
+
+def _pieces(stream: Any, encoding: str) -> Iterator[str]:
+    """The decoded lines, whatever ends them: ``\\n``, ``\\r\\n`` or ``\\r`` alone."""
+    if "".encode(encoding) or len("a".encode(encoding)) > 1:  # UTF-16 and such: not line by line
+        yield from io.TextIOWrapper(stream, encoding, newline="")
+        return
+    for raw in stream:
+        text = raw.decode(encoding)
+        yield from re.split(r"(?<=\r)(?!\n|$)", text) if "\r" in text[:-2] else (text,)
 
 
 def records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -105,7 +126,12 @@ def records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
 
 def first_record(layout: Layout) -> list[str]:
     """Returns the fields of the first line that is not blank."""
-    for _, fields in records(layout):
+    for line, fields in records(layout):
+        if fields[0].lstrip().startswith(("{", "[{")):
+            raise ValueError(
+                f"{layout.address}, line {line}: this is JSON: {shorten(fields[0])}: write it as a "
+                "table first, such as pandas.read_json(path, lines=True).to_csv(...)"
+            )
         return fields
     raise ValueError(f"{layout.address}, line 1: the file is empty")
 
@@ -129,21 +155,25 @@ def first_fault(layout: Layout, columns: Sequence[str], *, header: bool) -> str 
 def _problem(fields: list[str], columns: Sequence[str], text: Sequence[str]) -> str | None:
     """What is wrong with the fields of a line."""
     if len(fields) != len(columns):
-        return f"expected {len(columns)} columns ({', '.join(columns)}), got {len(fields)}"
+        wanted = f"{len(columns)} columns ({', '.join(columns)})"
+        return f"expected {wanted}, got {len(fields)}: {shorten(','.join(fields))}"
+    broken = next((field for field in fields if "\n" in field or "\r" in field), None)
+    if broken is not None:
+        return f"a quote is not closed on its line: {shorten(broken)}"
     for role, field in zip(columns, fields, strict=True):
         if role in text and not field:
             return f"{role} is empty"
         if role in ("user", "item") and role not in text:
             digits = field.strip().removeprefix("+")
             if not (digits.isascii() and digits.isdecimal() and int(digits) < 2**63):
-                return f"{role} must be an integer, 0 or more; got {field!r}"
-        elif role in ("value", "time") and not _finite(field):
-            return f"{role} must be a finite number; got {field!r}"
+                return f"{role} must be an integer, 0 or more; got {shorten(field)}"
+        elif role in ("value", "time") and not _finite(field, LARGEST.get(role, math.inf)):
+            return f"{role} must be a finite number; got {shorten(field)}"
     return None
 
 
-def _finite(field: str) -> bool:
+def _finite(field: str, largest: float) -> bool:
     try:
-        return math.isfinite(float(field))
+        return math.isfinite(float(field)) and abs(float(field)) <= largest
     except ValueError:
         return False

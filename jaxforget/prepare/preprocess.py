@@ -58,7 +58,7 @@ def k_core(frame: Any, *, k: int, by: Literal["both", "user", "item"] = "both") 
       The rows that stay, in their order.
 
     Raises:
-      ValueError: ``k`` is not a positive integer, or another ``by``.
+      ValueError: ``k`` is not a positive integer, no row is left, or another ``by``.
     """
     require(frame)
     if not isinstance(k, int) or k < 1:
@@ -74,6 +74,10 @@ def k_core(frame: Any, *, k: int, by: Literal["both", "user", "item"] = "both") 
         for codes in sides:
             present = codes[kept]
             kept = kept[np.bincount(present, minlength=1)[present] >= k]
+    if len(frame) and not len(kept):
+        raise ValueError(
+            f"k_core: of {len(frame)} rows none is left with k={k}, by={by!r}: choose a smaller k"
+        )
     return frame.iloc[kept].reset_index(drop=True)
 
 
@@ -161,6 +165,25 @@ def zeros(frame: Any, *, how: Literal["drop", "keep"] = "drop") -> Any:
     return frame if how == "keep" else frame[frame["value"] != 0].reset_index(drop=True)
 
 
+def positive(frame: Any) -> Any:
+    """Removes the rows whose value is 0 or less, such as returned or cancelled purchases.
+
+    Args:
+      frame: a raw table.
+
+    Returns:
+      The rows that stay, in their order.
+
+    Raises:
+      ValueError: none stays.
+    """
+    require(frame)
+    kept = frame[frame["value"] > 0].reset_index(drop=True)
+    if len(frame) and not len(kept):
+        raise ValueError(f"positive: none of {len(frame)} rows has a value above 0")
+    return kept
+
+
 def log1p(frame: Any) -> Any:
     """Replaces every value by ``ln(1 + value)``, as is usual for play counts and hours.
 
@@ -180,4 +203,4 @@ def log1p(frame: Any) -> Any:
     return frame.assign(value=np.log1p(frame["value"]).astype(np.float32))
 
 
-STEPS = {step.__name__: step for step in (k_core, binarise, duplicates, zeros, log1p)}
+STEPS = {step.__name__: step for step in (k_core, binarise, duplicates, zeros, positive, log1p)}

@@ -1,0 +1,143 @@
+"""Every row of a file is read exactly, or the file is refused with the line and its content."""
+
+import gzip
+import zipfile
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from jaxforget.data import _formats
+
+NOW = 1672531200 * 10**9  # in nanoseconds
+COLUMNS = {"user": "user", "item": "item", "rating": "value"}
+
+
+def wrote(tmp_path, text, name="ratings.csv", encoding="utf-8"):
+    path = tmp_path / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("user,item,rating\nu1,i1,4\nu1,i2,3,5\n", r"line 3: expected 3 columns .*: 'u1,i2,3,5'"),
+        ("user,item,rating\nu1,i1,3,5\n", r"line 2: expected 3 columns .*, got 4"),
+        ("user,item,rating\nu1,i1\n", r"line 2: expected 3 columns .*, got 2"),
+        ('user,item,rating\nu1,"i1,4\nu2,i2",3\n', "line 2: a quote is not closed on its line"),
+        ("user,item,rating\nu1,i1,1e39\n", "line 2: value must be a finite number; got '1e39'"),
+        ("user,item,rating\nu1,i1,nan\n", "line 2: value must be a finite number; got 'nan'"),
+        ("user,item,rating\n" + "u" * 100_000 + ",i1\n", "line 2: expected 3"),
+        ('{"user": 1, "item": 2}\n{"user": 1, "item": 3}\n', "line 1: this is JSON"),
+    ],
+)
+def test_a_row_that_would_be_misread_is_refused(text, words, tmp_path):
+    with pytest.raises(ValueError, match=words) as fault:
+        _formats.read_delimited(wrote(tmp_path, text), COLUMNS)
+    assert len(str(fault.value)) < 400 and "\n" not in str(fault.value)
+
+
+def test_an_unbalanced_quote_in_a_table_of_tabs_swallows_no_row(tmp_path):
+    text = 'u1\t"5th\t1\nu2\ti\t2\nu3\ti\t3\nu4\t7"\t4\n'
+    with pytest.raises(ValueError, match="line 1: a quote is not closed"):
+        _formats.read_delimited(wrote(tmp_path, text), ["user", "item", "value"], separator="\t")
+    plain = _formats.read_delimited(
+        wrote(tmp_path, text), ["user", "item", "value"], separator="\t", quote=None
+    )
+    assert plain.value.tolist() == [1, 2, 3, 4] and plain.item[0] == '"5th'
+
+
+@pytest.mark.parametrize(
+    ("times", "want"),
+    [
+        (["0.25", "0.75"], [0.25, 0.75]),
+        (["1672531200000000001", "1672531200000000002"], [NOW + 1, NOW + 2]),
+        (["978300760.0", "978300761"], [978300760, 978300761]),
+        (["1e30", "5"], [1e30, 5.0]),
+        (["-3", "4"], [-3, 4]),
+    ],
+)  # fmt: skip
+def test_times_are_what_the_file_says(times, want, tmp_path):
+    text = "".join(f"u{n},i{n},{t}\n" for n, t in enumerate(times))
+    frame = _formats.read_delimited(wrote(tmp_path, text), ["user", "item", "time"])
+    assert frame.time.tolist() == want and len(set(frame.time)) == 2
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_ends_of_every_kind_are_line_ends(end, tmp_path):
+    lists = wrote(tmp_path, end.join(["0 1 2", "1 0", "2", "3 4"]) + end, "train.txt")
+    frame = _formats.read_adjacency(lists)
+    assert frame.user.tolist() == [0, 0, 1, 3] and frame.item.tolist() == [1, 2, 0, 4]
+    table = wrote(tmp_path, end.join(["user,item,rating", "a,b,1", "c,d,2"]) + end)
+    assert _formats.read_delimited(table, COLUMNS).value.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1", "utf-8-sig"])
+def test_other_encodings_are_decoded(encoding, tmp_path):
+    path = wrote(tmp_path, "user,item,rating\nå,ö,4\n", encoding=encoding)
+    frame = _formats.read_delimited(path, COLUMNS, encoding=encoding)
+    assert frame.user.tolist() == ["å"] and frame.value.tolist() == [4]
+
+
+def test_an_encoding_that_nobody_knows_is_named(tmp_path):
+    with pytest.raises(ValueError, match="unknown encoding: klingon: name an encoding"):
+        _formats.read_delimited(wrote(tmp_path, "u,i\n"), ["user", "item"], encoding="klingon")
+
+
+def test_ids_beyond_64_bits_and_lists_of_ids_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"line 1: ids must lie in \[0, 2\*\*63\); got 9{20}"):
+        _formats.read_adjacency(wrote(tmp_path, f"0 {'9' * 20}\n", "train.txt"))
+    path = wrote(tmp_path, "user_id:token\titem_id:token_seq\nu\ta b\n", "x.inter")
+    with pytest.raises(ValueError, match="line 1: item_id:token_seq holds several ids"):
+        _formats.read_recbole(path)
+
+
+def test_an_archive_that_cannot_be_opened_is_one_clear_error(tmp_path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.csv", "user,item,rating\nu,i,1\n")
+    content = bytearray(path.read_bytes())
+    for mark, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):  # the flag of a password
+        content[content.index(mark) + at] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"x\.zip: .*encrypted.*: unpack it by another program"):
+        _formats.read_delimited(path, COLUMNS)
+    cut = tmp_path / "x.csv.gz"
+    cut.write_bytes(gzip.compress(b"user,item,rating\n" + b"u,i,1\n" * 1000)[:-20])
+    with pytest.raises(ValueError, match="damaged or cut short"):
+        _formats.read_delimited(cut, COLUMNS)
+
+
+fields = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc", "Zl", "Zp"), blacklist_characters='",'),
+    min_size=1,
+    max_size=6,
+).filter(lambda x: x.strip() == x and not x.startswith("{"))
+rows = st.lists(st.tuples(fields, fields, st.floats(-1e6, 1e6, width=32)), min_size=1, max_size=8)
+
+
+@given(rows, st.sampled_from(["\n", "\r\n"]), st.booleans())
+def test_what_is_written_is_read_back(tmp_path_factory, table, end, quoted):
+    quote = '"' if quoted else ""
+    lines = [f"{quote}{u}{quote},{quote}{i}{quote},{float(v)!r}" for u, i, v in table]
+    path = tmp_path_factory.getbasetemp() / "table.csv"
+    path.write_bytes((end.join(["user,item,rating", *lines]) + end).encode())
+    frame = _formats.read_delimited(path, COLUMNS)
+    assert list(zip(frame.user, frame.item)) == [(u, i) for u, i, _ in table]
+    np.testing.assert_array_equal(frame.value, np.float32([v for *_, v in table]))
+
+
+@given(rows, st.integers(0, 7), st.sampled_from([",", ",5", '"', ",,"]))
+def test_a_row_with_more_in_it_is_read_whole_or_refused(tmp_path_factory, table, at, more):
+    lines = [f"{u},{i},{float(v)!r}" for u, i, v in table]
+    lines[at % len(lines)] += more
+    path = tmp_path_factory.getbasetemp() / "more.csv"
+    path.write_bytes(("\n".join(["user,item,rating", *lines]) + "\n").encode())
+    try:
+        frame = _formats.read_delimited(path, COLUMNS)
+    except ValueError as fault:
+        assert f"line {at % len(lines) + 2}" in str(fault)
+    else:
+        assert more in (",", ",,") and len(frame) == len(table)  # nothing but empty fields
