@@ -9,6 +9,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from jaxforget import _checks
+
+AFTERWARDS = ("recomputed", "kept", "moved")  # what may become of state derived from data
+
 
 class Claim(NamedTuple):
     """How far a method's output may depend on what was deleted.
@@ -25,8 +29,14 @@ class Claim(NamedTuple):
 
 
 def exact(**derived: str) -> Claim:
-    """No output depends on deleted rows, and retraining with the same key gives the same."""
-    return Claim("exact", derived)
+    """Nothing depends on deleted rows; retraining with the same key gives the same, bit for bit.
+
+    That holds for all that is served and for the state that is kept.
+
+    Raises:
+      ValueError: of some state it is not said what becomes of it.
+    """
+    return Claim("exact", _checked(derived))
 
 
 def exact_given(
@@ -39,13 +49,25 @@ def exact_given(
       settings: of method and model, under which the condition holds.
       within: relative difference of predictions that the claim allows.
       derived: as in ``Claim``.
+
+    Raises:
+      ValueError: no condition is named, or ``within`` is not a finite number of at least 0.
     """
-    return Claim("exact_given", derived, given, settings or {}, within)
+    if not (isinstance(given, str) and given.strip()):
+        raise ValueError(f"exact_given: name the condition; got {_checks.shorten(given)}")
+    _checks.not_negative("exact_given", within=within)
+    return Claim("exact_given", _checked(derived), given, settings or {}, within)
 
 
 def approximate(**derived: str) -> Claim:
     """Nothing is claimed: outputs depend on deleted rows, by an amount that is measured."""
-    return Claim("approximate", derived)
+    return Claim("approximate", _checked(derived))
+
+
+def _checked(derived: Mapping[str, str]) -> Mapping[str, str]:
+    for name, what in derived.items():
+        _checks.choice("claim", AFTERWARDS, **{name: what})
+    return derived
 
 
 def of(build: Callable, settings: Mapping[str, Any]) -> Claim:
@@ -56,7 +78,7 @@ def of(build: Callable, settings: Mapping[str, Any]) -> Claim:
       settings: those that are given; the others have their defaults.
 
     Raises:
-      ValueError: the file declares no claim.
+      ValueError: the file declares no claim, or what is none.
 
     Example:
       >>> from jaxforget import methods
@@ -70,6 +92,14 @@ def of(build: Callable, settings: Mapping[str, Any]) -> Claim:
         )
     if isinstance(claim, Claim):
         return claim
+    if not callable(claim):
+        raise ValueError(
+            f"EXACTNESS of {build.__module__} must be a Claim or a function that returns one; got "
+            f"{_checks.shorten(claim)}"
+        )
     parameters = inspect.signature(build).parameters.items()
     defaults = {name: p.default for name, p in parameters if p.default is not p.empty}
-    return claim(**(defaults | dict(settings)))
+    found = claim(**(defaults | dict(settings)))
+    if not isinstance(found, Claim):
+        raise ValueError(f"{build.__module__}: EXACTNESS must return a Claim; got {type(found)}")
+    return found

@@ -8,11 +8,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _checks
 from jaxforget.metrics.labels import auc
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import ForgetSet, Interactions, Method
 
 SMALLEST = 1e-5  # added to the share of models in every bin, so that no bin is empty
+FARTHEST = 1e6  # standard deviations from a mean: what lies further counts as so far
 
 
 def ensemble(
@@ -25,11 +27,15 @@ def ensemble(
       method: how the models are trained and unlearnt.
       train: prepared for the model.
       forget: the request.
-      n_models: M, of either kind; static.
+      n_models: M, of either kind, at least 1; static.
 
     Returns:
       retrained ``[M, N]`` and unlearnt ``[M, N]``.
+
+    Raises:
+      ValueError: no model is asked for.
     """
+    _checks.count("ensemble", 1, n_models=n_models)
 
     def one(key):
         fit_key, unlearn_key, retrain_key = jax.random.split(key, 3)
@@ -50,11 +56,14 @@ def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
 
     Args:
       retrained: ``[M, P]`` scores of P pairs by independent models.
-      unlearnt: ``[M, P]`` likewise.
-      n_bins: of the histograms; static.
+      unlearnt: ``[M, P]`` likewise; the number of models may differ.
+      n_bins: of the histograms, at least 1; static.
 
     Returns:
-      ``[P]``, in nats.
+      ``[P]``, in nats; NaN for a pair of which a score, or their range, is not finite.
+
+    Raises:
+      ValueError: the scores are not two floating tables of the same pairs, or hold no model.
 
     Example:
       >>> same = jnp.array([[0.0], [1.0], [2.0]])
@@ -63,8 +72,11 @@ def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
 
     Source: after Georgiev et al., Attribute-to-Delete, arXiv 2410.23232.
     """
+    _checks.count("klom", 1, n_bins=n_bins)
+    _check_scores("klom", retrained, unlearnt, least=1)
     low = jnp.minimum(retrained.min(axis=0), unlearnt.min(axis=0))[None, :]
     high = jnp.maximum(retrained.max(axis=0), unlearnt.max(axis=0))[None, :]
+    finite = jnp.isfinite(n_bins * (high - low))[0]  # not where a score is NaN or infinite
     width = jnp.where(high > low, high - low, 1)
 
     def shares(scores):
@@ -75,7 +87,7 @@ def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
         return share / jnp.sum(share, axis=0, keepdims=True)
 
     p, q = shares(retrained), shares(unlearnt)
-    return jnp.sum(p * (jnp.log(p) - jnp.log(q)), axis=0)
+    return jnp.where(finite, jnp.sum(p * (jnp.log(p) - jnp.log(q)), axis=0), jnp.nan)
 
 
 def membership(retrained: Array, unlearnt: Array) -> Array:
@@ -89,19 +101,22 @@ def membership(retrained: Array, unlearnt: Array) -> Array:
       unlearnt: ``[M, P]`` likewise.
 
     Returns:
-      AUC over models and pairs: 0.5 where the two cannot be told apart.
+      AUC over models and pairs: 0.5 where the two cannot be told apart; NaN where there is no pair
+      or a score is not finite.
 
     Raises:
-      ValueError: fewer than four models, or not equally many of either kind.
+      ValueError: fewer than four models, not equally many of either kind, or scores that are not
+        floating.
 
     Source: after Hayes et al., Inexact Unlearning Needs More Careful Evaluations, 2024 (U-LiRA).
     """
-    half = len(retrained) // 2
-    if half < 2 or retrained.shape != unlearnt.shape:
+    _check_scores("membership", retrained, unlearnt, least=4)
+    if len(retrained) != len(unlearnt):
         raise ValueError(
-            "membership needs scores of equally many models of either kind, at least 4; got "
-            f"{retrained.shape} and {unlearnt.shape}"
+            f"membership: needs equally many models of either kind; got {len(retrained)} and "
+            f"{len(unlearnt)}"
         )
+    half = len(retrained) // 2
     known = jnp.concatenate([retrained[:half], unlearnt[:half]])
     scale = jnp.maximum(jnp.std(known, axis=0), 1e-30)
 
@@ -109,10 +124,33 @@ def membership(retrained: Array, unlearnt: Array) -> Array:
         mean = jnp.mean(known, axis=0, keepdims=True)
         # the spread of a few models may be 0 by chance
         spread = jnp.maximum(jnp.std(known, axis=0), 1e-3 * scale)[None, :]
-        return -(((scores - mean) / spread) ** 2) / 2 - jnp.log(spread)
+        # beyond the bound the square would overflow, and two infinities cannot be compared
+        away = jnp.minimum(jnp.abs(scores - mean) / spread, FARTHEST)
+        return -(away**2) / 2 - jnp.log(spread)
 
     others = jnp.concatenate([retrained[half:], unlearnt[half:]])
     ratio = log_likelihood(unlearnt[:half], others) - log_likelihood(retrained[:half], others)
     labels = (jnp.arange(len(others)) >= len(others) // 2).astype(others.dtype)
     labels = jnp.broadcast_to(labels[:, None], others.shape)
-    return auc(ratio.ravel(), labels.ravel(), jnp.ones(others.size, bool))
+    finite = jnp.isfinite(retrained).all() & jnp.isfinite(unlearnt).all()
+    found = auc(ratio.ravel(), labels.ravel(), jnp.ones(others.size, bool))
+    return jnp.where(finite, found, jnp.nan)
+
+
+def _check_scores(owner: str, retrained: Array, unlearnt: Array, *, least: int) -> None:
+    """Refuses what is not scores of the same pairs, by at least so many models of either kind."""
+    (n, *pairs), (others, *same) = (jnp.shape(x) or (0,) for x in (retrained, unlearnt))
+    if not (len(pairs) == 1 and pairs == same):
+        raise ValueError(
+            f"{owner}: scores must be two arrays [M, P] of the same pairs; got "
+            f"{jnp.shape(retrained)} and {jnp.shape(unlearnt)}"
+        )
+    first, second = (jnp.result_type(x) for x in (retrained, unlearnt))
+    if first != second or not jnp.issubdtype(first, jnp.floating):
+        raise ValueError(
+            f"{owner}: scores must be floating, of one dtype; got {first} and {second}"
+        )
+    if min(n, others) < least:
+        raise ValueError(
+            f"{owner}: needs at least {least} models of either kind; got {n} and {others}"
+        )
