@@ -23,7 +23,9 @@ COLUMNS = [
     "method",
     "claim",
     "values",
+    "validation",
     "pairs",
+    "padding",
     "retrained",
     "bitwise",
     "undeleted",
@@ -31,6 +33,7 @@ COLUMNS = [
     "declared",
     "differs",
     "verdict",
+    "commit",
 ]
 ROUNDING = {"float32": 1e-4, "float64": 1e-9}  # what the order of sums may make of predictions
 
@@ -97,7 +100,7 @@ def row(lab: Laboratory, cell: Cell, shared: Any) -> dict[str, Any]:
     except (Skipped, ValueError) as reason:
         return line | {"verdict": f"not audited: {reason}"}
     rounding = ROUNDING["float64" if jax.config.jax_enable_x64 else "float32"]
-    gaps = {name: getattr(measured, name).distance for name in ("values", "pairs", "retrained")}
+    gaps = {name: getattr(measured, name).distance for name in audit.CHECKS}
     differs = [f"{name} {gap:.2g}" for name, gap in measured.state.items() if gap]
     return (
         line
@@ -111,13 +114,16 @@ def row(lab: Laboratory, cell: Cell, shared: Any) -> dict[str, Any]:
 def audit(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Audits the cells one by one; the table is on disk after each."""
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
+    from ..lab import provenance
     from ..lab.clock import Recent
 
     rows, shared = [], Recent(64)
+    here = provenance.lasting()
+    commit = f"{here['git_sha']}{' and changes' if here['dirty'] else ''}"
     for cell in chosen(cells):
         if cell.spec["request"]["kind"] == "none":
             raise Refused("audit: the request is empty; give another one: request.kind=random ...")
-        rows.append(row(lab, cell, shared))
+        rows.append(row(lab, cell, shared) | {"commit": commit})
         table = [[line.get(name) for name in COLUMNS] for line in rows]
         folder = files.folder(arguments.results, config.name)
         files.write_atomically(folder / "audit.csv", csv(COLUMNS, table))

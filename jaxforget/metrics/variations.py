@@ -165,8 +165,8 @@ def _sorted(
 ) -> Variation:
     """The rows as interactions; those beyond the N of ``train`` have weight 0 at all times."""
     n, order = len(train.users), np.lexsort((items, users))
-    sizes = {"n_users": train.n_users, "n_items": train.n_items}
-    built = layout.build(users[order], items[order], values[order], **sizes)
+    columns = (users[order], items[order], values[order])
+    built = layout.build(*columns, n_users=train.n_users, n_items=train.n_items)
     built = dataclasses.replace(built, values=built.values.astype(train.values.dtype))
     if isinstance(train, Watched):
         built = watch(built, train.valid)
