@@ -2,13 +2,16 @@
 
 import gzip
 import zipfile
+from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 
-from jaxforget.data import _formats
+from jaxforget.data import _formats, _lines
+from jaxforget.data._lines import unix
 
 NOW = 1672531200 * 10**9  # in nanoseconds
 COLUMNS = {"user": "user", "item": "item", "rating": "value"}
@@ -141,3 +144,64 @@ def test_a_row_with_more_in_it_is_read_whole_or_refused(tmp_path_factory, table,
         assert f"line {at % len(lines) + 2}" in str(fault)
     else:
         assert more in (",", ",,") and len(frame) == len(table)  # nothing but empty fields
+
+
+RETAIL = (
+    "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID\n"
+    '536365,85123A,"HOLDER, WHITE",6,2010-12-01 08:26:00,2.55,17850.0\n'
+    "536414,22139,,56,2010-12-01 11:52:00,0.0,\n"
+    "C536379,D,Discount,-1,2010-12-01T09:41:00.5+01:00,27.5,14527.0\n"
+)
+RETAIL_COLUMNS = {"CustomerID": "user", "StockCode": "item", "Quantity": "value"}
+RETAIL_COLUMNS |= {"InvoiceDate": "time"}
+
+
+def test_incomplete_lines_are_dropped_and_dates_are_read_where_that_is_asked_for(tmp_path):
+    path = wrote(tmp_path, RETAIL)
+    with pytest.raises(ValueError, match="line 2: time must be a finite number; got '2010-12-01"):
+        _formats.read_delimited(path, RETAIL_COLUMNS)
+    with pytest.raises(ValueError, match="line 3: user is empty"):
+        _formats.read_delimited(path, RETAIL_COLUMNS, times="iso")
+    frame = _formats.read_delimited(path, RETAIL_COLUMNS, times="iso", incomplete="drop")
+    assert frame.user.tolist() == ["17850.0", "14527.0"] and frame.value.tolist() == [6, -1]
+    assert frame.time.tolist() == [1291191960.0, 1291192860.5]
+    assert [frame[name].dtype for name in ("value", "time")] == [np.float32, np.float64]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("1,A,x,6,yesterday,2.55,u", "line 5: time must be a date such as .*; got 'yesterday'"),
+        ("1,A,x,six,2010-12-01,2.55,u", "line 5: value must be a finite number; got 'six'"),
+        ("1,A,x,6,2010-12-01,2.55", "line 5: expected 7 columns"),
+        ("1,A,x,6,2010-12-01,2.55,,u", "line 5: expected 7 columns"),
+        ('1,"A,x,6,2010-12-01,2.55,\n1,A",x,6,2010-12-01,2.55,', "line 5: a quote is not closed"),
+    ],
+)
+def test_a_damaged_line_is_not_an_incomplete_one(line, words, tmp_path):
+    path = wrote(tmp_path, RETAIL + line + "\n")
+    with pytest.raises(ValueError, match=words):
+        _formats.read_delimited(path, RETAIL_COLUMNS, times="iso", incomplete="drop")
+
+
+@given(st.datetimes(), st.sampled_from([0, 60, -330]))
+def test_dates_become_the_unix_seconds_of_their_moment(moment, minutes):
+    moment = moment.replace(tzinfo=timezone(timedelta(minutes=minutes)))
+    assume(1 < moment.year < 9999)
+    text = unix(moment.isoformat())
+    assert moment == datetime(1970, 1, 1, tzinfo=UTC) + timedelta(
+        microseconds=int(Fraction(text) * 10**6)
+    )
+
+
+@pytest.mark.parametrize("name", ["ratings.csv.gz", "ratings.zip"])
+def test_a_small_file_that_unpacks_without_end_is_stopped(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(_lines, "UNPACKED_BYTES", 10_000)
+    path, text = tmp_path / name, "user,item,rating\n" + "u1,i1,4\n" * 100_000
+    if name.endswith("gz"):
+        path.write_bytes(gzip.compress(text.encode()))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("ratings.csv", text)
+    with pytest.raises(ValueError, match=f"{name}: unpacks to more than [0-9,]+ bytes"):
+        _formats.read_delimited(path, COLUMNS)

@@ -5,16 +5,15 @@ the file has it, ``time`` (int64 where all are whole numbers, else float64); its
 order. Every row of the file is in it exactly, or the file is refused with the line.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from jaxforget import _checks
 from jaxforget._checks import shorten
 from jaxforget.data._frame import require
-from jaxforget.data._lines import DAMAGE, LARGEST, Layout, first_fault, first_record, lines, opened
-
-ROLES = ("user", "item", "value", "time")
+from jaxforget.data._lines import Layout, first_record, lines
+from jaxforget.data._table import ROLES, finished, read
 
 
 def read_delimited(
@@ -26,6 +25,8 @@ def read_delimited(
     quote: str | None = '"',
     escape: str | None = None,
     encoding: str = "utf-8",
+    incomplete: Literal["refuse", "drop"] = "refuse",
+    times: Literal["unix", "iso"] = "unix",
 ) -> Any:
     """Reads one interaction per line; the columns are always given, never guessed.
 
@@ -39,17 +40,23 @@ def read_delimited(
       quote: the quoting character; None takes quotes as they stand.
       escape: the character that protects a quote inside quotes.
       encoding: of the file.
+      incomplete: ``"drop"`` leaves out the lines on which the user, item, value or time is empty.
+      times: ``"unix"`` seconds, or ``"iso"`` dates such as ``2011-12-09 12:50:00``, which are read
+        as UTC where they name no offset and become unix seconds.
 
     Returns:
       The raw table.
 
     Raises:
-      ValueError: a damaged file or a bad line, with the file and the line.
+      ValueError: a damaged file or a bad line, with the file and the line, or another choice.
       FileNotFoundError: no such file.
     """
-    layout = Layout(str(address), separator, tuple(text), quote, escape, encoding)
+    _checks.choice("read_delimited", ("refuse", "drop"), incomplete=incomplete)
+    _checks.choice("read_delimited", ("unix", "iso"), times=times)
+    fields = (str(address), separator, tuple(text), quote, escape, encoding)
+    layout = Layout(*fields, drops=incomplete == "drop", iso=times == "iso")
     if not isinstance(columns, Mapping):
-        return _read(layout, list(columns), header=False)
+        return read(layout, list(columns), header=False)
     return _read_by_name(layout, first_record(layout), columns)
 
 
@@ -57,7 +64,7 @@ def read_double_colon(address: str | Path, *, text: Sequence[str] = ()) -> Any:
     """Reads ``user::item::rating`` or ``user::item::rating::time``; the first line decides."""
     layout = Layout(str(address), "::", tuple(text), quote=None)
     n_columns = len(first_record(layout))
-    return _read(layout, list(ROLES[:3] if n_columns == 3 else ROLES), header=False)
+    return read(layout, list(ROLES[:3] if n_columns == 3 else ROLES), header=False)
 
 
 def read_recbole(
@@ -123,7 +130,7 @@ def read_adjacency(address: str | Path) -> Any:
     if not items:
         raise ValueError(f"{address}, line 1: no interactions in this file")
     users = np.repeat(np.asarray(users, np.int64), lengths)
-    return _finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
+    return finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
 
 
 def write_recbole(frame: Any, path: str | Path) -> None:
@@ -156,81 +163,4 @@ def _read_by_name(layout: Layout, names: list[str], wanted: Mapping[str, str]) -
             f"{layout.address}, line 1: the header must have {', '.join(wrong)} exactly once; "
             f"got {', '.join(names)}"
         )
-    return _read(layout, [wanted.get(name, "_") for name in names], header=True)
-
-
-def _read(layout: Layout, columns: list[str], *, header: bool) -> Any:
-    roles = [column for column in columns if column != "_"]
-    if not ({"user", "item"} <= set(roles) <= set(ROLES) and len(set(roles)) == len(roles)):
-        raise ValueError(
-            f"{layout.address}: columns must name 'user' and 'item', may name 'value' and 'time', "
-            f"each once, and '_' for the others; got {columns}"
-        )
-    frame, problem = None, "an id or a number is missing"
-    try:
-        try:
-            frame = _parse(layout, columns, header, time="int64")
-        except ValueError:  # float64 would confuse times in nanoseconds, so it comes second
-            frame = _parse(layout, columns, header, time="float64")
-    except (ValueError, OverflowError, LookupError, *DAMAGE) as fault:
-        problem = str(fault).strip()
-    if frame is None or not (len(frame) and _all_valid(frame, layout)):
-        fault = first_fault(layout, columns, header=header)
-        raise ValueError(fault or f"{layout.address}: {problem}")
-    return _finished(frame)
-
-
-def _parse(layout: Layout, columns: list[str], header: bool, *, time: str) -> Any:
-    """Reads the file by pandas, which does not say where in the file a fault is."""
-    import pandas as pd
-
-    if len(first_record(layout)) != len(columns):  # pandas would cut the lines to fit
-        raise ValueError("wrong number of columns")
-    names = [role if role != "_" else f"_{k}" for k, role in enumerate(columns)]
-    types = dict.fromkeys(names, str) | {"value": "float64", "time": time}
-    types |= {role: "int64" for role in ("user", "item") if role not in layout.text}
-    names, types = [*names, "_more"], types | {"_more": str}  # what a line has beyond the columns
-    with opened(layout.address) as stream:
-        if layout.separator == "::":  # the C parser takes one character only
-            stream = io.BytesIO(stream.read().replace(b"::", b"\t"))
-        return pd.read_csv(
-            stream,
-            header=None,
-            skiprows=int(header),
-            names=names,
-            dtype={name: types[name] for name in names},
-            index_col=False,
-            keep_default_na=False,  # a user may be called "NA"
-            na_values=[],
-            encoding=layout.encoding,
-            **layout.dialect,
-        )
-
-
-def _all_valid(frame: Any, layout: Layout) -> bool:
-    """Whether every field was read as it stands in the file, and is what its column holds."""
-    import numpy as np
-
-    checks = {role: (lambda column: column >= 0) for role in ("user", "item")}
-    checks |= {role: (lambda column: (column != "") & column.notna()) for role in layout.text}
-    checks |= {role: np.isfinite for role in ("value", "time")}
-    checks["value"] = lambda column: column.abs() <= LARGEST["value"]
-    words = [frame[name] for name in frame if frame[name].dtype.kind not in "iuf"]
-    # a quote that is not closed on its line swallows the lines up to the next quote
-    swallowed = layout.quote and any(x.str.contains("[\r\n]", na=False).any() for x in words)
-    whole = frame["_more"].isin(["", np.nan]).all() and not swallowed
-    return whole and all(checks[role](frame[role]).all() for role in ROLES if role in frame)
-
-
-def _finished(frame: Any) -> Any:
-    """The raw table: its columns in order, with their types."""
-    import numpy as np
-
-    if "value" not in frame:
-        frame["value"] = np.float32(1.0)
-    frame = frame[[role for role in ROLES if role in frame]].astype({"value": np.float32})
-    if "time" in frame and frame["time"].dtype.kind == "f":
-        times = frame["time"]
-        if ((times % 1 == 0) & (times.abs() < 2**53)).all():  # these are exact
-            frame = frame.astype({"time": np.int64})
-    return frame
+    return read(layout, [wanted.get(name, "_") for name in names], header=True)

@@ -8,17 +8,22 @@ import csv
 import gzip
 import io
 import math
+import os
 import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from jaxforget._checks import shorten
 
 LARGEST = {"value": 3.4028234663852886e38}  # values are float32
+# ratings shrink to a tenth when they are packed, files made to fill a disk to a thousandth
+UNPACKED_BYTES, UNPACKED_TIMES = 2**30, 100
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zipfile.BadZipFile)
 
 
@@ -31,6 +36,8 @@ class Layout(NamedTuple):
     quote: str | None = '"'
     escape: str | None = None
     encoding: str = "utf-8"
+    drops: bool = False  # lines on which a wanted field is empty are left out
+    iso: bool = False  # times are dates, not numbers
 
     @property
     def dialect(self) -> dict[str, Any]:
@@ -60,7 +67,32 @@ def opened(address: str | Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
             name, stream = path, stack.enter_context(open(path, "rb"))
         if name.endswith(".gz"):
             stream = stack.enter_context(gzip.open(stream))
+        if name.endswith(".gz") or path.endswith(".zip"):
+            most = max(UNPACKED_BYTES, UNPACKED_TIMES * os.path.getsize(path))
+            stream = io.BufferedReader(_Limited(stream, path, most), 2**20)
         yield stream
+
+
+class _Limited(io.RawIOBase):
+    """Bytes of a packed file; an error where there are more of them than such a file can hold."""
+
+    def __init__(self, stream: Any, path: str, most: int):
+        self.stream, self.path, self.most, self.seen = stream, path, most, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.stream.read1(len(buffer))  # what is there, also of a file cut short
+        self.seen += len(content)
+        if self.seen > self.most:
+            raise ValueError(
+                f"{self.path}: unpacks to more than {self.most:,} bytes, the larger of "
+                f"{UNPACKED_BYTES:,} and {UNPACKED_TIMES} times its size; if it is a file of "
+                "ratings, unpack it by another program"
+            )
+        buffer[: len(content)] = content
+        return len(content)
 
 
 def _member(archive: zipfile.ZipFile, path: str, member: str) -> str:
@@ -142,9 +174,9 @@ def first_fault(layout: Layout, columns: Sequence[str], *, header: bool) -> str 
     try:
         for line, fields in records(layout):
             n_records += 1
-            problem = None if header and n_records == 1 else _problem(fields, columns, layout.text)
-            if problem:
-                return f"{layout.address}, line {line}: {problem}"
+            fault = None if header and n_records == 1 else problem(fields, columns, layout)
+            if fault:
+                return f"{layout.address}, line {line}: {fault}"
     except ValueError as fault:  # a damaged file; the message names the line
         return str(fault)
     if n_records <= int(header):
@@ -152,7 +184,7 @@ def first_fault(layout: Layout, columns: Sequence[str], *, header: bool) -> str 
     return None
 
 
-def _problem(fields: list[str], columns: Sequence[str], text: Sequence[str]) -> str | None:
+def problem(fields: list[str], columns: Sequence[str], layout: Layout) -> str | None:
     """What is wrong with the fields of a line."""
     if len(fields) != len(columns):
         wanted = f"{len(columns)} columns ({', '.join(columns)})"
@@ -160,16 +192,28 @@ def _problem(fields: list[str], columns: Sequence[str], text: Sequence[str]) -> 
     broken = next((field for field in fields if "\n" in field or "\r" in field), None)
     if broken is not None:
         return f"a quote is not closed on its line: {shorten(broken)}"
+    if layout.drops and incomplete(fields, columns):
+        return None
     for role, field in zip(columns, fields, strict=True):
-        if role in text and not field:
+        if role in layout.text and not field:
             return f"{role} is empty"
-        if role in ("user", "item") and role not in text:
+        if role in ("user", "item") and role not in layout.text:
             digits = field.strip().removeprefix("+")
             if not (digits.isascii() and digits.isdecimal() and int(digits) < 2**63):
                 return f"{role} must be an integer, 0 or more; got {shorten(field)}"
+        elif role == "time" and layout.iso:
+            try:
+                unix(field)
+            except ValueError:
+                return f"time must be a date such as 2011-12-09 12:50:00; got {shorten(field)}"
         elif role in ("value", "time") and not _finite(field, LARGEST.get(role, math.inf)):
             return f"{role} must be a finite number; got {shorten(field)}"
     return None
+
+
+def incomplete(fields: list[str], columns: Sequence[str]) -> bool:
+    """Whether a field that is wanted holds nothing."""
+    return any(role != "_" and not x.strip() for role, x in zip(columns, fields, strict=True))
 
 
 def _finite(field: str, largest: float) -> bool:
@@ -177,3 +221,20 @@ def _finite(field: str, largest: float) -> bool:
         return math.isfinite(float(field)) and abs(float(field)) <= largest
     except ValueError:
         return False
+
+
+def unix(date: str) -> str:
+    """Seconds since 1970 of a date in ISO 8601, which is UTC where it names no offset.
+
+    Raises:
+      ValueError: it is no such date.
+
+    Example:
+      >>> unix("2010-12-01 08:26:00"), unix("1969-12-31T23:59:59.5Z")
+      ('1291191960', '-0.500000')
+    """
+    moment = datetime.fromisoformat(date.strip())
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    micro = (moment - EPOCH) // timedelta(microseconds=1)
+    whole, rest = divmod(abs(micro), 10**6)
+    return f"{'-' * (micro < 0)}{whole}" + (f".{rest:06d}" if rest else "")

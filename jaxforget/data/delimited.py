@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jaxforget.data import Source, _formats, under
 
@@ -19,6 +19,8 @@ def read(
     quote: str | None = '"',
     escape: str | None = None,
     encoding: str = "utf-8",
+    incomplete: Literal["refuse", "drop"] = "refuse",
+    times: Literal["unix", "iso"] = "unix",
 ) -> Any:
     """Reads the raw table.
 
@@ -33,6 +35,9 @@ def read(
       quote: the quoting character; None takes quotes as they stand.
       escape: the character that protects a quote inside quotes.
       encoding: of the file.
+      incomplete: ``"drop"`` leaves out the lines on which the user, item, value or time is empty.
+      times: ``"unix"`` seconds, or ``"iso"`` dates such as ``2011-12-09 12:50:00``, which are read
+        as UTC where they name no offset and become unix seconds.
 
     Returns:
       A frame with the columns ``user``, ``item``, ``value`` and perhaps ``time``.
@@ -49,4 +54,6 @@ def read(
         quote=quote,
         escape=escape,
         encoding=encoding,
+        incomplete=incomplete,
+        times=times,
     )

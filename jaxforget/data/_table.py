@@ -1,0 +1,126 @@
+"""One file as a raw table by pandas, every field checked against what stands in the file."""
+
+import csv
+import io
+from typing import Any
+
+from jaxforget.data._lines import (
+    DAMAGE,
+    LARGEST,
+    Layout,
+    first_fault,
+    first_record,
+    incomplete,
+    opened,
+    problem,
+    records,
+    unix,
+)
+
+ROLES = ("user", "item", "value", "time")
+
+
+def read(layout: Layout, columns: list[str], *, header: bool) -> Any:
+    """The raw table of a file whose columns are named; ValueError with the first faulty line."""
+    roles = [column for column in columns if column != "_"]
+    if not ({"user", "item"} <= set(roles) <= set(ROLES) and len(set(roles)) == len(roles)):
+        raise ValueError(
+            f"{layout.address}: columns must name 'user' and 'item', may name 'value' and 'time', "
+            f"each once, and '_' for the others; got {columns}"
+        )
+    frame, reason = None, "an id or a number is missing"
+    try:
+        try:
+            frame = _parse(layout, columns, header, time="int64")
+        except ValueError:  # float64 would confuse times in nanoseconds, so it comes second
+            frame = _parse(layout, columns, header, time="float64")
+    except (ValueError, OverflowError, LookupError, *DAMAGE) as fault:
+        reason = str(fault).strip()
+    if frame is None or not (len(frame) and _all_valid(frame, layout)):
+        fault = first_fault(layout, columns, header=header)
+        raise ValueError(fault or f"{layout.address}: {reason}")
+    return finished(frame)
+
+
+def _parse(layout: Layout, columns: list[str], header: bool, *, time: str) -> Any:
+    """Reads the file by pandas, which does not say where in the file a fault is."""
+    if len(first_record(layout)) != len(columns):  # pandas would cut the lines to fit
+        raise ValueError("wrong number of columns")
+    names = [role if role != "_" else f"_{k}" for k, role in enumerate(columns)]
+    types = dict.fromkeys(names, str) | {"value": "float64", "time": time}
+    types |= {role: "int64" for role in ("user", "item") if role not in layout.text}
+    names, types = [*names, "_more"], types | {"_more": str}  # what a line has beyond the columns
+    if layout.drops or layout.iso:
+        plain, content = Layout(layout.address), io.BytesIO(_rewritten(layout, columns, header))
+        return _table(content, plain, types, names, False)
+    with opened(layout.address) as stream:
+        if layout.separator == "::":  # the C parser takes one character only
+            stream = io.BytesIO(stream.read().replace(b"::", b"\t"))
+        return _table(stream, layout, types, names, header)
+
+
+def _table(
+    stream: Any, layout: Layout, types: dict[str, Any], names: list[str], header: bool
+) -> Any:
+    """The columns of a file as they stand, each of its type."""
+    import pandas as pd
+
+    return pd.read_csv(
+        stream,
+        header=None,
+        skiprows=int(header),
+        names=names,
+        dtype={name: types[name] for name in names},
+        index_col=False,
+        keep_default_na=False,  # a user may be called "NA"
+        na_values=[],
+        encoding=layout.encoding,
+        **layout.dialect,
+    )
+
+
+def _rewritten(layout: Layout, columns: list[str], header: bool) -> bytes:
+    """The complete lines as CSV, dates as unix seconds: then they are read as any other file."""
+    text = io.StringIO()
+    out = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    time = columns.index("time") if layout.iso and "time" in columns else None
+    for number, (line, fields) in enumerate(records(layout)):
+        if header and number == 0:
+            continue
+        if fault := problem(fields, columns, layout):
+            raise ValueError(f"{layout.address}, line {line}: {fault}")
+        if layout.drops and incomplete(fields, columns):
+            continue
+        if time is not None:
+            fields[time] = unix(fields[time])
+        out.writerow(fields)
+    return text.getvalue().encode()
+
+
+def _all_valid(frame: Any, layout: Layout) -> bool:
+    """Whether every field was read as it stands in the file, and is what its column holds."""
+    import numpy as np
+
+    checks = {role: (lambda column: column >= 0) for role in ("user", "item")}
+    checks |= {role: (lambda column: (column != "") & column.notna()) for role in layout.text}
+    checks |= {role: np.isfinite for role in ("value", "time")}
+    checks["value"] = lambda column: column.abs() <= LARGEST["value"]
+    words = [frame[name] for name in frame if frame[name].dtype.kind not in "iuf"]
+    # a quote that is not closed on its line swallows the lines up to the next quote
+    swallowed = layout.quote and any(x.str.contains("[\r\n]", na=False).any() for x in words)
+    whole = frame["_more"].isin(["", np.nan]).all() and not swallowed
+    return whole and all(checks[role](frame[role]).all() for role in ROLES if role in frame)
+
+
+def finished(frame: Any) -> Any:
+    """The raw table: its columns in order, with their types."""
+    import numpy as np
+
+    if "value" not in frame:
+        frame["value"] = np.float32(1.0)
+    frame = frame[[role for role in ROLES if role in frame]].astype({"value": np.float32})
+    if "time" in frame and frame["time"].dtype.kind == "f":
+        times = frame["time"]
+        if ((times % 1 == 0) & (times.abs() < 2**53)).all():  # these are exact
+            frame = frame.astype({"time": np.int64})
+    return frame
