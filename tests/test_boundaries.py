@@ -100,6 +100,9 @@ def test_only_data_and_interop_touch_files_and_nothing_knows_the_time(path):
     else:
         allowed = ()
     modules = [n for n in imports(tree) if within(n, (*banned, *NEVER))]
+    if path.name == "_lines.py":  # dates that stand in files
+        modules = [n for n in modules if not within(n, ("datetime",))]
+        assert not {"datetime.now", "datetime.today", "datetime.utcnow"} & names
     assert not modules
     assert not [n for n in names if n.startswith("numpy.random") and not within(n, allowed)]
     calls = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}

@@ -232,6 +232,18 @@ def test_offline_forbids_the_network(tmp_path, server, capsys, monkeypatch):
     assert not (tmp_path / "toy").exists()
 
 
+def test_what_no_hash_can_check_is_fetched_only_when_that_is_said(
+    tmp_path, server, capsys, monkeypatch
+):
+    monkeypatch.setattr(datasets, "sources", lambda: {"toy": ("delimited", source(server, None))})
+    words = ["data", "fetch", "toy", "--root", str(tmp_path)]
+    assert cli.main(words) == 2
+    assert "--trust-unhashed" in capsys.readouterr().err and not (tmp_path / "toy").exists()
+    assert cli.main([*words, "--trust-unhashed"]) == 0
+    assert "none to compare with" in capsys.readouterr().out
+    assert (tmp_path / "toy" / "u.data").read_bytes() == CONTENT
+
+
 def test_list_and_show_tell_licence_and_counts(capsys):
     assert cli.main(["data", "list"]) == 0
     out = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Lists, shows or fetches data sets: licence and citation first, checksum always.
+"""Lists, shows or fetches data sets: licence and citation first, checked by hash.
 
 A run never downloads: a missing file names the fetch command. --root, else $JAXFORGET_DATA, else
 the user's cache folder, is where the files go.
@@ -77,6 +77,11 @@ def _fetch(arguments: argparse.Namespace) -> None:
     print(describe(plugin, arguments.name, source))
     if arguments.offline:
         raise Refused(f"--offline forbids fetching {arguments.name}; its address is {source.url}")
+    if not source.sha256 and not arguments.trust_unhashed:
+        raise Refused(
+            f"nobody recorded a hash of {arguments.name}, so what comes cannot be checked; fetch it "
+            "all the same with --trust-unhashed, and read it before you rely on it"
+        )
     target = fetch(source, Path(root(arguments.root)), arguments.url)
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     state = "as expected" if source.sha256 else "of what came; there is none to compare with"
@@ -97,6 +102,9 @@ def main(argv: list[str]) -> int:
     fetching.add_argument("--root", help="folder of the data sets (default: $JAXFORGET_DATA)")
     fetching.add_argument("--url", help="another address of the same file, such as a mirror")
     fetching.add_argument("--offline", action="store_true", help="forbid the network")
+    fetching.add_argument(
+        "--trust-unhashed", action="store_true", help="also where no hash is known to check by"
+    )
     arguments = parser.parse_args(argv)
     if arguments.verb == "list":
         for name, (plugin, source) in sorted(sources().items()):

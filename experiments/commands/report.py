@@ -191,7 +191,17 @@ def _provenance(loaded: Config, tables: Tables) -> str:
             values = sorted({_word(v) for v in tables.timings[fact]} - {""})
             text = f"{values[0]} to {values[-1]}" if fact == "started" else ", ".join(values)
             rows.append([fact.replace("_", " "), text or "unknown"])
+    rows += [["request", _listed(tables)]] if "request.asked" in tables.cells else []
     return _html(rows, ["fact", "value"], 2)
+
+
+def _listed(tables: Tables) -> str:
+    """What became of the lines of a list of ids, from the fewest to the most over all cells."""
+    titles = {"asked": "lines", "missing": "lines ignored", "train": "interactions forgotten"}
+    titles |= {"valid": "validation rows dropped", "test": "test rows dropped"}
+    ends = tables.cells[[f"request.{name}" for name in titles]].agg(["min", "max"]).to_numpy()
+    counts = (" to ".join(f"{n:g}" for n in dict.fromkeys(end)) for end in ends.T)
+    return ", ".join(f"{n} {title}" for n, title in zip(counts, titles.values(), strict=True))
 
 
 def page(loaded: Config, tables: Tables, folder: Path) -> str:

@@ -17,23 +17,26 @@ Kind = Literal[
     "popular",
     "flipped",
     "pairs",
+    "listed",
     "none",
     "shilling_random",
     "shilling_bandwagon",
 ]
-ALONE = ("none", "pairs")  # kinds that share no amount with others
+ALONE = ("none", "pairs", "listed")  # kinds that share no amount with others
 SHILLING = ("fillers", "unpopular")  # what the shilling kinds need beside an amount
 
 
 class Split(msgspec.Struct, forbid_unknown_fields=True):
     """How interactions become train, valid and test; without a seed, each seed splits anew."""
 
-    by: Literal["interaction", "user", "time"] = "interaction"
+    by: Literal["interaction", "user", "time", "files"] = "interaction"
     shares: list[Annotated[float, msgspec.Meta(ge=0, le=1)]] = msgspec.field(
         default_factory=lambda: [0.8, 0.1, 0.1]
     )
     cold: Literal["drop", "keep"] = "drop"
     seed: Seed | None = None
+    valid: dict[str, Any] | None = None  # settings of the reader that make it read this part
+    test: dict[str, Any] | None = None
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,7 +45,8 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
     kind: Kind | list[Kind] = "random"
     ratio: Share | list[Share] | None = None
     count: Count | list[Count] | None = None
-    path: str | None = None  # CSV of pairs, from the working folder
+    path: str | None = None  # CSV of original ids, from the working folder
+    ignore_missing: bool = False  # lines of a list that name nothing
     fillers: Count | None = None  # items of an injected profile beside its target
     unpopular: Share | None = None  # the target is among this share of the items, fewest first
     seed: Seed | None = None

@@ -91,19 +91,35 @@ def _request(config: Config, kind: str, amount: tuple[str, Any], seed: int) -> d
     spec = {"kind": kind, "ratio": None, "count": None, "pairs": None}
     if kind.startswith("shilling"):
         spec |= {name: getattr(request, name) for name in SHILLING}
+    if kind == "listed":
+        spec["ignore_missing"] = request.ignore_missing
     spec[amount[0]] = float(amount[1]) if amount[0] == "ratio" and amount[1] else amount[1]
     if request.path:  # what the file says decides, not where it lies
         spec["pairs"] = hashlib.sha256(Path(request.path).read_bytes()).hexdigest()
     return spec | {"seed": seed if request.seed is None else request.seed}
 
 
+def _split(config: Config, use: str, seed: int) -> dict[str, Any]:
+    """How this data set is split under this seed."""
+    how = config.experiment.split
+    if how.by != "files":
+        spec = {"by": how.by, "shares": how.shares, "cold": how.cold}
+        return spec | {"seed": seed if how.seed is None else how.seed}
+    spec: dict[str, Any] = {"by": how.by, "cold": how.cold}
+    reader = schema.find("data", use, "data.use")
+    for part, over in (("valid", how.valid), ("test", how.test)):
+        fixed, swept = reader.split(over or {}, f"split.{part}", partial=True)
+        if swept:
+            raise Refused(f"split.{part}.{next(iter(swept))}: a part's files cannot be swept")
+        spec[part] = None if over is None else fixed
+    return spec
+
+
 def _points(config: Config) -> Iterator[tuple[dict, dict]]:
     """(axes, spec) of every cell."""
     experiment = config.experiment
     for (data_axes, data), seed in itertools.product(list(_data(config)), experiment.seeds):
-        split = {"by": experiment.split.by, "shares": experiment.split.shares}
-        split |= {"cold": experiment.split.cold}
-        split |= {"seed": seed if experiment.split.seed is None else experiment.split.seed}
+        split = _split(config, data["use"], seed)
         for label, table in experiment.models.items():
             for model_axes, model in _tables("models", label, table, f"models.{label}"):
                 reference = _reference(config, model, label)

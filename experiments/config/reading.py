@@ -118,15 +118,18 @@ def _request(request: Request) -> None:
         raise Refused(f"request.kind: {lonely[0]!r} has no amount and stands alone, not in a list")
     _shilling(request)
     given = [n for n in ("ratio", "count", "path") if getattr(request, n) is not None]
-    wanted = {"none": [], "pairs": ["path"]}.get(kinds[0])
+    if request.ignore_missing and kinds != ["listed"]:
+        raise Refused("request.ignore_missing: only the kind 'listed' takes it")
+    wanted = {"none": [], "pairs": ["path"], "listed": ["path"]}.get(kinds[0])
     if wanted is None and len(given) == 1 and given != ["path"]:
         return
     if given != wanted:
-        need = {"none": "nothing else", "pairs": "path = 'pairs.csv' and nothing else"}
-        takes = need.get(kinds[0], "either ratio = 0.05 or count = 100")
+        takes = "either ratio = 0.05 or count = 100"
+        if wanted is not None:
+            takes = "path = 'request.csv' and nothing else" if wanted else "nothing else"
         raise Refused(f"request: kind {kinds[0]!r} takes {takes}, got {given or 'nothing'}")
     if request.path and not Path(request.path).is_file():
-        raise Refused(f"request.path: no file {request.path!r}; it is a CSV with user,item columns")
+        raise Refused(f"request.path: no file {request.path!r}; it is a CSV with original ids")
 
 
 def _shilling(request: Request) -> None:
@@ -154,14 +157,28 @@ def _steps(data: dict[str, Any]) -> None:
         data["steps"][i] = {"use": step["use"], **fixed}
 
 
+def _split(split: Split, raw: dict[str, Any]) -> None:
+    """What is drawn has shares and perhaps a seed; what was published has files."""
+    drawn = [name for name in ("shares", "seed") if name in raw]
+    files = [name for name in ("valid", "test") if name in raw]
+    if split.by == "files" and (drawn or not split.test):
+        what = f"{drawn[0]}: not read" if drawn else "test: missing"
+        raise Refused(
+            f"split.{what} where split.by = 'files'; it takes test = {{path = 'test.txt'}}, the "
+            "settings of [data] that differ for that part, and perhaps valid"
+        )
+    if split.by != "files" and files:
+        raise Refused(f"split.{files[0]}: only read where split.by = 'files'")
+    shares = split.shares
+    if len(shares) != 3 or not math.isclose(sum(shares), 1.0, abs_tol=1e-9) or shares[0] == 0:
+        raise Refused(f"split.shares: expected three shares that sum to 1, got {shares}")
+
+
 def _shapes(experiment: Experiment) -> None:
     """What the types alone do not say."""
     for name in ("seeds", "models", "methods"):
         if not getattr(experiment, name):
             raise Refused(f"{name}: empty; give at least one")
-    shares = experiment.split.shares
-    if len(shares) != 3 or not math.isclose(sum(shares), 1.0, abs_tol=1e-9) or shares[0] == 0:
-        raise Refused(f"split.shares: expected three shares that sum to 1, got {shares}")
     if not isinstance(experiment.data.get("use"), str | list):
         raise Refused(f"data.use: name a data set{suggest('', names(DOORS['data']))}")
     if not isinstance(experiment.data.get("steps", []), list):
@@ -211,6 +228,7 @@ def read(path: str, overrides: tuple[str, ...] = ()) -> Config:
     _finite(raw, "")
     experiment = _typed(raw)
     _shapes(experiment)
+    _split(experiment.split, raw.get("split", {}))
     _request(experiment.request)
     _steps(experiment.data)
     return Config(file.stem, sentence(text), text, tuple(overrides), experiment)

@@ -8,7 +8,8 @@ import pandas as pd
 
 from ..errors import PROGRAM, Refused
 
-INFO = ("fit.", "unlearn.", "reference.")  # how the columns of what a method tells begin
+# how the columns of what a method, or a list of ids, tells begin
+INFO = ("fit.", "unlearn.", "reference.", "request.")
 GROUP = ["data", "model"]  # one panel or row of panels
 
 

@@ -96,11 +96,14 @@ class Judging:
             "after": self._stage(case, Stage(unlearn.state, request.after, serve, plain)),
             "reference": self._judged.get(("reference", shared), lambda: self._stage(case, last)),
         }
-        return {
+        found = recorded({"fit": fit, "unlearn": unlearn, "reference": reference})
+        if source.listed is not None:
+            found["info"]["request"] = source.listed.counts
+        return found | {
             "data_hash": self.materials.prepared(cell).hash,
             "metrics": [row for name, stage in judged.items() for row in tidy(name, stage.values)],
             "faults": [f"{name} {stage.fault}" for name, stage in judged.items() if stage.fault],
-        } | recorded({"fit": fit, "unlearn": unlearn, "reference": reference})
+        }
 
     def _stage(self, case: Case, stage: Stage) -> Verdict:
         """Every metric of one stage."""

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxforget import data
-from jaxforget.prepare import forget, interop, preprocess, split
+from jaxforget.prepare import forget, interop, preprocess, published, requests, split
 from jaxforget.types import ForgetSet, Interactions, Split, watch
 
 from ..config.grid import Cell, canonical
@@ -27,6 +27,7 @@ class Prepared(NamedTuple):
     hash: str
     table: str  # hash of the table before it was split
     spam: attack.Attack | None = None  # its split is this one
+    listed: requests.Listed | None = None  # likewise
 
 
 def content_hash(parts: Split, users: np.ndarray, items: np.ndarray) -> str:
@@ -44,32 +45,44 @@ def content_hash(parts: Split, users: np.ndarray, items: np.ndarray) -> str:
 class Materials:
     """Tables, splits and requests of cells; the last few are kept."""
 
-    def __init__(self, root: str, pairs: str | None, programs: Programs):
+    def __init__(self, root: str, path: str | None, programs: Programs):
         self.root = root  # folder of the data sets
-        self.pairs = pairs  # CSV of a request of kind "pairs"
+        self.path = path  # CSV of a request of kind "pairs" or "listed"
         self.programs = programs  # a model decides how its training data are laid out
         self._frames, self._splits = Recent(2), Recent(2)
         self._attacks, self._requests = Recent(2), Recent(4)
 
-    def frame(self, spec: dict[str, Any]) -> Any:
-        """The table of one data set after its preprocessing steps."""
+    def frame(self, cell: Cell) -> Any:
+        """The table of a cell's data after their preprocessing steps, with ``part`` where given."""
+        spec, how = cell.spec["data"], cell.spec["split"]
+        files = {part: how.get(part) for part in ("valid", "test")}
+
+        def table(over: dict[str, Any]) -> Any:
+            return data.read(spec["use"], self.root, **(settings(spec) | over))
 
         def compute():
             try:
-                table = data.read(spec["use"], self.root, **settings(spec))
-                return preprocess.apply(table, spec["steps"])
+                found = table({})
+                if how["by"] == "files":
+                    held = (None if over is None else table(over) for over in files.values())
+                    found = published.join(found, *held)
+                return preprocess.apply(found, spec["steps"])
             except (ValueError, TypeError, OSError, EOFError) as error:
                 raise Refused(f"data {spec['use']}: {error}") from error
 
-        return self._frames.get(canonical(spec), compute)
+        return self._frames.get(canonical([spec, files]), compute)
 
     def prepared(self, cell: Cell) -> Prepared:
         """The split of one cell."""
+        how = cell.spec["split"]
 
         def compute():
-            table = self.frame(cell.spec["data"])
+            table = self.frame(cell)
             try:
-                result = split.split_frame(table, **cell.spec["split"])
+                if how["by"] == "files":
+                    result = published.split_parts(table, cold=how["cold"])
+                else:
+                    result = split.split_frame(table, **how)
             except ValueError as error:
                 raise Refused(f"split: {error}") from error
             parts = Split(*(_cast(part, cell.spec["dtype"]) for part in result.split))
@@ -80,10 +93,18 @@ class Materials:
         return self._splits.get(cell.key("data", "split", "dtype"), compute)
 
     def attacked(self, cell: Cell) -> Prepared:
-        """The split that is learnt from: with injected profiles where the request is an attack."""
+        """The split that is learnt from and judged on.
+
+        With injected profiles where the request is an attack; where it is a list, without the
+        validation and test rows that the list names.
+        """
         how, clean = cell.spec["request"], self.prepared(cell)
 
         def compute():
+            if how["kind"] == "listed":
+                found = self._listed(clean, how["ignore_missing"])
+                digest = content_hash(found.split, clean.users, clean.items)
+                return clean._replace(split=found.split, hash=digest, listed=found)
             spam = attack.inject(keys(how["seed"])["request"], clean.split, how)
             if spam is None:
                 return clean
@@ -91,6 +112,16 @@ class Materials:
             return clean._replace(split=spam.split, hash=digest, spam=spam)
 
         return self._attacks.get(cell.key("data", "split", "dtype", "request"), compute)
+
+    def _listed(self, clean: Prepared, ignore_missing: bool) -> requests.Listed:
+        """The list of a request, found in the split."""
+        labels = clean.users, clean.items
+        try:
+            return requests.listed(
+                self.path or "", clean.split, *labels, ignore_missing=ignore_missing
+            )
+        except (ValueError, OSError) as error:
+            raise Refused(f"request: {error}") from error
 
     def request(self, cell: Cell) -> tuple[Interactions, ForgetSet]:
         """The training interactions (labels may be flipped) and the weights of a request."""
@@ -114,8 +145,10 @@ class Materials:
             return train, ForgetSet(ones, ones)
         if prepared.spam is not None:
             return train, attack.request(train, prepared.spam)
+        if prepared.listed is not None:
+            return forget.listed(train, users=prepared.listed.users, items=prepared.listed.items)
         if how["kind"] == "pairs":
-            pairs = interop.read_pairs(self.pairs, prepared.users, prepared.items)
+            pairs = interop.read_pairs(self.path, prepared.users, prepared.items)
             return forget.pairs(train, *pairs)
         choose = getattr(forget, how["kind"])
         return choose(keys(how["seed"])["request"], train, how["ratio"], count=how["count"])

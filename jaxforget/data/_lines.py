@@ -8,7 +8,6 @@ import csv
 import gzip
 import io
 import math
-import os
 import re
 import zipfile
 import zlib
@@ -68,7 +67,7 @@ def opened(address: str | Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
         if name.endswith(".gz"):
             stream = stack.enter_context(gzip.open(stream))
         if name.endswith(".gz") or path.endswith(".zip"):
-            most = max(UNPACKED_BYTES, UNPACKED_TIMES * os.path.getsize(path))
+            most = max(UNPACKED_BYTES, UNPACKED_TIMES * Path(path).stat().st_size)
             stream = io.BufferedReader(_Limited(stream, path, most), 2**20)
         yield stream
 

@@ -1,5 +1,5 @@
 """From a raw table to a request: preprocessing, splits, requests, attacks, exchange of data."""
 
-from jaxforget.prepare import forget, interop, preprocess, shilling, split
+from jaxforget.prepare import forget, interop, preprocess, published, requests, shilling, split
 
-__all__ = ["forget", "interop", "preprocess", "shilling", "split"]
+__all__ = ["forget", "interop", "preprocess", "published", "requests", "shilling", "split"]

@@ -14,10 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget import _checks
 from jaxforget._jax import is_traced
-from jaxforget.sparse.search import position
+from jaxforget.prepare._named import as_request, listed, pairs, weights_before
 from jaxforget.types import ForgetSet, Interactions
+
+__all__ = [
+    "active",
+    "flipped",
+    "inactive",
+    "items",
+    "listed",
+    "pairs",
+    "popular",
+    "random",
+    "users",
+]
 
 Ratio = float | Array | None
 Count = int | Array | None
@@ -49,12 +60,12 @@ def random(
       >>> int((request.before - request.after).sum())
       2
     """
-    before, n = _before(train, before)
+    before, n = weights_before(train, before)
     wanted = _share(ratio, n) if count is None else _count(ratio, count, n, "interactions")
     order = jax.random.permutation(key, train.users.shape[0])
     remembered = (before > 0)[order]
     forgotten = remembered & (jnp.cumsum(remembered, dtype=jnp.int32) <= wanted)
-    return train, _request(before, _scatter(order, forgotten))
+    return train, as_request(before, _scatter(order, forgotten))
 
 
 def users(
@@ -118,49 +129,6 @@ def flipped(
     return dataclasses.replace(train, values=values), request
 
 
-def pairs(
-    train: Interactions, users: Any, items: Any, *, before: Any = None
-) -> tuple[Interactions, ForgetSet]:
-    """Forgets the listed pairs, as a real deletion request names them.
-
-    Args:
-      train: the training interactions.
-      users: ``[P]`` integer ids; P may be 0.
-      items: ``[P]`` integer ids.
-      before: ``[N]`` weights learnt from so far; ones if None.
-
-    Returns:
-      The unchanged interactions and the request.
-
-    Raises:
-      ValueError: a pair is not among the training interactions (it is named), an id is out of
-        range, or the ids are not two integer vectors of one length. Of traced ids only the shape
-        is known: a pair that is not in the data then forgets nothing.
-
-    Example:
-      >>> from jaxforget.sparse import layout
-      >>> train = layout.build([0, 0, 1], [0, 1, 0], [1.0, 1.0, 1.0])
-      >>> pairs(train, [0], [1])[1].after.tolist()
-      [1.0, 0.0, 1.0]
-    """
-    before, _ = _before(train, before)
-    given = users, items
-    users, items = _ids("users", users, train.n_users), _ids("items", items, train.n_items)
-    if users.shape != items.shape:
-        raise ValueError(f"users and items must pair up; got {users.shape} and {items.shape}")
-    first, last = (position(train, users, items, after=after) for after in (False, True))
-    if not is_traced(first, last) and (absent := np.flatnonzero(np.asarray(first == last))).size:
-        asked = [np.asarray(ids) for ids in given]
-        named = ", ".join(f"({asked[0][row]}, {asked[1][row]})" for row in absent[:3])
-        raise ValueError(
-            f"{absent.size} of {users.size} pairs are not among the training interactions, the "
-            f"first of them {named}: leave them out of the request"
-        )
-    # +1 where the interactions of a pair begin, -1 behind them: the running sum is positive inside
-    bounds = jnp.zeros(before.shape[0] + 1, jnp.int32).at[first].add(1).at[last].add(-1)
-    return train, _request(before, jnp.cumsum(bounds, dtype=jnp.int32)[:-1] > 0)
-
-
 def _whole(
     key: Array,
     train: Interactions,
@@ -171,7 +139,7 @@ def _whole(
     before: Any,
 ) -> tuple[Interactions, ForgetSet]:
     """Forgets whole users or items: at random, or those with most or fewest interactions first."""
-    before, n = _before(train, before)
+    before, n = weights_before(train, before)
     ids, n_rows = (train.users, train.n_users) if side == "users" else (train.items, train.n_items)
     sizes = jnp.zeros(n_rows, jnp.int32).at[ids].add((before > 0).astype(jnp.int32))
     order = jax.random.permutation(key, n_rows)
@@ -185,18 +153,7 @@ def _whole(
         n_filled = None if is_traced(sizes) else int((sizes > 0).sum())
         wanted = _count(ratio, count, n_filled, side)
         forgotten = (sizes > 0) & (jnp.cumsum(sizes > 0, dtype=jnp.int32) <= wanted)
-    return train, _request(before, _scatter(order, forgotten)[ids])
-
-
-def _before(train: Interactions, before: Any) -> tuple[Array, int | Array]:
-    """The weights so far, and how many interactions are remembered: an int if not traced."""
-    n = train.users.shape[0]
-    if before is None:
-        return jnp.ones(n, train.values.dtype), n
-    _checks.weights("before", before, n)
-    before = jnp.asarray(before, train.values.dtype)
-    remembered = jnp.sum(before > 0, dtype=jnp.int32)
-    return before, remembered if is_traced(remembered) else int(remembered)
+    return train, as_request(before, _scatter(order, forgotten)[ids])
 
 
 def _share(ratio: Ratio, n: int | Array) -> int | Array:
@@ -226,23 +183,6 @@ def _count(ratio: Ratio, count: int | Array, n: int | Array | None, unit: str) -
     return count
 
 
-def _ids(name: str, ids: Any, size: int) -> Array:
-    """The ids as int32; -1, which is in no data, for what is not in ``[0, size)`` as it came."""
-    if not is_traced(ids):
-        ids = np.asarray(ids)
-        if ids.size and not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(f"{name} must be integer ids; got {ids.dtype}: see interop.read_pairs")
-        ids = np.where((ids >= 0) & (ids < size), ids, -1)
-    ids = jnp.asarray(ids, jnp.int32)
-    if ids.ndim != 1:
-        raise ValueError(f"{name} must be a vector; got shape {ids.shape}")
-    return ids
-
-
 def _scatter(order: Array, marked: Array) -> Array:
     """Undoes an order: entry ``order[k]`` of the result is ``marked[k]``."""
     return jnp.zeros(order.shape, bool).at[order].set(marked)
-
-
-def _request(before: Array, forgotten: Array) -> ForgetSet:
-    return ForgetSet(before, jnp.where(forgotten, jnp.zeros_like(before), before))

@@ -136,11 +136,16 @@ def split_frame(
       ValueError: as ``assign``, another ``cold``, or a pair that occurs twice: with a row of it
         in training and one in the test part, the model would be tested on what it was taught.
     """
-    _checks.choice("split_frame", ("drop", "keep"), cold=cold)
-    refuse_repeats(frame)
     times = frame["time"].to_numpy() if "time" in frame else None
     part, order = _assign(frame["user"], seed, shares, by, times)
     rows = [order[part[order] == p] for p in (TRAIN, VALID, TEST)]  # each in the shuffled order
+    return numbered(frame, rows, cold)
+
+
+def numbered(frame: Any, rows: list[np.ndarray], cold: str) -> Prepared:
+    """The three parts, given by the rows of each in their order, with ids as numbers."""
+    _checks.choice("split", ("drop", "keep"), cold=cold)
+    refuse_repeats(frame)
     coded = [_number(frame[side], rows[TRAIN], cold) for side in ("user", "item")]
     (users, user_labels), (items, item_labels) = coded
     values = frame["value"].to_numpy()
