@@ -1,60 +1,83 @@
-"""What each setting of a model or method may be: one table, read by one decorator.
+"""What each setting of a model, a method or a function may be: one table, read by one decorator.
 
-A choice stands in the signature of ``build``, as ``Literal``; a range stands here, by name, for a
-name means the same everywhere. ``tests/test_settings_ranges.py`` walks every signature.
+A choice stands in the signature, as ``Literal``; a range stands here, by name, for a name means the
+same everywhere. ``tests/test_settings_ranges.py`` walks every signature.
 """
 
 import functools
 import inspect
 import typing
 from collections.abc import Callable
-from types import NoneType
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar
+
+import numpy as np
+from jax import Array
 
 from jaxforget import _checks
 from jaxforget._jax import is_traced
 
-Build = TypeVar("Build", bound=Callable[..., Any])
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 COUNTS = {  # name: the least that makes sense
     "attention_steps": 1,
     "batch_size": 1,
     "cg_steps": 0,
+    "deflate": 0,
     "dim": 1,
     "hops": 0,
+    "k": 1,
     "max_products": 1,
     "max_steps": 1,
     "max_sweeps": 1,
+    "n_bins": 1,
     "n_epochs": 1,
     "n_groups": 1,
     "n_layers": 0,
+    "n_models": 1,
     "n_rounds": 1,
     "n_shards": 1,
     "n_slices": 1,
     "n_steps": 1,
+    "n_sweeps": 0,
     "newton_steps": 1,
     "oversample": 0,
     "patience": 1,
     "retries": 1,
+    "seed": 0,
     "sizes": 0,  # of each of the two
+    "steps": 1,
+    "width": 1,
 }
 COUNTS_OF = {"certified_als": {"dim": 0}}  # 0: as many as the model has
 
-POSITIVE = {"alpha", "attention_lr", "bm25_k1", "capacity", "init_scale", "lr"}
+POSITIVE = {"alpha", "attention_lr", "bm25_k1", "capacity", "init_scale", "k1", "lr"}
 POSITIVE_OF = {"ials": {"reg"}, "explicit_als": {"reg"}, "certified_als": {"tol"}}
-NOT_NEGATIVE = {"damping", "damping_power", "nu", "reg", "tol", "unobserved"}
+NOT_NEGATIVE = {
+    "damping",
+    "damping_power",
+    "nu",
+    "power",
+    "reg",
+    "tol",
+    "unobserved",
+    "within",
+}
 SHARES = {"keep", "origin"}  # in (0, 1]
-UNIT = {"bm25_b"}  # in [0, 1]
+UNIT = {"b", "bm25_b"}  # in [0, 1]
 CHANCES = {"failure"}  # in (0, 1)
+RANGED = {*COUNTS, *POSITIVE, *NOT_NEGATIVE, *SHARES, *UNIT, *CHANCES}
 
 
-def checked(build: Build) -> Build:
-    """Decorates ``build`` of a model or method: each setting is checked before it is read.
+def checked(function: Function) -> Function:
+    """Decorates ``build`` of a model or method, or a function: its settings are checked first.
 
-    None is let through where the signature names it, and so is a traced number.
+    Settings are the keyword-only arguments that are numbers or choices, and all that the tables
+    name. None is let through where the signature names it; so is a traced number, and an array of
+    several where the signature names arrays.
 
     Raises:
-      ValueError: by ``build``, a setting out of range or not among its choices.
+      ValueError: by the function, a setting out of range or not among its choices.
 
     Example:
       >>> from jaxforget.methods import finetune
@@ -62,32 +85,48 @@ def checked(build: Build) -> Build:
       Traceback (most recent call last):
       ValueError: finetune: n_steps must be an integer, 1 or more; got 0
     """
-    owner = build.__module__.rpartition(".")[2]
-    signature, hints = inspect.signature(build), typing.get_type_hints(build)
+    name = function.__name__
+    owner = function.__module__.rpartition(".")[2] if name == "build" else name
+    signature, hints = inspect.signature(function), typing.get_type_hints(function)
+    settings = {
+        name: hints[name]
+        for name, parameter in signature.parameters.items()
+        if name in hints and is_setting(parameter, hints[name])
+    }
 
-    @functools.wraps(build)
-    def checking(*args: Any, **settings: Any) -> Any:
+    @functools.wraps(function)
+    def checking(*args: Any, **given: Any) -> Any:
         try:
-            bound = signature.bind(*args, **settings)
+            bound = signature.bind(*args, **given)
         except TypeError:
-            return build(*args, **settings)  # says which argument is missing or unknown
+            return function(*args, **given)  # says which argument is missing or unknown
         for name, value in bound.arguments.items():
-            if signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY:
-                check(owner, name, value, hints[name])
-        return build(*args, **settings)
+            if name in settings:
+                check(owner, name, value, settings[name])
+        return function(*args, **given)
 
-    return typing.cast(Build, checking)
+    return typing.cast(Function, checking)
+
+
+def is_setting(parameter: inspect.Parameter, hint: Any) -> bool:
+    """Whether an argument is a number or a choice that decides what a function computes."""
+    if parameter.name == "sizes":  # two numbers
+        return True
+    alone = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    numeric = any(kind in (int, float, bool) or _literal(kind) for kind in _kinds(hint))
+    return numeric and (alone or parameter.name in RANGED)
 
 
 def check(owner: str, name: str, value: Any, hint: Any) -> None:
     """Refuses a value that a setting with this name and type cannot have."""
-    parts = typing.get_args(hint) if typing.get_origin(hint) is not Literal else (hint,)
-    options = [x for part in parts or (hint,) for x in typing.get_args(part) if _literal(part)]
-    if hint is bool or bool in parts:
+    parts = _kinds(hint)
+    options = [x for part in parts for x in typing.get_args(part) if _literal(part)]
+    if bool in parts:
         options = [True, False, *options]
-    if (value is None and NoneType in parts) or is_traced(value):
+    several = isinstance(value, (Array, np.ndarray)) and value.ndim > 0 and Array in parts
+    if (value is None and NoneType in parts) or is_traced(value) or several:
         return
-    if options and (isinstance(value, (str, bool)) or not _numeric(hint, parts)):
+    if options and (isinstance(value, (str, bool)) or not {int, float} & set(parts)):
         if not any(type(value) is type(x) and value == x for x in options):
             named = ", ".join(repr(x) for x in (*options, *([None] if NoneType in parts else [])))
             raise ValueError(
@@ -122,5 +161,7 @@ def _literal(part: Any) -> bool:
     return typing.get_origin(part) is Literal
 
 
-def _numeric(hint: Any, parts: tuple[Any, ...]) -> bool:
-    return bool({int, float} & {hint, *parts})
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The members of a union; a type alone is its only one."""
+    united = typing.get_origin(hint) in (typing.Union, UnionType)
+    return typing.get_args(hint) if united else (hint,)

@@ -71,7 +71,7 @@ def test_scores_start_inside_the_unit_interval_and_ignore_labels(train):
 
 
 def test_negative_hops_are_refused(train):
-    with pytest.raises(ValueError, match="hops must be 0 or more"):
+    with pytest.raises(ValueError, match="hops must be an integer, 0 or more"):
         importance.reach(train, request(train), hops=-1)
 
 

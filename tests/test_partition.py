@@ -143,7 +143,7 @@ def test_fewer_points_than_shards_and_nothing_left_are_served(clustered):
 
 def test_bad_settings_are_named():
     train = layout.build([0], [0], [1.0])
-    with pytest.raises(ValueError, match=r"random: n_shards must be positive; got 0"):
+    with pytest.raises(ValueError, match=r"random: n_shards must be an integer, 1 or more; got 0"):
         partition.random(jax.random.key(0), train, n_shards=0)
     with pytest.raises(
         ValueError, match=r"random: by must be one of 'interaction', 'user', 'item'"
@@ -153,7 +153,7 @@ def test_bad_settings_are_named():
         ({"capacity": 0.5}, "capacity must be at least 1; got 0.5"),
         ({"by": "day"}, "by must be one of"),
         ({"centroids": "median"}, "centroids must be one of 'vector', 'scalar'"),
-        ({"n_shards": 0}, "n_shards must be positive"),
+        ({"n_shards": 0}, "n_shards must be an integer, 1 or more"),
         ({"n_rounds": 0}, "n_rounds must be positive"),
     ):
         with pytest.raises(ValueError, match=f"balanced: {message}"):

@@ -79,8 +79,8 @@ def _fetch(arguments: argparse.Namespace) -> None:
         raise Refused(f"--offline forbids fetching {arguments.name}; its address is {source.url}")
     if not source.sha256 and not arguments.trust_unhashed:
         raise Refused(
-            f"nobody recorded a hash of {arguments.name}, so what comes cannot be checked; fetch it "
-            "all the same with --trust-unhashed, and read it before you rely on it"
+            f"no hash of {arguments.name} is known, so what comes cannot be checked: to fetch it "
+            "all the same, add --trust-unhashed"
         )
     target = fetch(source, Path(root(arguments.root)), arguments.url)
     digest = hashlib.sha256(target.read_bytes()).hexdigest()

@@ -5,11 +5,13 @@ from jax import Array
 
 from jaxforget import _checks
 from jaxforget._jax import is_traced
+from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Interactions
 
 
+@checked
 def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     """Weights values by Okapi BM25, items as documents and users as terms.
 

@@ -11,12 +11,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
 
 
+@checked
 def implicit(
     train: Interactions,
     weights: Array,
@@ -51,6 +53,7 @@ def implicit(
     )
 
 
+@checked
 def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0) -> Terms:
     """States the explicit-feedback objective ``sum_n w (value - x.y)^2 + sum ridge |row|^2``.
 
@@ -83,6 +86,7 @@ def _ridges(
     return ridge(users, train.n_items), ridge(items, train.n_users)
 
 
+@checked
 def objective(
     factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
 ) -> Array:
@@ -90,6 +94,7 @@ def objective(
     return cost(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
 
 
+@checked
 def residual(
     factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
 ) -> Array:

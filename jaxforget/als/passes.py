@@ -7,11 +7,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget._jax import vary_alike
+from jaxforget._settings import checked
 from jaxforget.als import row_steps, rows
 from jaxforget.als.objectives import cost, gram, implicit, optimality
 from jaxforget.types import Factors, Interactions, Terms
 
 
+@checked
 def solve_rows(
     fixed: Array, train: Interactions, weights: Array, *, by: str, reg: float, alpha: float
 ) -> Array:
@@ -62,6 +64,7 @@ def half_sweep(
     return row_steps.conjugate_gradients(*system, start, by=by, n_steps=cg_steps)
 
 
+@checked
 def sweep(
     factors: Factors, train: Interactions, weights: Array, *, reg: float, alpha: float
 ) -> Factors:
@@ -69,6 +72,7 @@ def sweep(
     return alternate(factors, train, implicit(train, weights, reg=reg, alpha=alpha))
 
 
+@checked
 def run(
     factors: Factors,
     train: Interactions,
@@ -131,6 +135,7 @@ def descend(
     return factors, info
 
 
+@checked
 def alternate(factors: Factors, train: Interactions, terms: Terms, *, cg_steps: int = 0) -> Factors:
     """Takes one pass over any ALS objective: users first, then items."""
     users, items = factors

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget._jax import vary_alike
+from jaxforget._settings import checked
 from jaxforget.als.spectral import Spectral, distance, inner, scales, scores_of, serve, spectral
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import spmm
@@ -54,6 +55,7 @@ def start(point: Spectral, train: Interactions, terms: Terms) -> State:
     return State(point, point, scores, scores, zero, infinite, zero, zero, jnp.zeros((), jnp.int32))
 
 
+@checked
 def descend(
     state: State,
     train: Interactions,
@@ -81,6 +83,7 @@ def descend(
     return lax.while_loop(unfinished, lambda state: step(state, train, terms, dim=dim), state)
 
 
+@checked
 def step(state: State, train: Interactions, terms: Terms, *, dim: int) -> State:
     """Takes one proximal step, with one filtered subspace iteration.
 

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget._settings import checked
 from jaxforget.sparse import dense
 from jaxforget.sparse.arithmetic import times
 
 
+@checked
 def solve_row(
     fixed: Array, gram: Array, cols: Array, weights: Array, confidence: Array, reg: float
 ) -> Array:

@@ -4,11 +4,13 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget._jax import vary_alike
+from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Interactions
 
 
+@checked
 def conjugate_gradients(
     curvature: Array,
     target: Array,

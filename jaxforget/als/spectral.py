@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import times
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import Factors, Interactions, Terms
@@ -25,6 +26,7 @@ class Spectral(NamedTuple):
     right: Array  # [I, K] orthonormal columns
 
 
+@checked
 def spectral(key: Array, factors: Factors, terms: Terms, *, width: int) -> Spectral:
     """Decomposes ``users items'`` into singular triplets, and adds random directions to them.
 
@@ -46,6 +48,7 @@ def spectral(key: Array, factors: Factors, terms: Terms, *, width: int) -> Spect
     return Spectral(left, jnp.pad(sizes[:n], (0, width - n)), right)
 
 
+@checked
 def serve(point: Spectral, terms: Terms, *, dim: int) -> Factors:
     """Makes factors ``[U, dim]``, ``[I, dim]`` of the leading singular triplets of an iterate.
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
+from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.sparse.draws import pair_bits
 from jaxforget.types import Batch, Interactions, MarginLoss
@@ -15,6 +16,7 @@ from jaxforget.types import Batch, Interactions, MarginLoss
 FORGOTTEN = 1 << 31  # sorts after every remembered interaction
 
 
+@checked
 def adam(lr: float | Array) -> optax.GradientTransformationExtraArgs:
     """Adam with its default moments."""
     return lenient(optax.adam(lr))
@@ -43,6 +45,7 @@ class Epochs(NamedTuple):
     epoch: Array  # int32
 
 
+@checked
 def minibatch(
     key: Array,
     loss: MarginLoss,
@@ -131,6 +134,7 @@ def shuffled(key: Array, train: Interactions, weights: Array) -> Array:
     return jnp.argsort(jnp.where(weights > 0, bits, bits | jnp.uint32(FORGOTTEN)))
 
 
+@checked
 def full(
     loss: Callable[[Any], Array],
     params: Any,

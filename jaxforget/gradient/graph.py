@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import gather
 from jaxforget.sparse.compact import compact
 from jaxforget.sparse.degrees import degrees, exchange
@@ -70,6 +71,7 @@ def links(train: Interactions, edges: Array) -> Links:
     return Links(smaller, values.at[places].get(mode="fill", fill_value=0))
 
 
+@checked
 def spread(factors: Factors, links: Links | None, *, n_layers: int) -> Factors:
     """Propagates along normalised edges: ``mean_{l <= n_layers} A^l E``."""
     if links is None or n_layers == 0:

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget._settings import checked
+
 ROOM = 2.0  # times the loss of knowing nothing: what is above has diverged, not merely forgotten
 Retained = Callable[[Any], Array]  # params -> the loss of what remains, a scalar
 
@@ -53,6 +55,7 @@ def kept(
     return params, {"guarded": (~good).astype(jnp.int32)}
 
 
+@checked
 def climb(
     step: Callable[[Any], Any], retained: Retained, params: Any, *, n_steps: int
 ) -> tuple[Any, dict[str, Array]]:

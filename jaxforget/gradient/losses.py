@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.gradient.graph import Links
 from jaxforget.gradient.vectors import add
@@ -209,6 +210,7 @@ class Ranking(Margins):
 LOSSES = {"bce": CrossEntropy, "bpr": Ranking}
 
 
+@checked
 def build(loss: str, *, reg: float, n_layers: int) -> CrossEntropy | Ranking:
     """Finds the loss by name: ``"bce"`` or ``"bpr"``.
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 
 AFTERWARDS = ("recomputed", "kept", "moved")  # what may become of state derived from data
 
@@ -39,6 +40,7 @@ def exact(**derived: str) -> Claim:
     return Claim("exact", _checked(derived))
 
 
+@checked
 def exact_given(
     given: str, settings: Mapping[str, Any] | None = None, *, within: float = 0.0, **derived: str
 ) -> Claim:

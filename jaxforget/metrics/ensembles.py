@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.metrics.labels import auc
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import ForgetSet, Interactions, Method
@@ -17,6 +18,7 @@ SMALLEST = 1e-5  # added to the share of models in every bin, so that no bin is 
 FARTHEST = 1e6  # standard deviations from a mean: what lies further counts as so far
 
 
+@checked
 def ensemble(
     key: Array, method: Method, train: Interactions, forget: ForgetSet, *, n_models: int
 ) -> tuple[Array, Array]:
@@ -48,6 +50,7 @@ def ensemble(
     return lax.map(one, jax.random.split(key, n_models))
 
 
+@checked
 def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
     """KL divergence of margins: per pair, ``KL(scores of retrained || scores of unlearnt models)``.
 

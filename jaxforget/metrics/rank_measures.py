@@ -12,20 +12,24 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse.arithmetic import ratio
 
 
+@checked
 def recall(ranked: Ranked, *, k: int) -> Array:
     """Share of a user's relevant items that are among the first k: ``hits / relevant``."""
     return _hits(ranked, k) / jnp.maximum(_relevant(ranked), 1)
 
 
+@checked
 def precision(ranked: Ranked, *, k: int) -> Array:
     """Share of the first k places that hold a relevant item: ``hits / k``, also if k > I."""
     return _hits(ranked, k) / k
 
 
+@checked
 def hit(ranked: Ranked, *, k: int) -> Array:
     """1 if any of the first k items is relevant, else 0."""
     _checks.count("hit", 1, k=k)
@@ -40,6 +44,7 @@ def hit(ranked: Ranked, *, k: int) -> Array:
     return 1 - jnp.prod(missed, axis=1)
 
 
+@checked
 def mrr(ranked: Ranked, *, k: int) -> Array:
     """Reciprocal rank: ``1 / (rank + 1)`` of the first relevant item; 0 if not in the top k."""
     _checks.count("mrr", 1, k=k)
@@ -62,6 +67,7 @@ def mrr(ranked: Ranked, *, k: int) -> Array:
     return lax.fori_loop(0, k, lambda n, x: place(jnp.asarray(n, float), x), start)[0]
 
 
+@checked
 def ndcg(ranked: Ranked, *, k: int) -> Array:
     """Discounted gain ``sum_hits 1 / log2(rank + 2)``, over its largest possible value."""
     _checks.count("ndcg", 1, k=k)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient import descent
 from jaxforget.types import Factors
 
@@ -33,6 +34,7 @@ class Attention(NamedTuple):
     items: Gate
 
 
+@checked
 def start(key: Array, n_shards: int, dim: int, dtype: jnp.dtype) -> Attention:
     """Draws the parameters: Xavier uniform transfers, He normal gates.
 
@@ -85,6 +87,7 @@ def apply(attention: Attention, shards: Factors) -> Factors:
     return Factors(side(shards.users, attention.users), side(shards.items, attention.items))
 
 
+@checked
 def fit(
     key: Array, shards: Factors, loss: Callable[[Factors], Array], *, lr: float, n_steps: int
 ) -> tuple[Attention, dict[str, Array]]:
@@ -105,6 +108,7 @@ def fit(
     return descent.full(lambda p: loss(apply(p, shards)), drawn, tol=0.0, max_steps=n_steps, lr=lr)
 
 
+@checked
 def trainer(
     method: str, *, lr: float | None, n_steps: int | None
 ) -> Callable[[Array, Factors, Callable[[Factors], Array]], tuple[Attention, dict[str, Array]]]:

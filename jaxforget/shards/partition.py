@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.shards.assignment import NOWHERE, assign, count
 from jaxforget.sparse.arithmetic import gather, times
 from jaxforget.sparse.draws import pair_bits
@@ -24,6 +25,7 @@ Unit = Literal["interaction", "user", "item"]  # what is assigned to a shard as 
 UNITS: tuple[Unit, ...] = get_args(Unit)
 
 
+@checked
 def random(key: Array, train: Interactions, *, n_shards: int, by: Unit = "interaction") -> Array:
     """Assigns interactions to shards by a hash of the key and the pair, the user or the item.
 
@@ -60,6 +62,7 @@ def random(key: Array, train: Interactions, *, n_shards: int, by: Unit = "intera
     return (bits % jnp.uint32(n_shards)).astype(jnp.int32)
 
 
+@checked
 def member(shards: Array, weights: Array, *, n_shards: int) -> Array:
     """Weights of the interactions for each shard: their own where they are in it, 0 elsewhere.
 
@@ -79,6 +82,7 @@ def member(shards: Array, weights: Array, *, n_shards: int) -> Array:
     return jnp.where(inside, weights[None, :], 0)
 
 
+@checked
 def balanced(
     key: Array,
     train: Interactions,
@@ -148,6 +152,7 @@ def balanced(
     return jnp.where(weights > 0, shards, NOWHERE)
 
 
+@checked
 def check_balance(
     owner: str, *, capacity: float = 1.2, n_rounds: int = 50, centroids: str = "vector"
 ) -> None:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget._settings import checked
 from jaxforget.shards import attention, partition
 from jaxforget.shards.training import Info, first_changed, slices_of, train_shards
 from jaxforget.types import Factors, Interactions, Method, Model
@@ -34,6 +35,7 @@ class Aggregation(NamedTuple):
     renew: bool = True  # train it again after a request; otherwise the old one is kept
 
 
+@checked
 def method(
     model: Model,
     *,

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget._settings import checked
 from jaxforget.shards import partition
 from jaxforget.sparse.compact import compact, shorten
 from jaxforget.types import ForgetSet, Interactions, Model
@@ -20,11 +21,13 @@ HEADROOM = 1.3  # arrays of one shard have room for so many times the interactio
 Info = dict[str, Array]
 
 
+@checked
 def shard_size(n: int, n_shards: int) -> int:
     """Length of the arrays that a shard is trained on; one with more interactions takes all N."""
     return -(-int(HEADROOM * n) // n_shards)
 
 
+@checked
 def slices_of(key: Array, train: Interactions, n_slices: int) -> Array:
     """``[N]`` which slice of its shard each interaction is in; depends on no other interaction."""
     if n_slices == 1:
@@ -32,6 +35,7 @@ def slices_of(key: Array, train: Interactions, n_slices: int) -> Array:
     return partition.random(key, train, n_shards=n_slices)
 
 
+@checked
 def first_changed(
     old: Array, new: Array, forget: ForgetSet, slices: Array, n_shards: int, n_slices: int
 ) -> Array:
@@ -55,6 +59,7 @@ def first_changed(
     return first
 
 
+@checked
 def train_shards(
     model: Model,
     key: Array,

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import als
+from jaxforget._settings import checked
 from jaxforget.als.certificate.proving import Ball, Certificate, Proof, check_settings, prove
 from jaxforget.types import Factors, Interactions, Terms
 
@@ -28,6 +29,7 @@ __all__ = [
 ]
 
 
+@checked
 def duality_gap(
     factors: Factors,
     train: Interactions,
@@ -85,6 +87,7 @@ def duality_gap(
     )
 
 
+@checked
 def certify(
     factors: Factors,
     train: Interactions,
@@ -138,6 +141,7 @@ def certify(
     )[0]
 
 
+@checked
 def people(
     factors: Factors,
     train: Interactions,

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxforget._settings import checked
 from jaxforget.als.certificate import evidence, fields
 from jaxforget.als.certificate.digests import digest, hash_arrays, hash_data, hash_pairs
 from jaxforget.als.certificate.verifying import Verdict, check, nothing_done, verify
@@ -13,6 +14,7 @@ from jaxforget.types import Factors, ForgetSet, Interactions
 __all__ = ["Verdict", "check", "digest", "hash_arrays", "hash_data", "hash_pairs", "make", "verify"]
 
 
+@checked
 def make(
     factors: Factors,
     train: Interactions,
@@ -66,6 +68,7 @@ def make(
     return made
 
 
+@checked
 def state(
     factors: Factors,
     train: Interactions,

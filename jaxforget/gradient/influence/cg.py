@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxforget._settings import checked
 from jaxforget.gradient.vectors import axpy, dot
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.types import Solution
 
 
+@checked
 def cg(
     matvec: Callable[[Any], Any],
     rhs: Any,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget._settings import checked
 from jaxforget.gradient.influence.cg import cg
 from jaxforget.gradient.vectors import dot
 from jaxforget.sparse.arithmetic import ratio
@@ -17,6 +18,7 @@ RAISE = 4.0  # factor by which damping grows while curvature is not positive
 MAX_RAISES = 40
 
 
+@checked
 def degree_scale(train: Interactions, weights: Array, *, power: float) -> Factors:
     """Scales damping per row: ``max(1, remembered interactions)^power``, ``[U, 1]`` and ``[I, 1]``.
 
@@ -46,6 +48,7 @@ def implied_ridge(slope: Array, params: Any, scale: Any) -> Array:
     return ratio(jnp.maximum(0, -slope), size)
 
 
+@checked
 def settle(
     model: Model,
     params: Any,
@@ -95,6 +98,7 @@ def _slope(model: Model, params: Any, train: Interactions, weights: Array) -> Ar
     return jax.grad(scaled)(jnp.ones((), weights.dtype))
 
 
+@checked
 def solve_damped(
     matvec: Callable[[Any], Any],
     rhs: Any,

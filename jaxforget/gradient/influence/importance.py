@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import gather
 from jaxforget.sparse.compact import compact
 from jaxforget.sparse.degrees import degrees, exchange
@@ -29,6 +29,7 @@ class Rows(NamedTuple):
     items: Array  # [K'] int32
 
 
+@checked
 def reach(train: Interactions, forget: ForgetSet, *, hops: int) -> Importance:
     """Scores every user and item by what share of its neighbourhood is to be forgotten.
 
@@ -50,7 +51,6 @@ def reach(train: Interactions, forget: ForgetSet, *, hops: int) -> Importance:
 
     Source: arXiv 2307.02147, as its code computes it.
     """
-    _checks.not_negative("reach", hops=hops)
     known = (forget.before > 0).astype(train.values.dtype)
     gone = (forget.before > forget.after).astype(known.dtype)
     (all_users, all_items), (users, items) = (degrees(train, x) for x in (known, gone))
@@ -73,6 +73,7 @@ def once(train: Interactions, known: Array) -> Array:
     return jnp.where(ahead == ahead[first], known, 0)
 
 
+@checked
 def select(importance: Importance, *, keep: float, always: bool = True) -> tuple[Array, Array]:
     """Keeps the most important share of the reached users and items, as masks ``[U]``, ``[I]``.
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
+from jaxforget._settings import checked
 from jaxforget.gradient import descent
 from jaxforget.gradient.influence import importance
 from jaxforget.gradient.influence.region import Region, maps
@@ -36,6 +37,7 @@ def changed(train: Interactions, request: ForgetSet) -> Array:
     return jnp.where(beside, once, 0)
 
 
+@checked
 def by_adam(
     matvec: Callable[[Any], Any],
     pull: Any,

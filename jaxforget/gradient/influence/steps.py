@@ -7,13 +7,14 @@ method states the problem (``problem.state``), takes a step and adds the change 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.gradient.influence import flow as flows
 from jaxforget.gradient.influence import replay as replays
 from jaxforget.gradient.influence.curvature import KINDS, curvature, margins_of
@@ -28,11 +29,12 @@ from jaxforget.types import Model
 Step = Callable[[Problem], tuple[Any, dict[str, Array]]]
 
 
+@checked
 def newton(
     owner: str,
     model: Model,
     *,
-    damping: float | str,
+    damping: float | Literal["auto"],
     damping_power: float,
     hessian: str,
     n_steps: int,
@@ -79,11 +81,12 @@ def newton(
     return step
 
 
+@checked
 def flow(
     owner: str,
     model: Model,
     *,
-    damping: float | str,
+    damping: float | Literal["auto"],
     damping_power: float,
     hessian: str,
     max_products: int,
@@ -128,6 +131,7 @@ def flow(
     return step
 
 
+@checked
 def replay(owner: str, model: Model, *, damping_power: float, n_steps: int, origin: float) -> Step:
     """Walks training twice, with the request and without; see ``influence.replay``.
 
@@ -177,7 +181,7 @@ def replay(owner: str, model: Model, *, damping_power: float, n_steps: int, orig
     return step
 
 
-def _check_system(owner: str, model: Model, damping: float | str, hessian: str) -> None:
+def _check_system(owner: str, model: Model, damping: float | Literal["auto"], hessian: str) -> None:
     _checks.choice(owner, KINDS, hessian=hessian)
     if damping != "auto":
         if isinstance(damping, str):
@@ -187,7 +191,7 @@ def _check_system(owner: str, model: Model, damping: float | str, hessian: str) 
         margins_of(model, f'{owner}: hessian="gauss_newton"')
 
 
-def _settle(stated: Problem, damping: float | str, power: float) -> tuple[Array, Any]:
+def _settle(stated: Problem, damping: float | Literal["auto"], power: float) -> tuple[Array, Any]:
     return settle(
         stated.model,
         stated.params,
