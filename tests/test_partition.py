@@ -154,7 +154,7 @@ def test_bad_settings_are_named():
         ({"by": "day"}, "by must be one of"),
         ({"centroids": "median"}, "centroids must be one of 'vector', 'scalar'"),
         ({"n_shards": 0}, "n_shards must be an integer, 1 or more"),
-        ({"n_rounds": 0}, "n_rounds must be positive"),
+        ({"n_rounds": 0}, "n_rounds must be an integer, 1 or more"),
     ):
         with pytest.raises(ValueError, match=f"balanced: {message}"):
             partition.balanced(
