@@ -18,6 +18,7 @@ COMMANDS = {
     "collect": "gather the cells into cells.csv, metrics.csv, timings.csv",
     "figures": "draw a config's figures from its tables",
     "report": "write one offline HTML page: words, figures, tables",
+    "results_check": "compute again every number that the pages quote from results/",
     "audit": "measure whether methods are as exact as they claim",
     "doctor": "print versions, devices and known-bad combinations",
     "data": "list, show or fetch data sets",
@@ -71,7 +72,7 @@ class Outlet:
 
 def usage() -> str:
     """The page of ``--help``."""
-    lines = [f"  {name:<9}{about}" for name, about in COMMANDS.items()]
+    lines = [f"  {name:<15}{about}" for name, about in COMMANDS.items()]
     head = f"usage: {PROGRAM} COMMAND ..."
     tail = f"Each command explains itself: {PROGRAM} COMMAND --help"
     return "\n".join([head, "", *lines, "", CODES, "", tail])
