@@ -41,6 +41,13 @@ def read(path: Path) -> list[Quote]:
         raise Refused(f"{path}: {error}") from None
 
 
+def tables(folder: Path) -> Tables:
+    """The tables of a results folder; empty ones where there is an audit alone."""
+    if (folder / "audit.csv").is_file() and not (folder / "cells.csv").is_file():
+        return Tables(*(pd.DataFrame(columns=names) for names in _tables.NEEDED.values()))
+    return _tables.read(folder)
+
+
 def place(quote: Quote, text: str) -> int:
     """The number of the one line that holds the quoted piece."""
     found = [n for n, line in enumerate(text.splitlines(), start=1) if quote.text in line]

@@ -30,7 +30,7 @@ def check(root: Path) -> tuple[list[str], int, dict[str, set[int]]]:
     faults, compared, lines = [], 0, {}
     for quote in _quotes.read(root / "results" / "quoted.toml"):
         if quote.folder not in tables:
-            tables[quote.folder] = _tables.read(root / "results" / quote.folder)
+            tables[quote.folder] = _quotes.tables(root / "results" / quote.folder)
         line = _quotes.place(quote, _page(root / quote.file))
         lines.setdefault(quote.file, set()).add(line)
         compared += len(quote.show)

@@ -57,6 +57,20 @@ def triplets(users: Array, items: Array) -> Bases:
     return Bases(users @ left, sizes, items @ right.T)
 
 
+def triplet_error(users: Array, items: Array, bases: Bases) -> Array:
+    """Bounds what the computed singular values of ``users @ items.T`` lack of its nuclear norm.
+
+    With ``E = users (items' V) - U S`` and ``F`` the part of ``items`` beside V, the matrix is
+    ``U S V' + E V' + users F'``; a nuclear norm is at most ``sqrt(K)`` Frobenius norms, and that of
+    a product at most the product of them.
+    """
+    inside = items.T @ bases.right
+    first = users @ inside - bases.left * bases.sizes[None]
+    beside = items - bases.right @ inside.T
+    root = jnp.sqrt(jnp.asarray(first.shape[1], first.dtype))
+    return root * jnp.linalg.norm(first) + jnp.linalg.norm(users) * jnp.linalg.norm(beside)
+
+
 def drop_loose(gradient: Gradient, bases: Bases, ridge: Array) -> Bases:
     """Zeroes the triplets of M that loosen the bound less when left out of the bases.
 

@@ -110,7 +110,9 @@ def prove(
     problem, gradient = _problem(factors, train, terms)
     ridge = jnp.max(terms.ridge_users) * jnp.max(terms.ridge_items)
     search_key, check_key = jax.random.split(key)
-    own = dual.triplets(problem.user_scale * factors.users, problem.item_scale * factors.items)
+    scaled = Factors(problem.user_scale * factors.users, problem.item_scale * factors.items)
+    own = dual.triplets(*scaled)
+    sizes = jnp.append(own.sizes, dual.triplet_error(*scaled, own))
     bases = dual.drop_loose(gradient, own, ridge)
     if directions is None:
         directions = dual.search(search_key, gradient, bases, steps=steps, width=width, n=deflate)
@@ -124,7 +126,7 @@ def prove(
         top = _lanczos_bound(check_key, gradient, bases, steps=steps, width=width, failure=failure)
     point, sigma_ratio = dual_point.build(gradient, bases, jnp.sqrt(top), ridge)
     difference = dual_point.difference(problem, point)
-    return _conclude(problem, own.sizes, difference, sigma_ratio, _rounding(bases), failure)
+    return _conclude(problem, sizes, difference, sigma_ratio, _rounding(bases), failure)
 
 
 def _lanczos_bound(
@@ -163,7 +165,7 @@ def _conclude(
     """Turns the difference ``R`` into bounds: sections 3 and 4 of ``docs/certificate.md``.
 
     Args:
-      sizes: ``[K]`` singular values of M, scaled.
+      sizes: ``[K + 1]`` singular values of M, scaled, and what they may lack together.
       difference: of G and the dual point.
       sigma_ratio: for the certificate.
       rounding: relative allowance of ``_rounding``.
@@ -182,7 +184,8 @@ def _conclude(
 
     low_rank = (difference.left.T @ factors.users) * (difference.right.T @ factors.items)
     inner = shrink * (problem.slopes @ problem.scores) - squares - jnp.sum(low_rank)  # <Z, M>
-    slack = jnp.maximum(nuclear - inner, 0) + rounding * nuclear
+    sums = jnp.abs(problem.slopes) @ jnp.abs(problem.scores) + squares + jnp.sum(jnp.abs(low_rank))
+    slack = jnp.maximum(nuclear - inner, 0) + rounding * nuclear + _of_sums(problem) * sums
     radius = jnp.sqrt(slack + distance / 4)
 
     valid = jnp.all(confidence > 0) & (terms.unobserved == 1) & ~_repeats(train, terms)
@@ -199,7 +202,7 @@ def _conclude(
         bound=bound,
         relative_bound=jnp.where(bound == 0, 0, relative),
         pair_bound=pair_bound,
-        rank=jnp.sum(sizes > RANK_TOL * sizes[0]),
+        rank=jnp.sum(sizes[:-1] > RANK_TOL * sizes[0]),
         failure_probability=jnp.asarray(failure, bound.dtype),
     )
     return certificate, ball
@@ -208,15 +211,30 @@ def _conclude(
 def _repeats(train: Interactions, terms: Terms) -> Array:
     """Whether a pair occurs twice with a weight: then no cell has one confidence.
 
-    Interactions are sorted by pair, so the rows of one pair are neighbours. A row of weight 0 has
-    neither curvature nor target, wherever it lies among them.
+    Interactions are sorted by pair, so the rows of one pair are neighbours, those of weight 0 too.
     """
-    counted = (terms.curvature != 0) | (terms.target != 0)
+    counted = _counted(terms)
     same = (train.users[1:] == train.users[:-1]) & (train.items[1:] == train.items[:-1])
     pair = jnp.cumsum(~same, dtype=jnp.int32)
     pair = jnp.concatenate([jnp.zeros_like(pair, shape=min(1, len(counted))), pair])
     rows = jax.ops.segment_sum(counted.astype(jnp.int32), pair, max(1, len(counted)))
     return jnp.any(rows > 1)
+
+
+def _of_sums(problem: Problem) -> Array:
+    """Relative error of a sum over interactions, users or items: ``8 u sqrt(n)``.
+
+    Errors of rounding have no preferred sign, so that more is very improbable (Higham & Mary, A new
+    approach to probabilistic rounding error analysis, SISC 41(5), 2019, with lambda = 8).
+    """
+    dtype = problem.scores.dtype
+    n = jnp.sum(_counted(problem.terms), dtype=dtype) + problem.train.n_users
+    return 4 * jnp.finfo(dtype).eps * jnp.sqrt(n + problem.train.n_items)
+
+
+def _counted(terms: Terms) -> Array:
+    """Which interactions are there: a row of weight 0 has neither curvature nor target."""
+    return (terms.curvature != 0) | (terms.target != 0)
 
 
 def _rounding(bases: dual.Bases) -> Array:
