@@ -97,7 +97,8 @@ def test_the_bound_is_at_least_the_true_distance(seed):
         terms = als.implicit(train, weights, reg=reg, alpha=1.0)
         persons = certificate.people(factors, train, terms, key=jax.random.key(seed))
         assert (np.linalg.norm(error, axis=1) <= persons).all(), name
-        assert (persons <= proved.bound * (1 + 1e-9)).all(), name
+        # two computations, whose sums a GPU takes in an order of its own
+        assert (persons <= proved.bound * (1 + 1e-9) + 1e-7).all(), name
         confidence = 1 + terms.curvature
         on_pairs = np.abs(error[train.users, train.items])
         assert (on_pairs <= proved.pair_bound / np.sqrt(confidence)).all(), name

@@ -36,9 +36,11 @@ def read(layout: Layout, columns: list[str], *, header: bool) -> Any:
             frame = _parse(layout, columns, header, time="float64")
     except (ValueError, OverflowError, LookupError, *DAMAGE) as fault:
         reason = str(fault).strip()
-    if frame is None or not (len(frame) and _all_valid(frame, layout)):
+    sound = frame is not None and len(frame) > 0 and _all_valid(frame, layout)
+    if not sound or _huge(frame):
         fault = first_fault(layout, columns, header=header)
-        raise ValueError(fault or f"{layout.address}: {reason}")
+        if fault or not sound:
+            raise ValueError(fault or f"{layout.address}: {reason}")
     return finished(frame)
 
 
@@ -110,6 +112,11 @@ def _all_valid(frame: Any, layout: Layout) -> bool:
     swallowed = layout.quote and any(x.str.contains("[\r\n]", na=False).any() for x in words)
     whole = frame["_more"].isin(["", np.nan]).all() and not swallowed
     return whole and all(checks[role](frame[role]).all() for role in ROLES if role in frame)
+
+
+def _huge(frame: Any) -> bool:
+    """Whether ids are near the end of 64 bits, where versions of pandas differ."""
+    return any(frame[x].dtype.kind in "iu" and frame[x].max() >= 10**18 for x in ("user", "item"))
 
 
 def finished(frame: Any) -> Any:
