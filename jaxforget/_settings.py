@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 
 from jaxforget import _checks
 from jaxforget._jax import is_traced
+from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 Build = TypeVar("Build", bound=Callable[..., Any])
 
@@ -51,10 +52,14 @@ CHANCES = {"failure"}  # in (0, 1)
 def checked(build: Build) -> Build:
     """Decorates ``build`` of a model or method: each setting is checked before it is read.
 
-    None is let through where the signature names it, and so is a traced number.
+    None is let through where the signature names it, and so is a traced number. ``fit`` and
+    ``unlearn`` of what is built check the weights that they are given, where these are no tracers:
+    inside a compiled program only the shapes are checked, and what weights outside [0, 1] or an
+    ``after`` above ``before`` then give is undefined.
 
     Raises:
-      ValueError: by ``build``, a setting out of range or not among its choices.
+      ValueError: by ``build``, a setting out of range or not among its choices; by ``fit`` and
+        ``unlearn``, weights that are no weights.
 
     Example:
       >>> from jaxforget.methods import finetune
@@ -74,9 +79,30 @@ def checked(build: Build) -> Build:
         for name, value in bound.arguments.items():
             if signature.parameters[name].kind is inspect.Parameter.KEYWORD_ONLY:
                 check(owner, name, value, hints[name])
-        return build(*args, **settings)
+        return _guarded(owner, build(*args, **settings))
 
     return typing.cast(Build, checking)
+
+
+def _guarded(owner: str, built: Any) -> Any:
+    """The same model or method, which refuses weights that are no weights."""
+    if not isinstance(built, (Model, Method)):
+        return built
+
+    @functools.wraps(built.fit)
+    def fit(key: Any, train: Interactions, weights: Any, *start: Any) -> Any:
+        _checks.weights(f"{owner}: weights", weights, len(train.users))
+        return built.fit(key, train, weights, *start)
+
+    if isinstance(built, Model):
+        return built._replace(fit=fit)
+
+    @functools.wraps(built.unlearn)
+    def unlearn(key: Any, state: Any, train: Interactions, forget: ForgetSet) -> Any:
+        _checks.request(owner, *forget, len(train.users))
+        return built.unlearn(key, state, train, forget)
+
+    return built._replace(fit=fit, unlearn=unlearn)
 
 
 def check(owner: str, name: str, value: Any, hint: Any) -> None:
