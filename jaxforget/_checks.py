@@ -79,7 +79,7 @@ def weights(name: str, given: Any, n: int) -> None:
     Example:
       >>> weights("before", [1.0, 2.0], 2)
       Traceback (most recent call last):
-      ValueError: before: weights must lie in [0, 1]; got 2.0 at position 1
+      ValueError: before: weights must lie in [0, 1]; got 2.0 at position 1: 1 learns, 0 does not
     """
     if np.shape(given) != (n,):
         got = np.shape(given)
@@ -90,8 +90,33 @@ def weights(name: str, given: Any, n: int) -> None:
         if not good.all():
             bad = int(np.argmin(good))
             raise ValueError(
-                f"{name}: weights must lie in [0, 1]; got {numbers[bad]} at position {bad}"
+                f"{name}: weights must lie in [0, 1]; got {numbers[bad]} at position {bad}: "
+                "1 learns, 0 does not"
             )
+
+
+def request(owner: str, before: Any, after: Any, n: int) -> None:
+    """Refuses a request whose weights are no weights, or that gives weight instead of taking it.
+
+    Under a trace only the shapes are known.
+
+    Example:
+      >>> request("evaluate", [0.0, 1.0], [1.0, 1.0], 2)
+      Traceback (most recent call last):
+      ValueError: evaluate: after must be at most before; got 1.0 after 0.0 at position 0: what \
+was not learnt from cannot be kept
+    """
+    for name, given in (("before", before), ("after", after)):
+        weights(f"{owner}: {name}", given, n)
+    if is_traced(before, after):
+        return
+    old, new = np.asarray(before), np.asarray(after)
+    if (new > old).any():
+        bad = int(np.argmax(new > old))
+        raise ValueError(
+            f"{owner}: after must be at most before; got {new[bad]} after {old[bad]} at position "
+            f"{bad}: what was not learnt from cannot be kept"
+        )
 
 
 def shorten(value: Any, length: int = 80) -> str:

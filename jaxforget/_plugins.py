@@ -64,7 +64,8 @@ def resolve(name: str, door: Door) -> Target:
     """
     if ":" in name:
         module, _, function = name.partition(":")
-        if not module or not function:
+        parts = [*module.split("."), *function.split(".")]
+        if not all(part.isidentifier() for part in parts):
             raise ValueError(f"{door.noun} {name!r}: expected package.module:{door.function}")
         return Target(module, function)
     targets = [Target(f"{door.package}.{name}", door.function)] if name in _files(door) else []

@@ -16,6 +16,7 @@ from jax import Array
 
 from jaxforget import _checks
 from jaxforget._jax import is_traced
+from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -74,10 +75,14 @@ def checked(function: Function) -> Function:
 
     Settings are the keyword-only arguments that are numbers or choices, and all that the tables
     name. None is let through where the signature names it; so is a traced number, and an array of
-    several where the signature names arrays.
+    several where the signature names arrays. ``fit`` and ``unlearn`` of what is built check the
+    weights that they are given, where these are no tracers: inside a compiled program only the
+    shapes are checked, and what weights outside [0, 1] or an ``after`` above ``before`` then give
+    is undefined.
 
     Raises:
-      ValueError: by the function, a setting out of range or not among its choices.
+      ValueError: by the function, a setting out of range or not among its choices; by ``fit`` and
+        ``unlearn``, weights that are no weights.
 
     Example:
       >>> from jaxforget.methods import finetune
@@ -103,7 +108,7 @@ def checked(function: Function) -> Function:
         for name, value in bound.arguments.items():
             if name in settings:
                 check(owner, name, value, settings[name])
-        return function(*args, **given)
+        return _guarded(owner, function(*args, **given))
 
     return typing.cast(Function, checking)
 
@@ -115,6 +120,27 @@ def is_setting(parameter: inspect.Parameter, hint: Any) -> bool:
     alone = parameter.kind is inspect.Parameter.KEYWORD_ONLY
     numeric = any(kind in (int, float, bool) or _literal(kind) for kind in _kinds(hint))
     return numeric and (alone or parameter.name in RANGED)
+
+
+def _guarded(owner: str, built: Any) -> Any:
+    """The same model or method, which refuses weights that are no weights."""
+    if not isinstance(built, (Model, Method)):
+        return built
+
+    @functools.wraps(built.fit)
+    def fit(key: Any, train: Interactions, weights: Any, *start: Any) -> Any:
+        _checks.weights(f"{owner}: weights", weights, len(train.users))
+        return built.fit(key, train, weights, *start)
+
+    if isinstance(built, Model):
+        return built._replace(fit=fit)
+
+    @functools.wraps(built.unlearn)
+    def unlearn(key: Any, state: Any, train: Interactions, forget: ForgetSet) -> Any:
+        _checks.request(owner, *forget, len(train.users))
+        return built.unlearn(key, state, train, forget)
+
+    return built._replace(fit=fit, unlearn=unlearn)
 
 
 def check(owner: str, name: str, value: Any, hint: Any) -> None:

@@ -87,8 +87,8 @@ class Split(NamedTuple):
 class ForgetSet(NamedTuple):
     """A request, as weights of the training interactions; forgotten = before - after."""
 
-    before: Array  # [N] float32, 1 = learnt from, 0 = padding or forgotten earlier
-    after: Array  # [N] float32, <= before
+    before: Array  # [N] float32 in [0, 1], 1 = learnt from, 0 = padding or forgotten earlier
+    after: Array  # [N] float32 in [0, before]; checked where no tracer, else undefined beyond that
 
 
 class Factors(NamedTuple):

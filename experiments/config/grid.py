@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import Refused
-from ..plugins import suggest
+from ..plugins import DOORS, suggest
 from . import schema
 from .fields import ALONE, RESERVED, SHILLING
 from .reading import Config
@@ -47,7 +47,7 @@ def _tables(kind: str, label: str, table: dict[str, Any], where: str) -> Iterato
     """(axes, {use, settings}) for every combination of a plug-in's swept settings."""
     use = table.get("use", label)
     if not isinstance(use, str):
-        raise Refused(f"{where}.use: expected the name of a plug-in, got {use!r}")
+        raise Refused(f"{where}.use: expected the name of a {DOORS[kind].noun}, got {use!r}")
     given = {
         k: v for k, v in table.items() if k not in RESERVED or (kind != "methods" and k != "use")
     }

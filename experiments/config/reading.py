@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -37,7 +38,7 @@ def _literal(text: str) -> Any:
             parsed["value"], bool | int | float | str | list | dict
         ):
             return parsed["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or an integer too long to be read
         pass
     return [_literal(part) for part in text.split(",")] if "," in text else text
 
@@ -61,16 +62,20 @@ def override(raw: dict[str, Any], assignment: str) -> None:
     table[keys[-1]] = [value] if is_list and not isinstance(value, list) else value
 
 
-def _finite(value: Any, path: str) -> None:
-    """NaN and infinities are refused wherever they stand."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Refused(f"{path}: got {value}; a finite number is needed")
+def _plain(value: Any, path: str) -> None:
+    """Refuses what no setting can be, wherever it stands: NaN, infinities, huge integers, dates."""
     if isinstance(value, dict):
         for key, item in value.items():
-            _finite(item, f"{path}.{key}" if path else key)
-    if isinstance(value, list):
+            _plain(item, f"{path}.{key}" if path else key)
+    elif isinstance(value, list):
         for item in value:
-            _finite(item, path)
+            _plain(item, path)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise Refused(f"{path}: got {value}; a finite number is needed")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise Refused(f"{path}: got an integer of {value.bit_length()} bits; at most 63 are read")
+    elif not isinstance(value, bool | int | float | str):
+        raise Refused(f"{path}: got {value}; write a date or a time as a string")
 
 
 def _known(raw: Any, struct: type, path: str) -> None:
@@ -120,6 +125,9 @@ def _request(request: Request) -> None:
     given = [n for n in ("ratio", "count", "path") if getattr(request, n) is not None]
     if request.ignore_missing and kinds != ["listed"]:
         raise Refused("request.ignore_missing: only the kind 'listed' takes it")
+    for name in given:
+        if getattr(request, name) in ([], ""):
+            raise Refused(f"request.{name}: empty; give at least one, or leave it out")
     wanted = {"none": [], "pairs": ["path"], "listed": ["path"]}.get(kinds[0])
     if wanted is None and len(given) == 1 and given != ["path"]:
         return
@@ -128,7 +136,7 @@ def _request(request: Request) -> None:
         if wanted is not None:
             takes = "path = 'request.csv' and nothing else" if wanted else "nothing else"
         raise Refused(f"request: kind {kinds[0]!r} takes {takes}, got {given or 'nothing'}")
-    if request.path and not Path(request.path).is_file():
+    if request.path and not os.path.isfile(request.path):
         raise Refused(f"request.path: no file {request.path!r}; it is a CSV with original ids")
 
 
@@ -183,20 +191,30 @@ def _shapes(experiment: Experiment) -> None:
         raise Refused(f"data.use: name a data set{suggest('', names(DOORS['data']))}")
     if not isinstance(experiment.data.get("steps", []), list):
         raise Refused("data.steps: expected a list such as [{use = 'binarise', threshold = 4.0}]")
+    if not experiment.data["use"]:
+        raise Refused("data.use: empty; give at least one")
     for label, table in experiment.methods.items():
-        for model in table.get("models", []):
-            if model not in experiment.models:
-                raise Refused(
-                    f"methods.{label}.models: no model {model!r}{suggest(model, experiment.models)}"
-                )
-        if "ratio" in table and experiment.request.ratio is None:
-            raise Refused(f"methods.{label}.ratio: the request gives no ratio to override")
-        try:
-            msgspec.convert(table.get("ratio"), Share | list[Share] | None, strict=True)
-        except msgspec.ValidationError as error:
-            raise Refused(f"methods.{label}.ratio: {error}") from None
+        _reserved(f"methods.{label}", table, experiment)
     for name in experiment.figures:
         schema.find("figures", name, "figures")
+
+
+def _reserved(where: str, table: dict[str, Any], experiment: Experiment) -> None:
+    """The keys of a method's table that are not its settings, but for ``use``."""
+    for name, wanted in (("models", list[str]), ("ratio", Share | list[Share])):
+        if name not in table:
+            continue
+        try:
+            msgspec.convert(table[name], wanted, strict=True)
+        except msgspec.ValidationError as error:
+            raise Refused(f"{where}.{name}: {error}") from None
+        if table[name] == []:
+            raise Refused(f"{where}.{name}: empty; give at least one, or leave it out")
+    for model in table.get("models", []):
+        if model not in experiment.models:
+            raise Refused(f"{where}.models: no model {model!r}{suggest(model, experiment.models)}")
+    if "ratio" in table and experiment.request.ratio is None:
+        raise Refused(f"{where}.ratio: the request gives no ratio to override")
 
 
 def sentence(text: str) -> str:
@@ -221,11 +239,13 @@ def read(path: str, overrides: tuple[str, ...] = ()) -> Config:
         raise Refused(
             f"no config {path!r}: give a TOML file, or the name of one in configs/"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except RecursionError:
+        raise Refused(f"{path}: lists or tables are nested too deeply") from None
+    except (ValueError, OSError) as error:  # no TOML, no UTF-8, an integer too long to be read
         raise Refused(f"{path}: {error}") from None
     for assignment in overrides:
         override(raw, assignment)
-    _finite(raw, "")
+    _plain(raw, "")
     experiment = _typed(raw)
     _shapes(experiment)
     _split(experiment.split, raw.get("split", {}))

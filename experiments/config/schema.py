@@ -3,6 +3,7 @@
 import ast
 import functools
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,12 +160,12 @@ def source(module: str) -> Path:
     """The file behind a dotted module, without importing anything."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
-    if not rest and spec and spec.origin:  # a package, or one file
+    if not rest and spec and spec.origin and spec.origin.endswith(".py"):  # a package, or one file
         return Path(spec.origin)
     for folder in folders(top):
         path = folder.joinpath(*rest)
         for file in (path.with_suffix(".py"), path / "__init__.py"):
-            if file.is_file():
+            if os.path.isfile(file):  # False also for a name too long for a file
                 return file
     raise Refused(f"{module!r}: there is no file {rest[-1] if rest else top}.py in {top!r}")
 
@@ -180,10 +181,10 @@ def find(kind: str, name: str, where: str) -> Signature:
     """
     try:
         target = resolve(name, DOORS[kind])
-    except ValueError as error:
+        skip = 0 if kind == "models" else 1  # a method's model, a reader's root, a figure's tables
+        return signature(source(target.module), target.function, name, skip)
+    except (ValueError, SyntaxError, Refused) as error:  # no such plug-in, or its file is no Python
         raise Refused(f"{where}: {error}") from None
-    skip = 0 if kind == "models" else 1  # a method's model, a reader's root, a figure's tables
-    return signature(source(target.module), target.function, name, skip)
 
 
 def steps() -> dict[str, Signature]:

@@ -1,6 +1,7 @@
 """Weights of observed pairs that depend on statistics of the remembered interactions."""
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxforget import _checks
@@ -46,4 +47,6 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
 def require_counts(train: Interactions) -> None:
     """Refuses interactions with a negative value, where the values are known."""
     if not is_traced(train.values):
-        _checks.not_negative("bm25", smallest_value=float(train.values.min(initial=0)))
+        # by numpy: inside a compiled program jax would trace the minimum of known values too
+        smallest = np.asarray(train.values).min(initial=0)
+        _checks.not_negative("bm25", smallest_value=float(smallest))

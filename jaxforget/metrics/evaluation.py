@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget.metrics import ranking
 from jaxforget.metrics.distance import distance_on, prediction_distance
 from jaxforget.metrics.labels import auc, rmse, touched
@@ -57,8 +59,16 @@ def evaluate(
       ``{name: scalar}``; NaN where a measure is not defined (one class, an empty part) or where a
       score that it reads is not finite.
 
+    Raises:
+      ValueError: the weights of the request are not one in [0, 1] per training interaction, or
+        ``after`` is above ``before``. Of traced weights only the shape is known: what is measured
+        with others than these is undefined.
+
     Source: measures as in arXiv 2307.02147 and as usual in the field.
     """
+    _checks.request("evaluate", *forget, len(split.train.users))
+    # arrays of numpy would be asked for entries that only the compiled loops know
+    factors, forget, reference = jax.tree.map(jnp.asarray, (factors, forget, reference))
     remembered = (split.train, forget.after)
     validated = (split.valid, jnp.ones_like(split.valid.values))
     in_test, in_valid = (_counted(part, split.train, forget) for part in (split.test, split.valid))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxforget import _checks
 from jaxforget.data._formats import read_recbole as from_recbole
 from jaxforget.data._formats import write_recbole as to_recbole
 from jaxforget.data._frame import encode, require
@@ -76,7 +77,7 @@ def to_frame(
     """
     import pandas as pd
 
-    kept = _kept(weights)
+    kept = _kept(train, weights)
     ids = [np.asarray(train.users)[kept], np.asarray(train.items)[kept]]
     original = [
         numbers if labels is None else np.asarray(labels)[numbers]
@@ -116,7 +117,7 @@ def to_scipy(train: Interactions, weights: Any = None) -> Any:
     """
     import scipy.sparse
 
-    kept = _kept(weights)
+    kept = _kept(train, weights)
     per_user = np.bincount(np.asarray(train.users)[kept], minlength=train.n_users)
     indptr = np.append(0, np.cumsum(per_user)).astype(np.int32)
     # copies: what JAX gives is read-only, and the loops of ``implicit`` refuse that
@@ -196,9 +197,12 @@ def load_factors(path: str | Path) -> Factors:
         raise ValueError(f"{path}: not an .npz of factors: {fault}") from fault
 
 
-def _kept(weights: Any) -> Any:
+def _kept(train: Interactions, weights: Any) -> Any:
     """Index of the interactions that have a weight."""
-    return slice(None) if weights is None else np.asarray(weights) != 0
+    if weights is None:
+        return slice(None)
+    _checks.weights("weights", weights, len(train.users))
+    return np.asarray(weights) != 0
 
 
 def _factors(arrays: Mapping[str, Any], origin: Any) -> Factors:

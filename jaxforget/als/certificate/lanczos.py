@@ -35,7 +35,7 @@ def krylov(matmat: Callable[[Array], Array], start: Array, *, steps: int) -> tup
         basis, products, block = carry
         block = extension(block, basis)
         product = matmat(block)
-        corner = (jnp.zeros((), k.dtype), k * width)
+        corner = (0, k * width)
         basis = lax.dynamic_update_slice(basis, block, corner)
         return basis, lax.dynamic_update_slice(products, product, corner), product
 

@@ -1,0 +1,108 @@
+"""Every public function of the traced library: compiled, mapped and differentiated directly."""
+
+import functools
+import importlib
+import inspect
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from public_table import CASES, EXEMPT, LOOP, WHOLE
+
+STEP = 1e-6  # of the finite difference
+PACKAGES = ("als", "sparse", "gradient", "shards", "metrics", "prepare")
+
+
+def public():
+    """The dotted names of all public functions, without ``jaxforget``, by inspection."""
+    for package in PACKAGES:
+        top = importlib.import_module(f"jaxforget.{package}")
+        for found in pkgutil.walk_packages(top.__path__, f"{top.__name__}."):
+            module = importlib.import_module(found.name)
+            for name, value in vars(module).items():
+                own = getattr(value, "__module__", None) == found.name and callable(value)
+                if own and not name.startswith("_") and not inspect.isclass(value):
+                    yield f"{found.name.partition('.')[2]}.{name}"
+
+
+def test_every_public_function_is_walked_or_named_with_a_reason():
+    found = set(public())
+    covered = CASES.keys() | {n for n in found if n in EXEMPT or n.rpartition(".")[0] in EXEMPT}
+    assert not found - covered, "neither in CASES nor in EXEMPT of public_table.py"
+    assert not CASES.keys() - found, "no such public function"
+    assert not CASES.keys() & EXEMPT.keys()
+    named = found | {name.rpartition(".")[0] for name in found}
+    assert not EXEMPT.keys() - named, "nothing to exempt"
+
+
+def other(x):
+    """A second value of an argument: smaller numbers, another key, entries in another order."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.fold_in(x, 1)
+    if jnp.issubdtype(x.dtype, jnp.floating):
+        return 0.75 * x
+    return jnp.flip(x, 0) if x.ndim else x
+
+
+def floating(tree):
+    return [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.floating)]
+
+
+def first_of(case, argument):
+    """The sum of the first floating output, the scalar that is differentiated."""
+    return jnp.sum(floating(case.call(argument, *case.args[1:]))[0])
+
+
+def equal(got, want, what):
+    assert jax.tree.structure(got) == jax.tree.structure(want), what
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
+        if jnp.issubdtype(b.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        assert a.dtype == b.dtype and a.shape == b.shape, what
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9, err_msg=what)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_public_function_can_be_compiled_mapped_and_differentiated(name):
+    case = CASES[name]
+    first, *rest = case.args
+    second = jax.tree.map(other, first)
+    want = case.call(*case.args)
+    for x in floating(want):
+        assert np.isfinite(x).all(), "plain"
+    ways = {"jit": case.call}
+    if case.maps:
+        ways["vmap"] = lambda first, *rest: jax.vmap(lambda x: case.call(x, *rest))(
+            jax.tree.map(lambda *x: jnp.stack(x), first, second)
+        )
+        ways["second"] = lambda first, *rest: case.call(second, *rest)
+    numbers = case.slope is True
+    if numbers:
+        directions = jax.tree.map(
+            lambda x: jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), first
+        )
+        ahead, behind = (
+            jax.tree.map(lambda x, d, s=sign: x + s * STEP * d, first, directions)
+            for sign in (1, -1)
+        )
+        total = functools.partial(first_of, case)
+        ways["grad"] = lambda first, *rest: jax.grad(total)(first)
+        ways["difference"] = lambda *_: (total(ahead) - total(behind)) / (2 * STEP)
+    found = jax.jit(lambda *args: {how: way(*args) for how, way in ways.items()})(*case.args)
+    equal(found["jit"], want, "jit")
+    if case.maps:
+        for row, one in enumerate((want, found["second"])):
+            equal(jax.tree.map(lambda x, row=row: x[row], found["vmap"]), one, f"vmap, row {row}")
+    if case.plain and case.slope != LOOP:
+        with jax.disable_jit():
+            equal(case.call(*case.args), want, "disable_jit")
+    if numbers:
+        slopes = jax.tree.leaves(found["grad"])
+        assert all(np.isfinite(x).all() for x in slopes), "grad"
+        along = sum(jnp.vdot(a, b) for a, b in zip(slopes, jax.tree.leaves(directions)))
+        np.testing.assert_allclose(along, found["difference"], rtol=1e-4, atol=1e-6)
+    elif case.slope != WHOLE:
+        with pytest.raises((ValueError, NotImplementedError), match=case.slope):
+            jax.eval_shape(jax.grad(functools.partial(first_of, case)), first)
