@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from public_table import CASES, EXEMPT, LOOP, WHOLE
+from public_table import CASES, EXEMPT, LOOP, SLOW, WHOLE
 
 STEP = 1e-6  # of the finite difference
 PACKAGES = ("als", "sparse", "gradient", "shards", "metrics", "prepare")
@@ -55,6 +55,11 @@ def first_of(case, argument):
     return jnp.sum(floating(case.call(argument, *case.args[1:]))[0])
 
 
+def cosines(x):
+    """A direction in which to differentiate."""
+    return jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape)
+
+
 def equal(got, want, what):
     assert jax.tree.structure(got) == jax.tree.structure(want), what
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
@@ -64,45 +69,47 @@ def equal(got, want, what):
         np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9, err_msg=what)
 
 
-@pytest.mark.parametrize("name", CASES)
+WALK = [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in CASES]
+
+
+@pytest.mark.parametrize("name", WALK)
 def test_a_public_function_can_be_compiled_mapped_and_differentiated(name):
+    """All in one program; what an eager call gives is compared below."""
     case = CASES[name]
-    first, *rest = case.args
+    first = case.args[0]
     second = jax.tree.map(other, first)
-    want = case.call(*case.args)
-    for x in floating(want):
-        assert np.isfinite(x).all(), "plain"
-    ways = {"jit": case.call}
-    if case.maps:
-        ways["vmap"] = lambda first, *rest: jax.vmap(lambda x: case.call(x, *rest))(
-            jax.tree.map(lambda *x: jnp.stack(x), first, second)
-        )
-        ways["second"] = lambda first, *rest: case.call(second, *rest)
+    both = jax.tree.map(lambda *x: jnp.stack(x), first, second)
+
+    def mapped(first, *rest):
+        return jax.vmap(lambda x: case.call(x, *rest))(both)
+
+    ways = {"one": case.call, "two": lambda _, *rest: case.call(second, *rest), "vmap": mapped}
     numbers = case.slope is True
     if numbers:
-        directions = jax.tree.map(
-            lambda x: jnp.cos(jnp.arange(x.size, dtype=x.dtype)).reshape(x.shape), first
-        )
-        ahead, behind = (
-            jax.tree.map(lambda x, d, s=sign: x + s * STEP * d, first, directions)
-            for sign in (1, -1)
-        )
         total = functools.partial(first_of, case)
-        ways["grad"] = lambda first, *rest: jax.grad(total)(first)
-        ways["difference"] = lambda *_: (total(ahead) - total(behind)) / (2 * STEP)
+        along = jax.tree.map(lambda x: cosines(x), first)
+        ends = [jax.tree.map(lambda x, d, s=s: x + s * d, first, along) for s in (STEP, -STEP)]
+        ways["grad"] = lambda first, *_: jax.grad(total)(first)
+        ways["difference"] = lambda *_: (total(ends[0]) - total(ends[1])) / (2 * STEP)
     found = jax.jit(lambda *args: {how: way(*args) for how, way in ways.items()})(*case.args)
-    equal(found["jit"], want, "jit")
-    if case.maps:
-        for row, one in enumerate((want, found["second"])):
-            equal(jax.tree.map(lambda x, row=row: x[row], found["vmap"]), one, f"vmap, row {row}")
-    if case.plain and case.slope != LOOP:
-        with jax.disable_jit():
-            equal(case.call(*case.args), want, "disable_jit")
+    assert all(np.isfinite(x).all() for x in floating(found)), "finite"
+    for row, one in enumerate((found["one"], found["two"])):
+        equal(jax.tree.map(lambda x, row=row: x[row], found["vmap"]), one, f"vmap, row {row}")
     if numbers:
-        slopes = jax.tree.leaves(found["grad"])
-        assert all(np.isfinite(x).all() for x in slopes), "grad"
-        along = sum(jnp.vdot(a, b) for a, b in zip(slopes, jax.tree.leaves(directions)))
-        np.testing.assert_allclose(along, found["difference"], rtol=1e-4, atol=1e-6)
+        pairs = zip(jax.tree.leaves(found["grad"]), jax.tree.leaves(along))
+        slope = sum(jnp.vdot(a, b) for a, b in pairs)
+        np.testing.assert_allclose(slope, found["difference"], rtol=1e-4, atol=1e-6)
     elif case.slope != WHOLE:
         with pytest.raises((ValueError, NotImplementedError), match=case.slope):
             jax.eval_shape(jax.grad(functools.partial(first_of, case)), first)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_a_public_function_gives_the_same_called_plainly_and_with_jit_disabled(name):
+    case = CASES[name]
+    want = jax.jit(case.call)(*case.args)
+    equal(case.call(*case.args), want, "plain")
+    if case.plain and case.slope != LOOP:  # loops in Python take too long
+        with jax.disable_jit():
+            equal(case.call(*case.args), want, "disable_jit")
