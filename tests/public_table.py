@@ -332,6 +332,9 @@ CERTIFICATE = {
         )[1],
         (W,),
     ),
+    "dual.triplet_error": Case(
+        lambda x: dual.triplet_error(x, F.items, dual.triplets(*F)), (draw(U, D),)
+    ),
     "dual_point.difference": Case(
         lambda f: dual_point.difference(problem_of(f), DUAL).at_pairs, (F,)
     ),
@@ -606,6 +609,7 @@ PREPARE = {
     "forget.popular": asked(forget.popular),
     "forget.flipped": asked(forget.flipped),
     "forget.pairs": Case(lambda u: forget.pairs(TRAIN, u, ITEMS)[1], (USERS,), WHOLE),
+    "forget.listed": Case(lambda u: forget.listed(TRAIN, users=u)[1], (USERS,), WHOLE),
 }
 CASES = {
     f"{package}.{name}": case
@@ -676,6 +680,7 @@ EXEMPT = {  # a function, or a module of them, and why it is not walked
     "metrics.ensembles.ensemble": "whole trainings; tests/test_ensembles.py",
     "prepare.interop": HOST + "tests/test_interop.py",
     "prepare.preprocess": HOST + "tests/test_preprocess.py",
+    "prepare.published": HOST + "tests/test_listed.py",
     "prepare.requests": HOST + "tests/test_forget_pairs.py",
     "prepare.shilling": HOST + "tests/test_shilling.py",
     "prepare.split": HOST + "tests/test_split.py",

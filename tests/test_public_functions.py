@@ -20,9 +20,14 @@ def public():
     for package in PACKAGES:
         top = importlib.import_module(f"jaxforget.{package}")
         for found in pkgutil.walk_packages(top.__path__, f"{top.__name__}."):
+            if "._" in found.name:  # what it offers is public where ``__all__`` names it
+                continue
             module = importlib.import_module(found.name)
+            offered = () if found.ispkg else getattr(module, "__all__", ())
             for name, value in vars(module).items():
-                own = getattr(value, "__module__", None) == found.name and callable(value)
+                home = getattr(value, "__module__", None) or ""
+                own = home == found.name or (name in offered and "._" in home)
+                own = own and callable(value)
                 if own and not name.startswith("_") and not inspect.isclass(value):
                     yield f"{found.name.partition('.')[2]}.{name}"
 
@@ -80,7 +85,7 @@ def test_a_public_function_can_be_compiled_mapped_and_differentiated(name):
     second = jax.tree.map(other, first)
     both = jax.tree.map(lambda *x: jnp.stack(x), first, second)
 
-    def mapped(first, *rest):
+    def mapped(_, *rest):
         return jax.vmap(lambda x: case.call(x, *rest))(both)
 
     ways = {"one": case.call, "two": lambda _, *rest: case.call(second, *rest), "vmap": mapped}

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import msgspec
 
 from ..errors import Refused
-from ..plugins import DOORS, names, suggest
-from . import schema
-from .fields import ALONE, SHILLING, Experiment, Request, Share, Split
+from ..plugins import suggest
+from . import checks, schema
+from .fields import Experiment, Request, Split
 
 
 class Config(NamedTuple):
@@ -114,41 +113,6 @@ def _choices(hinted: Any) -> list[str]:
     return [c for a in get_args(hinted) for c in ([a] if isinstance(a, str) else _choices(a))]
 
 
-def _request(request: Request) -> None:
-    """Each kind of request needs its own way to say how much."""
-    kinds = request.kinds
-    if not kinds:
-        raise Refused("request.kind: empty; give at least one")
-    if lonely := [kind for kind in kinds if len(kinds) > 1 and kind in ALONE]:
-        raise Refused(f"request.kind: {lonely[0]!r} has no amount and stands alone, not in a list")
-    _shilling(request)
-    given = [n for n in ("ratio", "count", "path") if getattr(request, n) is not None]
-    if request.ignore_missing and kinds != ["listed"]:
-        raise Refused("request.ignore_missing: only the kind 'listed' takes it")
-    for name in given:
-        if getattr(request, name) in ([], ""):
-            raise Refused(f"request.{name}: empty; give at least one, or leave it out")
-    wanted = {"none": [], "pairs": ["path"], "listed": ["path"]}.get(kinds[0])
-    if wanted is None and len(given) == 1 and given != ["path"]:
-        return
-    if given != wanted:
-        takes = "either ratio = 0.05 or count = 100"
-        if wanted is not None:
-            takes = "path = 'request.csv' and nothing else" if wanted else "nothing else"
-        raise Refused(f"request: kind {kinds[0]!r} takes {takes}, got {given or 'nothing'}")
-    if request.path and not os.path.isfile(request.path):
-        raise Refused(f"request.path: no file {request.path!r}; it is a CSV with original ids")
-
-
-def _shilling(request: Request) -> None:
-    """What injected profiles look like: said where profiles are injected, and only there."""
-    for name in SHILLING:
-        if request.shilling and getattr(request, name) is None:
-            raise Refused(f"request.{name}: missing; the shilling kinds need it")
-        if not request.shilling and getattr(request, name) is not None:
-            raise Refused(f"request.{name}: only the shilling kinds take it")
-
-
 def _steps(data: dict[str, Any]) -> None:
     """The preprocessing steps, replaced by what their signatures make of them."""
     known = schema.steps() if data.get("steps") else {}
@@ -163,58 +127,6 @@ def _steps(data: dict[str, Any]) -> None:
         if swept:
             raise Refused(f"{where}.{next(iter(swept))}: a step's settings cannot be swept")
         data["steps"][i] = {"use": step["use"], **fixed}
-
-
-def _split(split: Split, raw: dict[str, Any]) -> None:
-    """What is drawn has shares and perhaps a seed; what was published has files."""
-    drawn = [name for name in ("shares", "seed") if name in raw]
-    files = [name for name in ("valid", "test") if name in raw]
-    if split.by == "files" and (drawn or not split.test):
-        what = f"{drawn[0]}: not read" if drawn else "test: missing"
-        raise Refused(
-            f"split.{what} where split.by = 'files'; it takes test = {{path = 'test.txt'}}, the "
-            "settings of [data] that differ for that part, and perhaps valid"
-        )
-    if split.by != "files" and files:
-        raise Refused(f"split.{files[0]}: only read where split.by = 'files'")
-    shares = split.shares
-    if len(shares) != 3 or not math.isclose(sum(shares), 1.0, abs_tol=1e-9) or shares[0] == 0:
-        raise Refused(f"split.shares: expected three shares that sum to 1, got {shares}")
-
-
-def _shapes(experiment: Experiment) -> None:
-    """What the types alone do not say."""
-    for name in ("seeds", "models", "methods"):
-        if not getattr(experiment, name):
-            raise Refused(f"{name}: empty; give at least one")
-    if not isinstance(experiment.data.get("use"), str | list):
-        raise Refused(f"data.use: name a data set{suggest('', names(DOORS['data']))}")
-    if not isinstance(experiment.data.get("steps", []), list):
-        raise Refused("data.steps: expected a list such as [{use = 'binarise', threshold = 4.0}]")
-    if not experiment.data["use"]:
-        raise Refused("data.use: empty; give at least one")
-    for label, table in experiment.methods.items():
-        _reserved(f"methods.{label}", table, experiment)
-    for name in experiment.figures:
-        schema.find("figures", name, "figures")
-
-
-def _reserved(where: str, table: dict[str, Any], experiment: Experiment) -> None:
-    """The keys of a method's table that are not its settings, but for ``use``."""
-    for name, wanted in (("models", list[str]), ("ratio", Share | list[Share])):
-        if name not in table:
-            continue
-        try:
-            msgspec.convert(table[name], wanted, strict=True)
-        except msgspec.ValidationError as error:
-            raise Refused(f"{where}.{name}: {error}") from None
-        if table[name] == []:
-            raise Refused(f"{where}.{name}: empty; give at least one, or leave it out")
-    for model in table.get("models", []):
-        if model not in experiment.models:
-            raise Refused(f"{where}.models: no model {model!r}{suggest(model, experiment.models)}")
-    if "ratio" in table and experiment.request.ratio is None:
-        raise Refused(f"{where}.ratio: the request gives no ratio to override")
 
 
 def sentence(text: str) -> str:
@@ -247,8 +159,8 @@ def read(path: str, overrides: tuple[str, ...] = ()) -> Config:
         override(raw, assignment)
     _plain(raw, "")
     experiment = _typed(raw)
-    _shapes(experiment)
-    _split(experiment.split, raw.get("split", {}))
-    _request(experiment.request)
+    checks.shapes(experiment)
+    checks.split(experiment.split, raw.get("split", {}))
+    checks.request(experiment.request)
     _steps(experiment.data)
     return Config(file.stem, sentence(text), text, tuple(overrides), experiment)
