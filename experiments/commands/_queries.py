@@ -2,12 +2,13 @@
 
 ``mean: after distance all [method=drop]`` is the mean over the cells that the filters leave. Before
 the colon stands how cells become one number (``each``: one number per cell, by seed; ``pooled``:
-ratio of means; ``ci95``, ``pooled95``: half widths of 95 % intervals), with ``%`` where it is quoted
-in per cent. After it stands a quantity: a stage, metric, part and k of metrics.csv; ``recovery`` or
-``residual`` of a metric or part; ``cells``, ``timings`` or ``audit`` and a column. Two of them may
-be joined by ``-`` or ``/``, cell by cell or, where their filters differ, seed by seed. ``over``
-divides one such number by another. ``{a,b}`` writes a query once for each of the words, the leftmost
-braces varying first; where both sides of ``over`` have braces, they vary together.
+ratio of means; ``ci95``, ``pooled95``: half widths of 95 % intervals), with ``%`` where a number is
+quoted in per cent. After it stands a quantity: a stage, metric, part and k of metrics.csv;
+``recovery`` or ``residual`` of a metric or part; ``cells``, ``timings`` or ``audit`` and a column.
+Two of them may be joined by ``-`` or ``/``, cell by cell or, where their filters differ, seed by
+seed. ``over`` divides one such number by another. ``{a,b}`` writes a query once for each word, the
+leftmost braces varying first; where both sides of ``over`` have braces, they vary together.
+``folder=a|b`` takes the cells of both.
 """
 
 import functools
@@ -110,6 +111,22 @@ def _series(words: list[str], tables: _tables.Tables) -> pd.Series:
     raise Refused(f"{' '.join(words)!r} is no quantity of these tables")
 
 
+def _audited(words: list[str], folder: Path, where: dict[str, str]) -> pd.DataFrame:
+    rows = _narrow(audited(folder), where)
+    if len(words) != 2 or words[1] not in rows:
+        raise Refused(f"{' '.join(words)!r} is no column of audit.csv")
+    return rows.assign(value=rows[words[1]], seed=0)
+
+
+def _cells(words: list[str], folder: Path, where: dict[str, str]) -> pd.DataFrame:
+    tables = read(folder)
+    cells = _narrow(tables.cells, where).set_index("cell", drop=False)
+    values = {"value": _series(words, tables)}
+    if words[0] in PAIRS:
+        values["above"], values["below"] = PAIRS[words[0]](tables, words[1])
+    return cells.assign(**{name: column.reindex(cells.index) for name, column in values.items()})
+
+
 def _term(text: str, results: Path, where: dict[str, str]) -> tuple[Any, dict]:
     """The chosen cells with the quantity as ``value`` (and ``above``, ``below`` of a ratio)."""
     head, _, rest = text.strip().partition("[")
@@ -117,21 +134,12 @@ def _term(text: str, results: Path, where: dict[str, str]) -> tuple[Any, dict]:
     where = where | own
     if "folder" not in where:
         raise Refused("no folder is given")
-    folder, words = results / where["folder"], head.split()
-    if words[:1] == ["audit"] and len(words) == 2:
-        rows = _narrow(audited(folder), where)
-        if words[1] not in rows:
-            raise Refused(f"no column {words[1]!r} in audit.csv")
-        return rows.assign(value=rows[words[1]], seed=0), own
-    tables = read(folder)
-    cells = _narrow(tables.cells, where).set_index("cell", drop=False)
-    if not len(cells):
+    words, folders = head.split(), [results / name for name in where["folder"].split("|")]
+    take = _audited if words[:1] == ["audit"] else _cells
+    frame: Any = pd.concat([take(words, folder, where) for folder in folders])
+    if not len(frame):
         raise Refused("no cell is left by these filters")
-    cells = cells.assign(value=_series(words, tables))
-    if words[0] in PAIRS:
-        above, below = PAIRS[words[0]](tables, words[1])
-        cells = cells.assign(above=above, below=below)
-    return cells[cells["value"].notna()].sort_values("seed", kind="stable"), own
+    return frame[frame["value"].notna()].sort_values("seed", kind="stable"), own
 
 
 def _by(frame: pd.DataFrame, names: list[str]) -> pd.Series:

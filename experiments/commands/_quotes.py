@@ -104,9 +104,10 @@ def find(quote: Quote, text: str) -> list[Spot]:
     words = r"\s+".join(
         re.escape(word).replace(r"\#", f"({NUMBER})") for word in quote.text.split()
     )
-    tail = r"(?!\d|\.\d)" if quote.text.rstrip().endswith("#") else ""
+    ends = {"#": r"(?!\d|\.\d)", "|": r"(?=\s*$)"}  # a number is whole; a table's row ends
+    tail = ends.get(quote.text.rstrip()[-1:], "")
     head = r"(?<![\d.])" if quote.text.lstrip().startswith("#") else ""
-    found = list(re.compile(head + words + tail).finditer(text, *parts[quote.section]))
+    found = list(re.compile(head + words + tail, re.MULTILINE).finditer(text, *parts[quote.section]))
     if len(found) != 1:
         often = f"{len(found)} times" if found else "not"
         raise Refused(
@@ -128,7 +129,9 @@ def everything(text: str) -> list[Spot]:
 
 
 def agrees(quoted: str, value: float) -> bool:
-    """Whether a value is the quoted one after rounding to the digits quoted."""
+    """Whether a value is the quoted one after rounding to the digits quoted; a bare 0 is exact."""
+    if quoted == "0":
+        return value == 0
     mantissa, _, power = quoted.replace(",", "").partition("e")
     digits = len(mantissa.partition(".")[2])
     unit = 10.0 ** (int(power or 0) - digits)
