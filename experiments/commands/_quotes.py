@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from ..errors import Refused
 
 NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.?\d+)(?:e-?\d+)?"
-ALONE = re.compile(rf"(?<![\w.@/#-]){NUMBER}(?![\w]|\.\d)")
+ALONE = re.compile(rf"(?<![\w.@#])(?<![A-Za-z]-){NUMBER}(?!\w|\.\d)")
 KEYS = {"file", "section", "text", "folder", "where", "numbers", "rows"}
 NOT_PROSE = (
     r"(?ms)^```.*?^```",  # code
@@ -107,7 +107,9 @@ def find(quote: Quote, text: str) -> list[Spot]:
     ends = {"#": r"(?!\d|\.\d)", "|": r"(?=\s*$)"}  # a number is whole; a table's row ends
     tail = ends.get(quote.text.rstrip()[-1:], "")
     head = r"(?<![\d.])" if quote.text.lstrip().startswith("#") else ""
-    found = list(re.compile(head + words + tail, re.MULTILINE).finditer(text, *parts[quote.section]))
+    found = list(
+        re.compile(head + words + tail, re.MULTILINE).finditer(text, *parts[quote.section])
+    )
     if len(found) != 1:
         often = f"{len(found)} times" if found else "not"
         raise Refused(
@@ -121,7 +123,7 @@ def everything(text: str) -> list[Spot]:
     """All numbers of a page's prose and tables.
 
     Left out are code, links, headings, the numbers of list items and of papers, and digits that
-    belong to a word, such as NDCG@10 or 100K.
+    belong to a word, such as NDCG@10, CG-3 or 100K.
     """
     for pattern in NOT_PROSE:
         text = re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m[0]), text)
