@@ -131,9 +131,11 @@ def test_a_number_holds_to_the_digits_quoted(quoted, value, holds):
 
 
 def test_digits_that_belong_to_words_code_or_lists_are_no_numbers():
-    text = "## 3 of\n1. NDCG@10 of 100K is `k 4` .25, 2-3, CG-3, -7 %\n```\n8\n```\n1e-5 6/2"
+    text = (
+        "## 3 of\n1. NDCG@10 of 100K is `k 4` .25, 2-3, CG-3, 35,690, -7 %\n```\n8\n```\n1e-5 6/2"
+    )
     found = [spot.text for spot in _quotes.everything(text)]
-    assert found == [".25", "2", "3", "-7", "1e-5", "6", "2"]
+    assert found == [".25", "2", "3", "35,690", "-7", "1e-5", "6", "2"]
 
 
 def test_words_that_stand_twice_are_refused():

@@ -8,7 +8,7 @@ quoted in per cent. After it stands a quantity: a stage, metric, part and k of m
 Two of them may be joined by ``-`` or ``/``, cell by cell or, where their filters differ, seed by
 seed. ``over`` divides one such number by another. ``{a,b}`` writes a query once for each word, the
 leftmost braces varying first; where both sides of ``over`` have braces, they vary together.
-``folder=a|b`` takes the cells of both.
+``folder=a|b`` takes the cells of both; ``up`` before a query rounds up to a whole number.
 """
 
 import functools
@@ -198,9 +198,11 @@ def evaluate(text: str, results: Path, where: dict[str, str]) -> list[tuple[str,
         if len({len(side) for side in sides}) > 1:
             raise Refused("the sides of `over` have braces of different sizes")
         for queries in zip(*sides, strict=True):
-            first, *rest = [np.asarray(_numbers(query, results, where)) for query in queries]
+            plain = [query.removeprefix("up ") for query in queries]
+            first, *rest = [np.asarray(_numbers(query, results, where)) for query in plain]
             for more in rest:
                 first = first / more
+            first = np.ceil(first) if queries[0].startswith("up ") else first
             made += [(" over ".join(queries), float(value)) for value in first]
     except Refused as error:
         raise Refused(f"{text!r}: {error}") from None

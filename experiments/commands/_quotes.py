@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..errors import Refused
 
-NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.?\d+)(?:e-?\d+)?"
+NUMBER = r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d*\.\d+|\d+)(?:e-?\d+)?"
 ALONE = re.compile(rf"(?<![\w.@#])(?<![A-Za-z]-){NUMBER}(?!\w|\.\d)")
 KEYS = {"file", "section", "text", "folder", "where", "numbers", "rows"}
 NOT_PROSE = (

@@ -29,11 +29,10 @@ def _values(quote: _quotes.Quote, results: Path) -> list[tuple[str, float]]:
 
 def check(quotes: list[_quotes.Quote], results: Path) -> tuple[list[str], dict[str, set[int]]]:
     """The lines to print for wrong numbers, and where the covered numbers of each page stand."""
-    wrong, covered, pages = [], defaultdict(set), {}
+    wrong, covered = [], defaultdict(set)
+    pages = {file: page(file) for file in dict.fromkeys(quote.file for quote in quotes)}
     for quote in quotes:
-        text = pages.setdefault(quote.file, None) or page(quote.file)
-        pages[quote.file] = text
-        spots, values = _quotes.find(quote, text), _values(quote, results)
+        spots, values = _quotes.find(quote, pages[quote.file]), _values(quote, results)
         if len(spots) != len(values):
             raise Refused(
                 f"{quote.place}: {quote.text!r} has {len(spots)} numbers, the queries {len(values)}"
