@@ -11,7 +11,7 @@ WORKERS := -n auto --dist worksteal --durations 10
 # XLA's buffers come from malloc, which asks for huge pages only when told to; NumPy asks by itself
 demo bench: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-all test-newest newest-differs results-check lint docs bench clean
+.PHONY: demo test test-all test-newest newest-differs lint results-check docs bench clean
 
 demo: $(VENV)/ready
 	@set -e; for name in demo influence_demo; do \
@@ -30,10 +30,6 @@ test-all: export HYPOTHESIS_PROFILE := thorough
 test-all: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS) -m "slow or not slow"
 
-# every number that README.md and results/README.md quote from results/, computed again
-results-check: $(VENV)/ready
-	$(RUN) -m experiments results_check
-
 # the same tests on the newest Python found here and the newest jax that it takes
 test-newest: $(VENV)-newest/ready
 	$(VENV)-newest/bin/python -c 'import jax, sys; print("Python", sys.version.split()[0], "jax", jax.__version__)'
@@ -48,6 +44,10 @@ lint: $(VENV)/dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/basedpyright --pythonpath $(RUN)
+
+# whether the numbers in README.md and results/README.md are those of the committed tables
+results-check: $(VENV)/ready
+	$(RUN) -m experiments results-check
 
 docs: $(VENV)/docs
 	$(VENV)/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html

@@ -11,15 +11,15 @@ from . import files
 from .errors import PROGRAM, Refused
 from .plugins import suggest
 
-# name of a file in commands/, which has main(argv) -> exit code: what it does
+# name of a file in commands/ (with _ for -), which has main(argv) -> exit code: what it does
 COMMANDS = {
     "run": "compute the cells of a config that have no result yet",
     "plan": "show the grid of a config and which cells exist",
     "collect": "gather the cells into cells.csv, metrics.csv, timings.csv",
     "figures": "draw a config's figures from its tables",
     "report": "write one offline HTML page: words, figures, tables",
-    "results_check": "compute again every number that the pages quote from results/",
     "audit": "measure whether methods are as exact as they claim",
+    "results-check": "recompute every number that the pages quote from the tables",
     "doctor": "print versions, devices and known-bad combinations",
     "data": "list, show or fetch data sets",
     "verify": "recompute a certificate from factors and retained data",
@@ -33,7 +33,7 @@ EXTRA = ("matplotlib", "msgspec", "tqdm", "pooch")  # what the library alone doe
 CODES = """exit codes:
   0  done
   1  done, but some cells have no numbers: failed or diverged (run), missing (collect); an audit
-     found a claim broken; a receipt was not verified
+     found a claim broken; a receipt was not verified; a quoted number is not that of the tables
   2  refused: something given cannot be used; one line says what, and nothing was written
   130  interrupted"""
 
@@ -104,7 +104,8 @@ def _main(argv: list[str]) -> int:
     try:
         if argv[0] not in COMMANDS:
             raise Refused(f"no command {argv[0]!r}{suggest(argv[0], COMMANDS)}")
-        return importlib.import_module(f".commands.{argv[0]}", __package__).main(argv[1:])
+        module = argv[0].replace("-", "_")
+        return importlib.import_module(f".commands.{module}", __package__).main(argv[1:])
     except Refused as error:
         return _refuse(str(error))
     except ModuleNotFoundError as error:

@@ -88,21 +88,33 @@ def value(tables: Tables, stage: str, metric: str, split: str, k: int | None = N
     return rows[keep].set_index("cell")["value"]
 
 
-def recovery(tables: Tables, metric: str) -> pd.Series:
-    """By cell id: ``(after - before) / (reference - before)`` on test, 1 where all is recovered."""
+def gains(tables: Tables, metric: str) -> tuple[pd.Series, pd.Series]:
+    """By cell id: ``after - before`` and ``reference - before`` on test, the shares of recovery."""
     before, after, goal = (
         value(tables, s, metric, "test") for s in ("before", "after", "reference")
     )
-    return (after - before) / (goal - before)
+    return after - before, goal - before
 
 
-def local_residual(tables: Tables) -> pd.Series:
+def recovery(tables: Tables, metric: str) -> pd.Series:
+    """By cell id: ``(after - before) / (reference - before)`` on test, 1 where all is recovered."""
+    gain, goal = gains(tables, metric)
+    return gain / goal
+
+
+def distances(tables: Tables, split: str = "all") -> tuple[pd.Series, pd.Series]:
+    """By cell id: the distance to the reference after unlearning, and before."""
+    after, before = (value(tables, stage, "distance", split) for stage in ("after", "before"))
+    return after, before
+
+
+def local_residual(tables: Tables, split: str = "all") -> pd.Series:
     """By cell id: distance to the reference after unlearning, as a share of that before.
 
     Of the method ``retrain`` it is how far two retrainings lie apart, below which no method can be
     expected to come.
     """
-    before, after = (value(tables, stage, "distance", "all") for stage in ("before", "after"))
+    after, before = distances(tables, split)
     return after / before
 
 
@@ -127,6 +139,20 @@ def interval(values: pd.Series) -> tuple[float, float, int]:
     if n < 2:
         return (float(values[0]) if n else np.nan), 0.0, n
     return float(values.mean()), float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / n**0.5), n
+
+
+def ratio_interval(above: pd.Series, below: pd.Series) -> tuple[float, float, int]:
+    """The ratio of two means over the same seeds, half width of its 95 % interval, and n.
+
+    The mean of the seeds' own ratios is pulled by the seed whose denominator happens to be small;
+    this is not. The interval is Student's, of ``above - ratio * below`` over the mean of ``below``.
+    """
+    both = pd.concat({"above": above, "below": below}, axis=1).dropna()
+    if not len(both):
+        return np.nan, 0.0, 0
+    ratio = float(both["above"].mean() / both["below"].mean())
+    _, half, n = interval(both["above"] - ratio * both["below"])
+    return ratio, half / abs(float(both["below"].mean())), n
 
 
 def intervals(frame: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
