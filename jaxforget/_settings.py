@@ -108,7 +108,7 @@ def checked(function: Function) -> Function:
         for name, value in bound.arguments.items():
             if name in settings:
                 check(owner, name, value, settings[name])
-        return _guarded(owner, function(*args, **given))
+        return _guarded(owner, function(*args, **given), bound.arguments.get("model"))
 
     return typing.cast(Function, checking)
 
@@ -122,8 +122,11 @@ def is_setting(parameter: inspect.Parameter, hint: Any) -> bool:
     return numeric and (alone or parameter.name in RANGED)
 
 
-def _guarded(owner: str, built: Any) -> Any:
-    """The same model or method, which refuses weights that are no weights."""
+def _guarded(owner: str, built: Any, model: Any) -> Any:
+    """The same model or method, which refuses weights that are no weights.
+
+    A method that trains as its model does keeps that very function: it is how one tells.
+    """
     if not isinstance(built, (Model, Method)):
         return built
 
@@ -140,7 +143,8 @@ def _guarded(owner: str, built: Any) -> Any:
         _checks.request(owner, *forget, len(train.users))
         return built.unlearn(key, state, train, forget)
 
-    return built._replace(fit=fit, unlearn=unlearn)
+    plain = isinstance(model, Model) and built.fit is model.fit
+    return built._replace(fit=built.fit if plain else fit, unlearn=unlearn)
 
 
 def check(owner: str, name: str, value: Any, hint: Any) -> None:

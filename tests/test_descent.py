@@ -206,8 +206,8 @@ def test_validation_rows_of_an_erased_user_or_item_steer_nothing(labelled):
 @pytest.mark.parametrize("name", ["mf", "lightgcn"])
 def test_stars_are_refused_where_a_loss_of_labels_meets_them(name, labelled):
     stars = dataclasses.replace(labelled, values=1 + 4 * labelled.values)
-    model = build(name, n_epochs=1)
-    for meet in (lambda: model.prepare(stars), lambda: model.fit(jax.random.key(0), stars, 1.0)):
+    model, ones = build(name, n_epochs=1), jnp.ones(len(stars.values))
+    for meet in (lambda: model.prepare(stars), lambda: model.fit(jax.random.key(0), stars, ones)):
         with pytest.raises(ValueError, match=r"labels must lie in \[0, 1\]; got 1.0 to 5.0"):
             meet()
 
