@@ -631,11 +631,15 @@ SLOW = {  # long to compile, or many small programs: in test-all
     "als.certificate.bound.duality_gap",
     "als.certificate.bound.people",
     "als.certificate.dual.cholesky_bound",
+    "als.certificate.dual.search",
     "als.certificate.guarantees.local",
+    "als.certificate.lanczos.top_eigenvalue",
     "als.certificate.proving.prove",
     "als.passes.alternate",
     "als.passes.descend",
+    "als.passes.half_sweep",
     "als.passes.run",
+    "als.passes.sweep",
     "als.proximal.descend",
     "als.proximal.step",
     "gradient.descent.full",
@@ -646,6 +650,7 @@ SLOW = {  # long to compile, or many small programs: in test-all
     "gradient.influence.steps.replay",
     "metrics.evaluation.evaluate",
     "shards.attention.fit",
+    "sparse.compact.compact",
     "shards.partition.balanced",
 }
 

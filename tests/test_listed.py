@@ -157,7 +157,7 @@ LIST = (
 def test_the_runner_forgets_a_list_and_says_what_became_of_it(tmp_path, capsys):
     path = tmp_path / "request.csv"
     path.write_text("user\n1\n2\n3\n4\n1000000\n")
-    config = toy_runs.write(tmp_path, LIST.replace("{path}", str(path)))
+    config = toy_runs.small(tmp_path, LIST.replace("{path}", str(path)))
     assert cli.main(["run", config, "--results", str(tmp_path), "--quiet"]) == 0
     assert cli.main(["collect", config, "--results", str(tmp_path)]) == 0
     assert cli.main(["report", config, "figures=[]", "--results", str(tmp_path)]) == 0
@@ -168,7 +168,7 @@ def test_the_runner_forgets_a_list_and_says_what_became_of_it(tmp_path, capsys):
     assert row["request.train"] > 0 and row["request.valid"] + row["request.test"] > 0
     capsys.readouterr()
     strict = LIST.replace("{path}", str(path)).replace("ignore_missing = true", "")
-    config = toy_runs.write(tmp_path, strict)
+    config = toy_runs.small(tmp_path, strict)
     assert cli.main(["run", config, "--results", str(tmp_path / "two")]) == 2
     assert "1000000" in capsys.readouterr().err
 
