@@ -229,6 +229,17 @@ ANYTHING = st.one_of(
 PATHS = [*leaves(fields.FIELDS), *((name,) for name in fields.FIELDS), ("signature",), ("more",)]
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("failure_probability", 0.0), ("gap", 0.0), ("residual", 0.0), ("rank", 4.0), ("bound", 0.0)],
+)
+def test_a_small_number_is_not_taken_for_nothing(issued, models, name, value):
+    forged = copy.deepcopy(issued)
+    forged["certificate"][name] = value
+    forged["digest"] = receipt.digest(forged)
+    assert verify(forged, models[1], models[0]).wrong
+
+
 @given(st.sampled_from(PATHS), ANYTHING, st.booleans())
 def test_random_values_of_fields_never_verify_and_never_raise_anything_else(
     issued, models, path, value, redigest

@@ -117,3 +117,22 @@ def _same_names(owner: str, given: Mapping[str, Any], wanted: Mapping[str, Any])
     for name in given:
         if name not in wanted:
             raise ValueError(f"receipt: {owner} has an unknown field {_checks.shorten(name)}")
+
+
+EXACT = ("failure_probability", "rank")  # what no rounding changes
+
+
+def agree(name: str, stated: float, recomputed: float, size: float) -> bool:
+    """Whether two numbers of a certificate are one, up to another machine's order of sums.
+
+    Near the floor of rounding that order moves a bound by about 1e-9 of the model's ``size``; the
+    gap is compared as the square that it is.
+    """
+    if name in EXACT:
+        return stated == recomputed
+    if name == "gap":
+        if stated < 0:
+            return False
+        stated, recomputed = math.sqrt(stated), math.sqrt(recomputed)
+    least = {"residual": 1e-12, "relative_bound": 1e-8}.get(name, max(1e-9, 1e-8 * size))
+    return math.isclose(stated, recomputed, rel_tol=1e-3, abs_tol=least)

@@ -240,10 +240,9 @@ def _recompute(
 def _compare(
     place: str, stated: Mapping[str, Any], recomputed: Mapping[str, float], size: float
 ) -> list[str]:
-    """The numbers that differ by more than another order of sums, as a GPU's, makes of bounds."""
-    floor = max(1e-9, 1e-8 * size)
+    """The numbers that are not those computed here."""
     return [
         f"{place}.{name} is stated as {value} and recomputed as {recomputed[name]}"
         for name, value in stated.items()
-        if name in recomputed and not np.isclose(value, recomputed[name], 1e-3, floor)
+        if name in recomputed and not fields.agree(name, value, recomputed[name], size)
     ]
