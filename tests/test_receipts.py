@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 
 import jax
 import jax.numpy as jnp
@@ -249,7 +250,10 @@ def test_random_values_of_fields_never_verify_and_never_raise_anything_else(
     inner = forged
     for name in path[:-1]:
         inner = inner[name]
-    same = not isinstance(value, bool) and inner.get(path[-1], "not there") == value
+    there = inner.get(path[-1], "not there")
+    same = not isinstance(value, bool) and there == value
+    if isinstance(there, float) and isinstance(value, (int, float)) and abs(value) < 1e9:
+        same = same or math.isclose(value, there, rel_tol=1e-3)  # what another machine may find
     inner[path[-1]] = value
     if redigest and path != ("digest",):
         try:
