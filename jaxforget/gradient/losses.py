@@ -218,7 +218,6 @@ def build(loss: str, *, reg: float, n_layers: int) -> CrossEntropy | Ranking:
       ValueError: another name, or a negative setting.
     """
     _checks.choice("losses", LOSSES, loss=loss)
-    _checks.not_negative("losses", reg=reg, n_layers=n_layers)
     return LOSSES[loss](reg, n_layers)
 
 

@@ -57,7 +57,6 @@ def exact_given(
     """
     if not (isinstance(given, str) and given.strip()):
         raise ValueError(f"exact_given: name the condition; got {_checks.shorten(given)}")
-    _checks.not_negative("exact_given", within=within)
     return Claim("exact_given", _checked(derived), given, settings or {}, within)
 
 

@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.metrics.labels import auc
 from jaxforget.sparse.kernels import sddmm
@@ -37,7 +36,6 @@ def ensemble(
     Raises:
       ValueError: no model is asked for.
     """
-    _checks.count("ensemble", 1, n_models=n_models)
 
     def one(key):
         fit_key, unlearn_key, retrain_key = jax.random.split(key, 3)
@@ -75,7 +73,6 @@ def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
 
     Source: after Georgiev et al., Attribute-to-Delete, arXiv 2410.23232.
     """
-    _checks.count("klom", 1, n_bins=n_bins)
     _check_scores("klom", retrained, unlearnt, least=1)
     low = jnp.minimum(retrained.min(axis=0), unlearnt.min(axis=0))[None, :]
     high = jnp.maximum(retrained.max(axis=0), unlearnt.max(axis=0))[None, :]

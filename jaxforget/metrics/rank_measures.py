@@ -11,7 +11,6 @@ over these orders (McSherry and Najork, ECIR 2008): no model gains by the number
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse.arithmetic import ratio
@@ -32,7 +31,6 @@ def precision(ranked: Ranked, *, k: int) -> Array:
 @checked
 def hit(ranked: Ranked, *, k: int) -> Array:
     """1 if any of the first k items is relevant, else 0."""
-    _checks.count("hit", 1, k=k)
     ranks, ties = _ranks(ranked)
     # relevant items of one score share k - ranks places with others of that score: the chance that
     # all of them miss is a product, with one item and one place fewer in every factor
@@ -47,7 +45,6 @@ def hit(ranked: Ranked, *, k: int) -> Array:
 @checked
 def mrr(ranked: Ranked, *, k: int) -> Array:
     """Reciprocal rank: ``1 / (rank + 1)`` of the first relevant item; 0 if not in the top k."""
-    _checks.count("mrr", 1, k=k)
     ranks, ties = _ranks(ranked)
     best = jnp.min(jnp.where(ranked.relevant, ranks, jnp.inf), axis=1, initial=jnp.inf)
     first = ranked.relevant & (ranks == best[:, None])  # the first, and what ties with it
@@ -70,7 +67,6 @@ def mrr(ranked: Ranked, *, k: int) -> Array:
 @checked
 def ndcg(ranked: Ranked, *, k: int) -> Array:
     """Discounted gain ``sum_hits 1 / log2(rank + 2)``, over its largest possible value."""
-    _checks.count("ndcg", 1, k=k)
     ranks, ties = _ranks(ranked)
     upto = jnp.cumsum(1 / jnp.log2(jnp.arange(k, dtype=float) + 2))
     upto = jnp.concatenate([jnp.zeros(1), upto])  # [k + 1] gain of the first 0 .. k places
@@ -95,7 +91,6 @@ def auc_unseen(ranked: Ranked) -> Array:
 
 def _hits(ranked, k):
     """Expected number of relevant items among the first k."""
-    _checks.count("a ranking measure", 1, k=k)
     ranks, ties = _ranks(ranked)
     chance = jnp.clip((k - ranks) / (ties + 1), 0, 1)
     return jnp.sum(jnp.where(ranked.relevant, chance, 0), axis=1)

@@ -52,8 +52,6 @@ def random(key: Array, train: Interactions, *, n_shards: int, by: Unit = "intera
       >>> shards[0] == shards[1]
       True
     """
-    _checks.positive("partition.random", n_shards=n_shards)
-    _checks.choice("partition.random", UNITS, by=by)
     if by == "interaction":
         bits = pair_bits(key, train)
     else:
@@ -124,8 +122,6 @@ def balanced(
 
     Source: Chen et al., Recommendation Unlearning (RecEraser), WWW 2022.
     """
-    _checks.positive("partition.balanced", n_shards=n_shards)
-    _checks.choice("partition.balanced", UNITS, by=by)
     balance = {"capacity": capacity, "n_rounds": n_rounds, "centroids": centroids}
     check_balance("partition.balanced", **balance)
     points = _points(train, weights > 0, by)
@@ -157,7 +153,6 @@ def check_balance(
     owner: str, *, capacity: float = 1.2, n_rounds: int = 50, centroids: str = "vector"
 ) -> None:
     """Raises ``ValueError`` for settings of ``balanced`` out of range, in the name of ``owner``."""
-    _checks.positive(owner, n_rounds=n_rounds)
     _checks.choice(owner, ("vector", "scalar"), centroids=centroids)
     if not capacity >= 1:
         raise ValueError(f"{owner}: capacity must be at least 1; got {capacity}")

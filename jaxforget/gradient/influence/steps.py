@@ -65,7 +65,6 @@ def newton(
     _checks.choice(owner, ("diagonal", "rows", "none"), precondition=precondition)
     if precondition != "none":
         margins_of(model, f"{owner}: preconditioning {precondition}")
-    _checks.positive(owner, newton_steps=newton_steps)
     system = System(hessian, n_steps, tol, precondition)
 
     def step(stated: Problem) -> tuple[Any, dict[str, Array]]:
@@ -106,7 +105,6 @@ def flow(
       ValueError: a setting is out of range, or the model cannot serve it.
     """
     _check_system(owner, model, damping, hessian)
-    _checks.positive(owner, max_products=max_products)
 
     def step(stated: Problem) -> tuple[Any, dict[str, Array]]:
         ridge, scale = _settle(stated, damping, damping_power)
@@ -150,7 +148,6 @@ def replay(owner: str, model: Model, *, damping_power: float, n_steps: int, orig
       ValueError: a setting is out of range, or the model cannot serve it.
     """
     loss = margins_of(model, f"{owner}: the length of its steps")
-    _checks.positive(owner, n_steps=n_steps)
     if not 0 < origin < 1:
         raise ValueError(f"{owner}: origin must lie in (0, 1); got {origin}")
 
