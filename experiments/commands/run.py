@@ -9,11 +9,9 @@ was given cannot be used, and nothing was computed.
 """
 
 import argparse
-import os
 import sys
-import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,32 +20,11 @@ from ..config import grid
 from ..config.grid import Cell
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
+from ..lab import cells as together
 from ..lab import provenance, setup, soundness, store
 from ..lab.progress import Progress, short
 from ..lab.setup import Laboratory
 from . import _selection
-
-
-def _row(lab: Laboratory, cell: Cell, facts: dict[str, Any]) -> dict[str, Any]:
-    """One cell's file. A failure is stored with its traceback and stops nothing."""
-    from ..lab.programs import Skipped
-
-    row = {"id": cell.id, "spec": cell.spec, "status": "ok", "reason": None, "traceback": None}
-    row |= {"info": {}, "metrics": [], "timings": {}}
-    row["provenance"] = facts | {"started": provenance.now()}
-    try:
-        prepared = lab.materials.prepared(cell)
-        row |= {"table_hash": prepared.table, "data_hash": prepared.hash}
-        row |= lab.judging.row(cell)
-    except Skipped as error:
-        row |= {"status": "skipped", "reason": str(error)}
-    except Refused as error:  # this split or this request alone: the others were well
-        row |= {"status": store.FAILED, "reason": str(error)}
-    except Exception as error:  # whatever a plug-in raises, the sweep goes on
-        row |= {"status": store.FAILED, "reason": f"{type(error).__name__}: {error}".strip()}
-        home = str(Path(__file__).parents[2]) + os.sep
-        row["traceback"] = traceback.format_exc().replace(home, "").replace(str(Path.home()), "~")
-    return row
 
 
 def _ready(lab: Laboratory, todo: list[Cell], kept: dict[str, dict[str, Any]]) -> None:
@@ -94,6 +71,21 @@ def _place(folder: Path, todo: list[Cell]) -> None:
         files.clean(path)
 
 
+def _groups(lab: Laboratory, todo: list[Cell]) -> Iterator[list[Cell]]:
+    """The cells that are computed together: of one split and one model but for traced numbers."""
+    if lab.batches is None:
+        yield from ([cell] for cell in todo)
+        return
+    alike: dict[tuple, list[Cell]] = {}
+    for cell in todo:
+        recipe = _made(lab.programs.recipe, cell.spec["model"])
+        alike.setdefault((cell.key("data", "split", "dtype"), recipe), []).append(cell)
+    for group in alike.values():
+        prepared = _made(lab.materials.prepared, group[0])
+        most = lab.batches.cells_at_once(prepared.split.train) if prepared else 1
+        yield from (group[first : first + most] for first in range(0, len(group), most))
+
+
 def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Computes what is missing; returns what is stored of all cells, in their order."""
     folder = files.folder(arguments.results, config.name) / "cells"
@@ -106,7 +98,10 @@ def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> lis
     if not todo:
         return list(rows.values())
 
-    lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
+    _check_batch(config, arguments)
+    lab = setup.laboratory(
+        config.experiment, arguments.device, arguments.root, arguments.batch, arguments.devices
+    )
     for cell in todo:
         kept.pop(cell.id, None)
     _ready(lab, todo, kept)
@@ -115,12 +110,27 @@ def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> lis
     facts = provenance.lasting() | choices
     progress = Progress(len(todo), arguments.quiet)
     try:
-        for cell in todo:
-            rows[cell.id] = store.write(folder, _row(lab, cell, facts))
-            progress.tell(cell, rows[cell.id])
+        for group in _groups(lab, todo):
+            for cell, row in zip(group, together.rows(lab, group, facts), strict=True):
+                rows[cell.id] = store.write(folder, row)
+                progress.tell(cell, rows[cell.id])
     finally:
         progress.close()
     return [rows[cell.id] for cell in cells]
+
+
+def _check_batch(config: Config, arguments: argparse.Namespace) -> None:
+    """Refuses what cannot be meant, before jax is loaded."""
+    batch, devices = arguments.batch, arguments.devices
+    if batch not in ("auto", "off") and not (batch.isdecimal() and int(batch)):
+        raise Refused(f"--batch {batch}: expected auto, off or how many cells at most, such as 64")
+    if devices is not None and devices < 1:
+        raise Refused(f"--devices {devices}: expected at least 1")
+    if devices is not None and batch == "off":
+        raise Refused(f"--devices {devices}: without batches one device computes; see --batch")
+    why = setup.draws_seconds(config.experiment)
+    if batch.isdecimal() and why:
+        raise Refused(f"--batch {batch}: {why}, which a batch has not: use --batch off")
 
 
 def _without_numbers(cells: list[Cell], rows: list[dict[str, Any]]) -> int:
@@ -143,6 +153,18 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--retry", action="store_true", help="run failed cells again")
     parser.add_argument("--force", action="store_true", help="run every cell again")
     _selection.add_laboratory(parser)
+    parser.add_argument(
+        "--batch",
+        default="auto",
+        metavar="auto|off|n",
+        help="compute n cells together; auto: on accelerators, where no figure draws seconds",
+    )
+    parser.add_argument(
+        "--devices",
+        type=int,
+        metavar="n",
+        help="deal a batch to n devices (default: all; on a CPU one for each core)",
+    )
     parser.add_argument("--quiet", action="store_true", help="say nothing unless a cell fails")
     arguments = parser.parse_intermixed_args(argv)
     config, cells = _selection.load(arguments)

@@ -33,19 +33,33 @@ class Program(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds: of one compilation, and of one run (median)."""
+    """Seconds: of one compilation, and of one run (median); None where cells shared a run."""
 
-    compile: float
-    run: float
+    compile: float | None
+    run: float | None
 
 
 _programs = Recent(64)  # (compiled program, seconds its compilation took)
 
 
-def _compile(f: Callable, args: tuple) -> tuple[Callable, float]:
+def _compile(f: Callable, args: tuple) -> tuple[Any, float]:
     start = time.perf_counter()
     program = jax.jit(f).lower(*args).compile()
     return program, time.perf_counter() - start
+
+
+def compiled(f: Callable, *args: Any) -> tuple[Any, float]:
+    """The compiled program of ``f`` at these shapes, and the seconds its compilation took.
+
+    It is compiled once: another call with the same function object at the same shapes finds it.
+    """
+    return _programs.get((f, shapes(args)), lambda: _compile(f, args))
+
+
+def shapes(args: Any) -> Hashable:
+    """What arguments must have in common to be served by one program."""
+    leaves, tree = jax.tree.flatten(jax.tree.map(lambda x: jax.typeof(x), args))
+    return tree, tuple(leaves)
 
 
 def timed(f: Callable | Program, *args: Any, repeats: int = 1) -> tuple[Any, Timing]:
@@ -66,9 +80,7 @@ def timed(f: Callable | Program, *args: Any, repeats: int = 1) -> tuple[Any, Tim
     """
     if isinstance(f, Program):
         f, args = f.shell, (f.numbers, *args)
-    shapes = jax.tree.map(lambda x: jax.typeof(x), args)
-    leaves, tree = jax.tree.flatten(shapes)
-    program, compiling = _programs.get((f, tree, tuple(leaves)), lambda: _compile(f, args))
+    program, compiling = compiled(f, *args)
     jax.block_until_ready(args)
     seconds = []
     for _ in range(repeats):

@@ -1,5 +1,6 @@
 """Judges what an unlearning achieved: metrics, info and times of one cell. No mathematics."""
 
+from collections.abc import Generator
 from typing import Any, NamedTuple
 
 import jax
@@ -10,10 +11,10 @@ from jaxforget.types import Factors, ForgetSet, Interactions, Split
 
 from ..config.grid import Cell, canonical
 from . import attack, provenance, soundness
-from .clock import Program, Recent, timed
+from .clock import Program
+from .jobs import Job, Outcome
 from .materials import Materials
 from .programs import (
-    Outcome,
     Programs,
     method_plug,
     model_plug,
@@ -37,7 +38,6 @@ class Case(NamedTuple):
 
     parts: Split  # its train part is the one that was learnt from
     request: ForgetSet
-    goal: Factors  # of the retrained reference
     spam: attack.Attack | None
     loss: Program  # the model's objective
     has_outcomes: bool  # whether the loss of single interactions is defined
@@ -50,6 +50,7 @@ class Stage(NamedTuple):
     weights: jax.Array  # of the graph along which it serves
     factors: Program
     is_params: bool  # the state is the model's own parameters: the objective is defined
+    name: tuple | None  # what decides the stage, where cells share it
 
 
 class Verdict(NamedTuple):
@@ -64,7 +65,6 @@ class Judging:
 
     def __init__(self, materials: Materials, programs: Programs, ks: list[int]):
         self.materials, self.programs = materials, programs
-        self._judged = Recent(16)
 
         def judge(factors: Factors, parts: Split, request: ForgetSet, reference: Factors):
             return metrics.evaluate(factors, parts, request, ks=tuple(ks), reference=reference)
@@ -72,73 +72,120 @@ class Judging:
         self._judge = judge  # one function object, hence one compilation per shape
         self._expose = attack.exposure(ks)
 
-    def row(self, cell: Cell) -> dict[str, Any]:
-        """Metrics, info, timings, the data hash and what is wrong with the factors of one cell."""
+    def row(self, cell: Cell) -> Generator[list[Job], list[Outcome], dict[str, Any]]:
+        """Metrics, info, timings, the data hash and what is wrong with the factors of one cell.
+
+        Yields the jobs whose outcomes it needs next, and returns the row.
+        """
         source = self.materials.attacked(cell)
         train, request = self.materials.request(cell)
         plain = self.programs.trains_plainly(cell)
-        model, method = model_plug(cell.spec["model"]), method_plug(cell.spec["method"])
-        reference = self.programs.reference(cell, train, request)
-        fit = self.programs.fit(cell, source.hash, train, request)
-        unlearn = self.programs.unlearn(cell, fit.state, train, request)
+        reference, fit = yield [
+            self.programs.reference(cell, train, request),
+            self.programs.fit(cell, source.hash, train, request),
+        ]
+        (unlearn,) = yield [self.programs.unlearn(cell, fit.output[0], train, request)]
 
+        model, method = model_plug(cell.spec["model"]), method_plug(cell.spec["method"])
         ideal = program("factors", model_plug(reference_spec(cell)))
-        goal, _ = timed(ideal, reference.state, train, request.after)
-        has_outcomes = self.programs.model(cell.spec["model"]).margins is not None
-        parts = source.split._replace(train=train)
-        case = Case(parts, request, goal, source.spam, program("loss", model), has_outcomes)
         serve = program("factors", model, method)
         shared, own = reference_key(cell), None if plain else canonical(cell.spec["method"])
-        first = Stage(fit.state, request.before, serve, plain)
-        last = Stage(reference.state, request.after, ideal, True)
-        judged = {
-            "before": self._judged.get(("before", shared, own), lambda: self._stage(case, first)),
-            "after": self._stage(case, Stage(unlearn.state, request.after, serve, plain)),
-            "reference": self._judged.get(("reference", shared), lambda: self._stage(case, last)),
+        stages = {
+            "before": Stage(fit.output[0], request.before, serve, plain, ("before", shared, own)),
+            "after": Stage(unlearn.output[0], request.after, serve, plain, None),
+            "reference": Stage(
+                reference.output[0], request.after, ideal, True, ("reference", shared)
+            ),
         }
+        has_outcomes = self.programs.model(cell.spec["model"]).margins is not None
+        parts = source.split._replace(train=train)
+        case = Case(parts, request, source.spam, program("loss", model), has_outcomes)
+        verdicts = yield from self._verdicts(case, stages)
         found = recorded({"fit": fit, "unlearn": unlearn, "reference": reference})
         if source.listed is not None:
             found["info"]["request"] = source.listed.counts
         return found | {
             "data_hash": self.materials.prepared(cell).hash,
-            "metrics": [row for name, stage in judged.items() for row in tidy(name, stage.values)],
-            "faults": [f"{name} {stage.fault}" for name, stage in judged.items() if stage.fault],
+            "metrics": [row for name, v in verdicts.items() for row in tidy(name, v.values)],
+            "faults": [f"{name} {v.fault}" for name, v in verdicts.items() if v.fault],
         }
 
-    def _stage(self, case: Case, stage: Stage) -> Verdict:
-        """Every metric of one stage."""
-        train, request = case.parts.train, case.request
-        factors, _ = timed(stage.factors, stage.state, train, stage.weights)
-        values, _ = timed(self._judge, factors, case.parts, request, case.goal)
-        if case.spam is not None:
-            values = values | timed(self._expose, factors, case.spam, request)[0]
-        if stage.is_params:
-            loss, _ = timed(case.loss, stage.state, train, request.after, request.after)
-            values = values | {"loss_retained": loss}
-            if case.has_outcomes:
-                values["loss_forgotten"] = forgotten_loss(case, stage)
-        fault = soundness.of_factors(jax.device_get(factors), jax.device_get(train.values))
-        return Verdict(jax.device_get(values), fault)
+    def _verdicts(
+        self, case: Case, stages: dict[str, Stage]
+    ) -> Generator[list[Job], list[Outcome], dict[str, Verdict]]:
+        """Every metric of every stage, and whether its factors are sound."""
+        train = case.parts.train
+        served = yield [
+            Job(s.factors, (s.state, train, s.weights), named("factors", s.name))
+            for s in stages.values()
+        ]
+        factors = dict(zip(stages, (outcome.output for outcome in served), strict=True))
+        goal, jobs = factors["reference"], {}
+        for name, stage in stages.items():
+            asked = {"measures": (self._judge, factors[name], case.parts, case.request, goal)}
+            if case.spam is not None:
+                asked["exposure"] = (self._expose, factors[name], case.spam, case.request)
+            asked |= losses(case, stage)
+            for what, (function, *args) in asked.items():
+                part = named("measures", stage.name, what)
+                jobs[name, what] = Job(function, tuple(args), part)
+        outcomes = yield list(jobs.values())
+        found = {name: {} for name in stages}
+        for (name, what), outcome in zip(jobs, outcomes, strict=True):
+            found[name][what] = jax.device_get(outcome.output)
+        values = jax.device_get(train.values)
+        return {
+            name: Verdict(
+                measured(found[name], case.request),
+                soundness.of_factors(jax.device_get(factors[name]), values),
+            )
+            for name in stages
+        }
 
 
-def forgotten_loss(case: Case, stage: Stage) -> Any:
-    """Mean loss of the forgotten interactions, labels as learnt, along the served graph."""
-    gone = case.request.before - case.request.after
-    train: Interactions = case.parts.train
-    with_, without = (
-        timed(case.loss, stage.state, train, weights, stage.weights)[0]
-        for weights in (gone, 0 * gone)
-    )
-    return (with_ - without) / gone.sum()  # the penalty cancels; NaN for an empty request
+def named(kind: str, name: tuple | None, *more: str) -> tuple[str, tuple] | None:
+    """What cells that share a stage call one of its jobs; None for a stage of the cell's own."""
+    return None if name is None else (kind, (*name, *more))
+
+
+def losses(case: Case, stage: Stage) -> dict[str, tuple]:
+    """The losses of a stage, as functions and their arguments.
+
+    The loss of the forgotten interactions is a difference, in which the penalty cancels: labels as
+    learnt, along the served graph.
+    """
+    if not stage.is_params:
+        return {}
+    train, request = case.parts.train, case.request
+    asked = {"loss_retained": (case.loss, stage.state, train, request.after, request.after)}
+    if case.has_outcomes:
+        gone = request.before - request.after
+        asked["with"] = (case.loss, stage.state, train, gone, stage.weights)
+        asked["without"] = (case.loss, stage.state, train, 0 * gone, stage.weights)
+    return asked
+
+
+def measured(found: dict[str, Any], request: ForgetSet) -> dict[str, Any]:
+    """The outcomes of a stage's jobs as one dict of values by name."""
+    values = found["measures"] | found.get("exposure", {})
+    if "loss_retained" in found:
+        values["loss_retained"] = found["loss_retained"]
+    if "with" in found:  # NaN for an empty request
+        gone = np.sum(jax.device_get(request.before - request.after))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            values["loss_forgotten"] = (found["with"] - found["without"]) / gone
+    return values
 
 
 def recorded(outcomes: dict[str, Outcome]) -> dict[str, Any]:
-    """Info, seconds and memory of the runs of one cell."""
+    """Info, seconds and memory of the runs of one cell; no seconds where cells shared a run."""
+    alone = all(outcome.timing.run is not None for outcome in outcomes.values())
+    memory = provenance.peak_memory()
     return {
-        "info": {name: scalars(outcome.info) for name, outcome in outcomes.items()},
+        "info": {name: scalars(outcome.output[1]) for name, outcome in outcomes.items()},
         "timings": {f"{n}_seconds": o.timing.run for n, o in outcomes.items()}
         | {f"{n}_compile_seconds": o.timing.compile for n, o in outcomes.items()}
-        | provenance.peak_memory(),
+        | (memory if alone else dict.fromkeys(memory)),
     }
 
 

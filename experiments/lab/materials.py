@@ -50,7 +50,7 @@ class Materials:
         self.path = path  # CSV of a request of kind "pairs" or "listed"
         self.programs = programs  # a model decides how its training data are laid out
         self._frames, self._splits = Recent(2), Recent(2)
-        self._attacks, self._requests = Recent(2), Recent(4)
+        self._attacks, self._requests, self._trains = Recent(2), Recent(4), Recent(2)
 
     def frame(self, cell: Cell) -> Any:
         """The table of a cell's data after their preprocessing steps, with ``part`` where given."""
@@ -128,8 +128,11 @@ class Materials:
         prepared, model = self.attacked(cell), self.programs.model(cell.spec["model"])
         parts = prepared.split
 
-        def compute():  # a recipe that stops on validation looks for it in train.valid
-            train = model.prepare(watch(parts.train, parts.valid))
+        def ready():  # a recipe that stops on validation looks for it in train.valid
+            return model.prepare(watch(parts.train, parts.valid))
+
+        def compute():  # requests of one model are of the same arrays, which a batch then shares
+            train = self._trains.get((prepared.hash, cell.key("model", "dtype")), ready)
             try:
                 return self._weights(cell.spec["request"], prepared, train)
             except (ValueError, OSError) as error:

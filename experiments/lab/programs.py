@@ -18,7 +18,8 @@ from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 from ..config.grid import Cell, canonical
 from ..errors import Refused
-from .clock import Program, Recent, Timing, timed
+from .clock import Program, Recent
+from .jobs import Job
 
 
 class Skipped(Exception):
@@ -37,14 +38,6 @@ class Plug(NamedTuple):
 
     recipe: Recipe
     numbers: dict[str, float]
-
-
-class Outcome(NamedTuple):
-    """What a fit or an unlearning returned, and its time."""
-
-    state: Any
-    info: dict[str, Any]
-    timing: Timing
 
 
 def plug(build: Callable, settings: dict[str, Any]) -> Plug:
@@ -96,12 +89,11 @@ def reference_spec(cell: Cell) -> dict[str, Any]:
 
 
 class Programs:
-    """The models and methods of cells, and what they learnt: neighbouring cells share both."""
+    """The models and methods of cells, and the jobs that train and unlearn them."""
 
     def __init__(self, repeats: int):
         self.repeats = repeats  # timed runs; the median counts
         self._models, self._methods = Recent(64), Recent(64)
-        self._fits, self._references = Recent(8), Recent(4)
 
     def model(self, spec: dict[str, Any]) -> Model:
         """The model of a spec."""
@@ -113,6 +105,10 @@ class Programs:
                 raise Refused(f"model {spec['use']}: {error}") from error
 
         return self._models.get(canonical(spec), compute)
+
+    def recipe(self, spec: dict[str, Any]) -> Recipe:
+        """What two models have in common whose programs are the same."""
+        return model_plug(spec).recipe
 
     def method(self, cell: Cell) -> Method:
         """The method of a cell, on the cell's model.
@@ -135,32 +131,26 @@ class Programs:
         """Whether the method trains as its model does, so that its state is the model's own."""
         return self.method(cell).fit is self.model(cell.spec["model"]).fit
 
-    def fit(self, cell: Cell, data: str, train: Interactions, request: ForgetSet) -> Outcome:
+    def fit(self, cell: Cell, data: str, train: Interactions, request: ForgetSet) -> Job:
         """The training before the request; ``data`` is the hash of the split."""
         plain, model = self.trains_plainly(cell), model_plug(cell.spec["model"])
         own = None if plain else canonical(cell.spec["method"])
         learn = program("fit", model, None if plain else method_plug(cell.spec["method"]))
         name = (data, _digest(train.values, request.before), cell.key("model", "seed"), own)
-        key = keys(cell.spec["seed"])["fit"]
-        return self._fits.get(name, lambda: self._run(learn, key, train, request.before))
+        args = (keys(cell.spec["seed"])["fit"], train, request.before)
+        return Job(learn, args, ("fit", name), self.repeats)
 
-    def unlearn(self, cell: Cell, state: Any, train: Interactions, request: ForgetSet) -> Outcome:
+    def unlearn(self, cell: Cell, state: Any, train: Interactions, request: ForgetSet) -> Job:
         """The unlearning of the request."""
         model, method = model_plug(cell.spec["model"]), method_plug(cell.spec["method"])
-        key = keys(cell.spec["seed"])["unlearn"]
-        return self._run(program("unlearn", model, method), key, state, train, request)
+        args = (keys(cell.spec["seed"])["unlearn"], state, train, request)
+        return Job(program("unlearn", model, method), args, None, self.repeats)
 
-    def reference(self, cell: Cell, train: Interactions, request: ForgetSet) -> Outcome:
+    def reference(self, cell: Cell, train: Interactions, request: ForgetSet) -> Job:
         """The training on the retained interactions alone."""
         learn = program("fit", model_plug(reference_spec(cell)))
-        key = keys(cell.spec["seed"])["reference"]
-        return self._references.get(
-            reference_key(cell), lambda: self._run(learn, key, train, request.after)
-        )
-
-    def _run(self, function: Program, *args: Any) -> Outcome:
-        (state, info), timing = timed(function, *args, repeats=self.repeats)
-        return Outcome(state, info, timing)
+        args = (keys(cell.spec["seed"])["reference"], train, request.after)
+        return Job(learn, args, ("reference", reference_key(cell)), self.repeats)
 
 
 def model_plug(spec: dict[str, Any]) -> Plug:

@@ -41,8 +41,11 @@ def summary(row: dict[str, Any]) -> str:
     times = row["timings"]
     words = [] if k is None else [f"ndcg@{k} {_short(values[('after', 'test', 'ndcg', k)])}"]
     words += [f"distance {_short(values.get(('after', 'all', 'distance', None)))}"]
-    words += [f"unlearn {times['unlearn_seconds']:.2f} s"]
-    words += [f"compile {times['unlearn_compile_seconds']:.1f} s"]
+    if times.get("batch"):
+        words += [f"batch of {times['batch']} in {times['batch_seconds']:.1f} s"]
+    else:
+        words += [f"unlearn {times['unlearn_seconds']:.2f} s"]
+        words += [f"compile {times['unlearn_compile_seconds']:.1f} s"]
     words += ["FURTHER than before"] if soundness.further(row) else []
     return "  ".join(words)
 

@@ -1,12 +1,16 @@
 """Opens a laboratory: the folder of the data sets, the device, and the three parts of it."""
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from .. import figures
 from ..config.fields import Experiment
 from ..errors import PROGRAM, Refused
 
 if TYPE_CHECKING:  # they load jax, whose device must be chosen first
+    from .batches import Batches
+    from .jobs import Singly
     from .judging import Judging
     from .materials import Materials
     from .programs import Programs
@@ -18,6 +22,8 @@ class Laboratory(NamedTuple):
     materials: "Materials"
     programs: "Programs"
     judging: "Judging"
+    singly: "Singly"
+    batches: "Batches | None"  # None: every cell is computed alone
 
 
 def root(given: str | None) -> str:
@@ -29,9 +35,19 @@ def root(given: str | None) -> str:
     return str(pooch.os_cache("jaxforget"))
 
 
-def configure(device: str | None, dtype: str) -> None:
-    """Chooses device and precision, before any array exists."""
+def configure(device: str | None, dtype: str, n_cpus: int | None = None) -> None:
+    """Chooses device and precision, before any array exists.
+
+    Args:
+      device: a platform; None leaves the choice to JAX.
+      dtype: of the values.
+      n_cpus: as how many devices the CPU shows itself; None leaves it at one.
+    """
     import jax
+
+    if n_cpus is not None and "device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with contextlib.suppress(RuntimeError):  # jax is up: then as many as there are
+            jax.config.update("jax_num_cpu_devices", n_cpus)
 
     if device:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
@@ -44,13 +60,59 @@ def configure(device: str | None, dtype: str) -> None:
         raise Refused(f"{where}: {why}; see what there is: {PROGRAM} doctor") from None
 
 
-def laboratory(experiment: Experiment, device: str | None, folder: str | None) -> Laboratory:
-    """The parts that compute an experiment's cells, on this device, from data under this folder."""
-    configure(device, experiment.dtype)
+def laboratory(
+    experiment: Experiment,
+    device: str | None,
+    folder: str | None,
+    batch: str = "off",
+    n_devices: int | None = None,
+) -> Laboratory:
+    """The parts that compute an experiment's cells.
+
+    Args:
+      experiment: what is to be computed.
+      device: a platform; None leaves the choice to JAX.
+      folder: of the data sets; None as ``root`` says.
+      batch: ``"off"``, ``"auto"`` (cells are computed together on accelerators, unless somebody
+        draws their seconds) or how many of them at most.
+      n_devices: to how many devices a batch is dealt; None: all that there are, on a CPU one for
+        each core.
+    """
+    many = batch not in ("auto", "off")
+    configure(device, experiment.dtype, (n_devices or os.cpu_count()) if many else None)
+    from .batches import Batches
+    from .jobs import Shelf, Singly
     from .judging import Judging
     from .materials import Materials
     from .programs import Programs
 
-    programs = Programs(experiment.repeats)
+    programs, shelf = Programs(experiment.repeats), Shelf()
     materials = Materials(root(folder), experiment.request.path, programs)
-    return Laboratory(materials, programs, Judging(materials, programs, experiment.ks))
+    judging = Judging(materials, programs, experiment.ks)
+    devices = _devices(n_devices)
+    if batch == "auto":
+        many = devices[0].platform != "cpu" and not draws_seconds(experiment)
+    together = Batches(shelf, devices, int(batch) if batch.isdecimal() else None) if many else None
+    return Laboratory(materials, programs, judging, Singly(shelf), together)
+
+
+def _devices(wanted: int | None) -> list:
+    """The devices that this process sees, the first few of them if it is said how many."""
+    import jax
+
+    there = jax.local_devices()
+    if wanted is not None and not 1 <= wanted <= len(there):
+        raise Refused(
+            f"--devices {wanted}: this process sees {len(there)}; see which: {PROGRAM} doctor"
+        )
+    return there[:wanted]
+
+
+def draws_seconds(experiment: Experiment) -> str | None:
+    """Why the seconds of single cells are wanted, if they are: they are not known of a batch."""
+    if experiment.repeats > 1:
+        return f"repeats = {experiment.repeats} times single cells"
+    for name in experiment.figures:
+        if figures.draws_seconds(name):
+            return f"the figure {name} draws the seconds of single cells"
+    return None
