@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxforget import metrics
-from jaxforget.types import Factors, ForgetSet, Interactions, Split
+from jaxforget.types import Factors, ForgetSet, Split
 
 from ..config.grid import Cell, canonical
 from . import attack, provenance, soundness
@@ -174,7 +174,7 @@ def measured(found: dict[str, Any], request: ForgetSet) -> dict[str, Any]:
         gone = np.sum(jax.device_get(request.before - request.after))
         with np.errstate(invalid="ignore", divide="ignore"):
             values["loss_forgotten"] = (found["with"] - found["without"]) / gone
-    return values
+    return dict(sorted(values.items()))
 
 
 def recorded(outcomes: dict[str, Outcome]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
+from jaxforget._jax import vary_alike
 from jaxforget.sparse import layout
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.types import Factors, Interactions
@@ -85,6 +86,7 @@ def over_users(
     users = jax.ShapeDtypeStruct((size,), jnp.int32)
     shapes = jax.eval_shape(functools.partial(sums, width=side.widths[0]), users)
     total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    total = vary_alike(total, factors, held_out, relevant, hidden)
     for number, width in enumerate(side.widths):
         first, end = side.starts[number], side.starts[number + 1]
 

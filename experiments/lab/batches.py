@@ -1,0 +1,229 @@
+"""Runs jobs that share a program as one call of it, with the jobs as an axis of its arguments.
+
+The axis is dealt to the devices of this host, each of which computes its jobs side by side
+(``jax.vmap``) on an accelerator, one at a time on a CPU, which one job keeps busy. No device waits
+for another: the batched program holds no collective.
+"""
+
+import functools
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
+
+from jaxforget.types import Interactions
+
+from .clock import Program, Timing, compiled, shapes
+from .jobs import Job, Outcome, Shelf
+
+AXIS = "cells"
+MOST = 64  # cells of a batch where nobody says: what an interrupted run computes again
+WAITING = 0.25  # share of the host's free memory for cells that wait for each other
+STATES = 4 * 128  # numbers per user and item in the states of a cell
+ROOM = 0.8  # share of a device's free memory that a program may take
+UNTIMED = Timing(None, None)
+
+
+class Arguments(NamedTuple):
+    """The arguments of some jobs of one program, by whether the jobs have them in common."""
+
+    tree: Any
+    shared: tuple[bool, ...]  # of each leaf
+    common: list[Any]  # leaves that are one and the same object in every job
+    own: list[list[Any]]  # per job, the other leaves
+
+
+class Batches:
+    """Runs jobs together; counts the seconds that took, as no job has seconds of its own."""
+
+    def __init__(self, shelf: Shelf, devices: list[Any], most: int | None = None):
+        self.shelf, self.devices, self.most = shelf, devices, most
+        self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Explicit,))
+        self._widths: dict[Any, int] = {}  # jobs per device, of each program
+        self.seconds = self.compiling = 0.0
+
+    def cells_at_once(self, train: Interactions) -> int:
+        """How many cells may wait for each other, with their requests and their states.
+
+        Their number was given, or it is such that all of them fit a part of the host's memory.
+        """
+        if self.most is not None:
+            return self.most
+        each = 8 * (2 * len(train.users) + STATES * (train.n_users + train.n_items))
+        return max(1, min(MOST, int(WAITING * host_memory() / each)))
+
+    def run(self, jobs: list[Job]) -> list[Outcome]:
+        """The outcomes of the jobs, in their order; of jobs of one name one is run."""
+        names = [job.name or number for number, job in enumerate(jobs)]
+        wanted = dict(zip(names, jobs, strict=True))
+        found = {name: self.shelf.find(job.name) for name, job in wanted.items()}
+        missing = {name: job for name, job in wanted.items() if found[name] is None}
+        for alike in _by_program(missing):
+            outputs = self._together([missing[name] for name in alike])
+            for name, output in zip(alike, outputs, strict=True):
+                found[name] = Outcome(output, UNTIMED)
+        return [self.shelf.keep(job.name, found[name]) for name, job in zip(names, jobs)]
+
+    def _together(self, jobs: list[Job]) -> Iterator[Any]:
+        """The outputs of jobs of one program, on the host."""
+        function = jobs[0].function
+        arguments = _sorted([_all_arguments(job) for job in jobs])
+        shell = function.shell if isinstance(function, Program) else function
+        common = [self._put(x, PartitionSpec()) for x in arguments.common]
+        width, program = self._fitting(shell, arguments, common)
+        step = width * len(self.devices)
+        for first in range(0, len(jobs), step):
+            some = arguments.own[first : first + step]
+            stacked = self._stacked(some + some[-1:] * (step - len(some)))  # padding is dropped
+            start = time.perf_counter()
+            output = jax.block_until_ready(program(stacked, common))
+            self.seconds += time.perf_counter() - start
+            yield from _unstacked(output, len(some))
+
+    def _fitting(self, shell: Callable, arguments: Arguments, common: list[Any]):
+        """How many jobs a device takes at a time, and the program compiled for as many."""
+        key = (shell, arguments.shared, shapes((arguments.own[0], common)))
+        room = _free_memory(self.devices[0])
+        width = self._widths.get(key) or self._wanted(len(arguments.own))
+        while True:
+            body = _batched(shell, arguments.tree, arguments.shared, width > 1, self.mesh)
+            known = key in self._widths
+            program, seconds = compiled(body, self._shapes(arguments.own[0], width), common)
+            self.compiling += 0 if known else seconds
+            needed = _memory(program)
+            if known or width == 1 or room is None or needed <= room:
+                self._widths[key] = width
+                return width, program
+            width = max(1, min(width - 1, int(width * room / needed)))
+
+    def _shapes(self, job: list[Any], width: int) -> list[Any]:
+        """What the own arguments of a full batch look like."""
+        where = self._sharding(PartitionSpec(AXIS))
+        return [
+            jax.ShapeDtypeStruct(
+                (width * len(self.devices), *jnp.shape(x)), _dtype(x), sharding=where
+            )
+            for x in job
+        ]
+
+    def _wanted(self, count: int) -> int:
+        """Jobs per device if memory is no matter: equal shares, so that little is padding."""
+        if self.devices[0].platform == "cpu":
+            return 1
+        each = -(-count // len(self.devices))
+        return -(-each // -(-each // (self.most or MOST)))
+
+    def _stacked(self, jobs: list[list[Any]]) -> list[Any]:
+        """The own arguments of some jobs, with the jobs as the first axis."""
+        return [self._put(_stack(leaves), PartitionSpec(AXIS)) for leaves in zip(*jobs)]
+
+    def _put(self, array: Any, spec: PartitionSpec) -> Any:
+        return jax.device_put(array, self._sharding(spec))
+
+    def _sharding(self, spec: PartitionSpec) -> Any:
+        """Over the devices; of one device alone nothing is to be said in the types of arrays."""
+        if len(self.devices) == 1:
+            return SingleDeviceSharding(self.devices[0])
+        return NamedSharding(self.mesh, spec)
+
+
+@functools.cache
+def _batched(shell: Callable, tree: Any, shared: tuple[bool, ...], wide: bool, mesh: Mesh):
+    """``(own, common) -> outputs`` of the shell for every job: one function object per program."""
+
+    def one(own, common):
+        own, common = iter(own), iter(common)
+        return shell(*tree.unflatten([next(common if s else own) for s in shared]))
+
+    def on_device(own, common):
+        if wide:
+            return jax.vmap(one, in_axes=(0, None))(own, common)
+        return jax.tree.map(lambda x: x[None], one([x[0] for x in own], common))
+
+    if mesh.size == 1:
+        return on_device
+    specs = (PartitionSpec(AXIS), PartitionSpec())
+    return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS))
+
+
+def _by_program(jobs: dict[Any, Job]) -> Iterable[list[Any]]:
+    """The names of the jobs, those that one program serves together."""
+    groups: dict[Any, list[Any]] = {}
+    for name, job in jobs.items():
+        function = job.function
+        shell = function.shell if isinstance(function, Program) else function
+        groups.setdefault((shell, shapes(_all_arguments(job))), []).append(name)
+    return groups.values()
+
+
+def _all_arguments(job: Job) -> tuple:
+    """Of a program with numbers, these come first."""
+    if isinstance(job.function, Program):
+        return (job.function.numbers, *job.args)
+    return job.args
+
+
+def _sorted(jobs: list[tuple]) -> Arguments:
+    """Finds what jobs have in common: the same array, or equal Python numbers."""
+    flat = [jax.tree.flatten(arguments) for arguments in jobs]
+    leaves, tree = [list(x) for x, _ in flat], flat[0][1]
+    columns = list(zip(*leaves, strict=True))
+    # at least one leaf is the job's own: it carries the axis
+    shared = [all(_same(x, column[0]) for x in column) for column in columns]
+    if all(shared):
+        shared[0] = False
+    own = [[x for x, s in zip(row, shared) if not s] for row in leaves]
+    return Arguments(tree, tuple(shared), [x for x, s in zip(leaves[0], shared) if s], own)
+
+
+def _same(a: Any, b: Any) -> bool:
+    return a is b or (isinstance(a, int | float) and isinstance(b, int | float) and a == b)
+
+
+def _stack(leaves: Iterable[Any]) -> Any:
+    """Some arrays, keys or Python numbers as one array, in the precision they have as arguments."""
+    leaves = list(leaves)
+    dtype = _dtype(leaves[0])
+    if jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        return jnp.stack(leaves)
+    return np.stack([np.asarray(x, dtype) for x in leaves])
+
+
+def _dtype(leaf: Any) -> Any:
+    """As an argument of a program; Python's whole numbers are counts, which are int32 here."""
+    return np.dtype(np.int32) if type(leaf) is int else jax.typeof(leaf).dtype
+
+
+def _unstacked(output: Any, count: int) -> Iterator[Any]:
+    """The outputs of the first jobs, on the host: what comes next is stacked anew."""
+    leaves, tree = jax.tree.flatten(output)
+    rows = [x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x) for x in leaves]
+    return (tree.unflatten([x[number] for x in rows]) for number in range(count))
+
+
+def host_memory() -> int:
+    """Bytes of memory of this machine that nobody uses; 8 GiB where it does not tell."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 8 << 30
+
+
+def _memory(program: Any) -> int:
+    """Bytes that a program takes on one device beside what was there before it."""
+    found = program.memory_analysis()
+    if found is None:
+        return 0
+    return found.temp_size_in_bytes + found.output_size_in_bytes + found.argument_size_in_bytes
+
+
+def _free_memory(device: Any) -> float | None:
+    """Bytes that a program may take; None where the backend does not tell."""
+    stats = device.memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    return None if limit is None else ROOM * (limit - stats.get("bytes_in_use", 0))
