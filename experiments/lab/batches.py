@@ -169,20 +169,19 @@ def _all_arguments(job: Job) -> tuple:
 
 
 def _sorted(jobs: list[tuple]) -> Arguments:
-    """Finds what jobs have in common: the same array, or equal Python numbers."""
+    """Finds what jobs have in common: interactions, where they are the very same arrays.
+
+    Everything else is a job's own even where it is equal, so that one program serves all batches.
+    """
     flat = [jax.tree.flatten(arguments) for arguments in jobs]
-    leaves, tree = [list(x) for x, _ in flat], flat[0][1]
-    columns = list(zip(*leaves, strict=True))
-    # at least one leaf is the job's own: it carries the axis
-    shared = [all(_same(x, column[0]) for x in column) for column in columns]
-    if all(shared):
-        shared[0] = False
-    own = [[x for x, s in zip(row, shared) if not s] for row in leaves]
-    return Arguments(tree, tuple(shared), [x for x, s in zip(leaves[0], shared) if s], own)
-
-
-def _same(a: Any, b: Any) -> bool:
-    return a is b or (isinstance(a, int | float) and isinstance(b, int | float) and a == b)
+    leaves, tree = [x for x, _ in flat], flat[0][1]
+    nodes = jax.tree.leaves(jobs[0], is_leaf=lambda node: isinstance(node, Interactions))
+    data = [isinstance(node, Interactions) for node in nodes for _ in jax.tree.leaves(node)]
+    columns = zip(*leaves, strict=True)
+    shared = [d and all(x is c[0] for x in c) for d, c in zip(data, columns, strict=True)]
+    own = [[x for x, s in zip(row, shared, strict=True) if not s] for row in leaves]
+    common = [x for x, s in zip(leaves[0], shared, strict=True) if s]
+    return Arguments(tree, tuple(shared), common, own)
 
 
 def _stack(leaves: Iterable[Any]) -> Any:

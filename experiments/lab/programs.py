@@ -43,7 +43,7 @@ class Plug(NamedTuple):
 def plug(build: Callable, settings: dict[str, Any]) -> Plug:
     """Sorts settings into constants of the program and arguments to it."""
     traced = getattr(sys.modules[build.__module__], "TRACED", ())
-    numbers = {k: v for k, v in settings.items() if k in traced and v is not None}
+    numbers = {k: v for k, v in settings.items() if k in traced and type(v) in (int, float)}
     static = tuple((k, v) for k, v in sorted(settings.items()) if k not in numbers)
     return Plug(Recipe(build, static), numbers)
 

@@ -13,6 +13,8 @@ from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
+TRACED = ("lr",)  # may be arguments of a compiled program
+
 
 @checked
 def build(model: Model, *, lr: float, n_steps: int) -> Method:

@@ -11,6 +11,8 @@ from jaxforget.gradient.vectors import norm
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
+TRACED = ("lr",)  # may be arguments of a compiled program
+
 
 @checked
 def build(

@@ -9,6 +9,8 @@ from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.metrics import claims
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
+TRACED = ("damping", "damping_power")  # may be arguments of a compiled program
+
 
 @checked
 def build(

@@ -24,6 +24,9 @@ class Served(NamedTuple):
     edges: Array  # [N]
 
 
+TRACED = ("lr",)  # may be arguments of a compiled program
+
+
 @checked
 def build(
     model: Model,

@@ -14,6 +14,8 @@ from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.draws import pair_bits
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
+TRACED = ("lr",)  # may be arguments of a compiled program
+
 
 @checked
 def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Method:

@@ -18,6 +18,8 @@ from jaxforget.types import Factors, ForgetSet, Interactions, MarginLoss, Method
 
 SIGNS = {"none": 0.0, "minus": -1.0, "plus": 1.0}
 
+TRACED = ("damping", "damping_power", "tol")  # may be arguments of a compiled program
+
 
 @checked
 def build(

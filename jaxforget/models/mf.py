@@ -6,6 +6,8 @@ from jaxforget._settings import checked
 from jaxforget.gradient import losses, model
 from jaxforget.types import Model
 
+TRACED = ("reg", "init_scale")  # may be arguments of a compiled program
+
 
 @checked
 def build(

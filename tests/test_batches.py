@@ -1,0 +1,214 @@
+"""Cells that are computed together have the numbers of cells that are computed alone."""
+
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_runs
+
+from experiments import cli
+from experiments.lab import batches, clock
+from jaxforget import _plugins
+
+GRID = toy_runs.TOML.replace('figures = ["pass_curves", "ratio_curves", "tolerance_times"]', "")
+SMALL = GRID.partition("[methods.ladder]")[0]
+
+
+def run(path, results, *words):
+    """Runs a config in this process; returns its rows by cell and the exit code."""
+    code = cli.main(
+        ["run", path, "ks=5", "split.seed=0", "--results", str(results), "--quiet", *words]
+    )
+    rows = (json.loads(file.read_text()) for file in sorted(results.glob("*/cells/*.json")))
+    return {row["id"]: row for row in rows}, code
+
+
+def numbers(row):
+    """All that was measured, without what the machine or the moment decide."""
+    return row["metrics"], row["info"], row["status"], row["reason"], row["data_hash"]
+
+
+def assert_close(got, want, *, tol):
+    """The same numbers up to the rounding of float32, in which a batch adds up otherwise."""
+    assert got.keys() == want.keys()
+    for name, row in want.items():
+        assert [m[:4] for m in got[name]["metrics"]] == [m[:4] for m in row["metrics"]]
+        values = [[m[4] for m in x["metrics"]] for x in (got[name], row)]
+        values = [np.array(x, float) for x in values]
+        np.testing.assert_allclose(*values, rtol=tol, atol=tol)
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A config on small data, and its rows computed one by one."""
+    path = toy_runs.small(tmp_path, SMALL)
+    rows, code = run(path, tmp_path / "off", "--batch", "off")
+    assert code == 0 and len(rows) == 12
+    return path, rows
+
+
+def test_on_a_cpu_a_batch_has_the_very_numbers_of_single_cells_and_seconds_of_its_own(
+    alone, tmp_path, monkeypatch
+):
+    """A program is compiled once for the groups of 5, 5 and 2 cells."""
+    compiled, compile_now = [], clock._compile
+    monkeypatch.setattr(
+        clock, "_compile", lambda f, args: compiled.append(f) or compile_now(f, args)
+    )
+    monkeypatch.setattr(clock, "_programs", clock.Recent(64))
+    path, want = alone
+    got, code = run(path, tmp_path / "on", "--batch", "5", "--devices", "1")
+    assert code == 0
+    assert {name: numbers(row) for name, row in got.items()} == {
+        name: numbers(row) for name, row in want.items()
+    }
+    # fits and references are one program, the unlearnings of a method another; what a model and
+    # what each of the two methods serve; the measures; the losses
+    assert len(compiled) == len(set(compiled)) == 1 + 2 + 3 + 1 + 1
+    for row in got.values():
+        times = row["timings"]
+        assert times["batch"] in (5, 2) and times["batch_seconds"] > 0
+        assert times["fit_seconds"] is times["unlearn_seconds"] is times["peak_memory_mb"] is None
+    assert all("batch" not in row["timings"] for row in want.values())
+    assert all(row["timings"]["unlearn_seconds"] > 0 for row in want.values())
+
+
+def test_side_by_side_as_on_an_accelerator_they_are_equal_up_to_rounding(
+    alone, tmp_path, monkeypatch
+):
+    """Where memory is short a program is compiled again for fewer cells at a time."""
+    path, want = alone
+    monkeypatch.setattr(batches.Batches, "_wanted", lambda self, count: min(count, 8))
+    needed, widths = [], {}
+    memory = batches._memory
+
+    def short(program):
+        needed.append(memory(program))
+        return needed[-1]
+
+    monkeypatch.setattr(batches, "_memory", short)
+    monkeypatch.setattr(batches, "_free_memory", lambda device: 150_000)
+    keep = batches.Batches.__init__
+
+    def init(self, *args, **more):
+        keep(self, *args, **more)
+        widths["of"] = self._widths
+
+    monkeypatch.setattr(batches.Batches, "__init__", init)
+    got, code = run(path, tmp_path / "on", "--batch", "12", "--devices", "1")
+    assert code == 0
+    assert_close(got, want, tol=1e-4)
+    assert min(widths["of"].values()) < 8 and max(needed) > 150_000
+
+
+def test_what_fails_together_is_computed_one_by_one(alone, tmp_path, monkeypatch, capsys):
+    path, want = alone
+
+    def fail(self, jobs):
+        raise MemoryError("no room\nfor a batch")
+
+    monkeypatch.setattr(batches.Batches, "run", fail)
+    got, code = run(path, tmp_path / "on", "--batch", "12", "--devices", "1")
+    assert code == 0 and "12 cells together: MemoryError: no room; computed one by one" in (
+        capsys.readouterr().err
+    )
+    assert {name: numbers(row) for name, row in got.items()} == {
+        name: numbers(row) for name, row in want.items()
+    }
+
+
+def test_a_cell_that_is_skipped_or_fails_leaves_the_others_of_its_batch_alone(tmp_path):
+    """ifru does not serve a model without a gradient loss; an attack may not fit its data."""
+    text = SMALL.replace(
+        "[methods.retrain]",
+        "[methods.retrain]\n[methods.sisa]\nn_shards = 2\n[methods.scif]\ndamping = 1.0",
+    )
+    path = toy_runs.small(tmp_path, text)
+    words = ["seeds=0", "request.ratio=0.1"]
+    want, _ = run(path, tmp_path / "off", "--batch", "off", *words)
+    got, _ = run(path, tmp_path / "on", "--batch", "9", "--devices", "1", *words)
+    assert {row["status"] for row in got.values()} > {"ok"}
+    assert {name: numbers(row) for name, row in got.items()} == {
+        name: numbers(row) for name, row in want.items()
+    }
+
+
+def test_two_devices_of_a_host_share_a_batch(alone, tmp_path):
+    """In a process of its own: JAX decides once how many devices a CPU shows itself as."""
+    path, want = alone
+    words = [
+        "ks=5",
+        "split.seed=0",
+        "--batch",
+        "12",
+        "--devices",
+        "2",
+        "--results",
+        tmp_path / "two",
+    ]
+    done = toy_runs.command("run", path, *words)
+    assert done.returncode == 0, done.stderr
+    assert "one by one" not in done.stderr and "batch of 12" in done.stdout
+    rows = [json.loads(f.read_text()) for f in (tmp_path / "two").glob("*/cells/*.json")]
+    assert_close({row["id"]: row for row in rows}, want, tol=1e-5)
+    assert {row["provenance"]["device_count"] for row in rows} == {2}
+
+
+@pytest.mark.parametrize(
+    "words, why",
+    [
+        (["--batch", "0"], "expected auto, off or how many"),
+        (["--batch", "many"], "expected auto, off or how many"),
+        (["--devices", "0"], "expected at least 1"),
+        (["--batch", "off", "--devices", "2"], "without batches one device computes"),
+        (["--batch", "4", "repeats=3"], "repeats = 3 times single cells"),
+        (["--batch", "4", 'figures=["tolerance_times"]'], "tolerance_times draws the seconds"),
+    ],
+)
+def test_what_cannot_be_batched_is_refused_before_anything_is_computed(
+    tmp_path, capsys, words, why
+):
+    path = toy_runs.small(tmp_path, SMALL)
+    assert run(path, tmp_path, *words) == ({}, 2)
+    err = capsys.readouterr().err
+    assert why in err and err.count("\n") == 1
+
+
+def test_more_devices_than_there_are_are_refused(tmp_path, capsys):
+    path = toy_runs.small(tmp_path, SMALL)
+    assert run(path, tmp_path, "--devices", "99") == ({}, 2)
+    assert "--devices 99: this process sees" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_every_method_on_every_model_has_the_numbers_of_single_cells(tmp_path, monkeypatch):
+    """One at a time as on a CPU they are the same bits, side by side they are near."""
+    doors = {kind: _plugins.names(_plugins.DOORS[kind]) for kind in ("models", "methods")}
+    tables = "".join(
+        f"[{kind}.{name}]\n"
+        + "".join(
+            f"{k} = {v}\n"
+            for k, v in getattr(
+                importlib.import_module(f"jaxforget.{kind}.{name}"), "TOY", {}
+            ).items()
+        )
+        for kind, names in doors.items()
+        for name in names
+        if name != "certified_als"  # in 64 bits only
+    )
+    text = SMALL.partition("[models.ials]")[0] + tables
+    path = toy_runs.small(tmp_path, text)
+    steps = 'steps = [{use = "binarise", threshold = 3.0, negatives = "keep"}]\n[request]'
+    Path(path).write_text(Path(path).read_text().replace("[request]", steps))
+    words = ["request.ratio=0.1", "seeds=0,1"]
+    want, _ = run(path, tmp_path / "off", "--batch", "off", *words)
+    assert {row["status"] for row in want.values()} == {"ok", "skipped"}
+    got, _ = run(path, tmp_path / "one", "--batch", "64", "--devices", "1", *words)
+    assert {name: numbers(row) for name, row in got.items()} == {
+        name: numbers(row) for name, row in want.items()
+    }
+    monkeypatch.setattr(batches.Batches, "_wanted", lambda self, count: min(count, 8))
+    got, _ = run(path, tmp_path / "wide", "--batch", "64", "--devices", "1", *words)
+    assert_close(got, want, tol=1e-2)
