@@ -187,6 +187,18 @@ def find(kind: str, name: str, where: str) -> Signature:
         raise Refused(f"{where}: {error}") from None
 
 
+def draws_seconds(name: str) -> bool:
+    """Whether a figure draws how long cells took: every name of such a number ends in _seconds.
+
+    So may one whose file cannot be read.
+    """
+    try:
+        text = source(resolve(name, DOORS["figures"]).module).read_text(encoding="utf-8")
+    except (OSError, ValueError, Refused):
+        return True
+    return "_seconds" in text
+
+
 def steps() -> dict[str, Signature]:
     """The preprocessing steps and their settings."""
     file = source("jaxforget.prepare.preprocess")

@@ -4,10 +4,8 @@ Other packages add theirs by an entry point ``jaxforget.figures``; a config may 
 ``"package.module:draw"``. Such a function raises ``ValueError`` where the tables lack its numbers.
 """
 
-import importlib.util
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from .. import plugins
 from ..errors import Refused
@@ -29,19 +27,6 @@ def load(name: str) -> Callable:
             raise Refused(f"figure {name}: {error}") from error
 
     return checked
-
-
-def draws_seconds(name: str) -> bool:
-    """Whether a figure draws how long single cells took, read from its source text.
-
-    Every name of such a number ends in ``_seconds``. A figure of another package may draw anything.
-    """
-    try:
-        found = importlib.util.find_spec(plugins.resolve(name, plugins.FIGURES).module)
-        text = Path(found.origin).read_text()
-    except (AttributeError, ImportError, OSError, TypeError, ValueError):
-        return True
-    return "_seconds" in text
 
 
 def stem(name: str) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import figures
+from ..config import schema
 from ..config.fields import Experiment
 from ..errors import PROGRAM, Refused
 
@@ -113,6 +113,6 @@ def draws_seconds(experiment: Experiment) -> str | None:
     if experiment.repeats > 1:
         return f"repeats = {experiment.repeats} times single cells"
     for name in experiment.figures:
-        if figures.draws_seconds(name):
+        if schema.draws_seconds(name):
             return f"the figure {name} draws the seconds of single cells"
     return None

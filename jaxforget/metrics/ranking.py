@@ -3,7 +3,6 @@
 ``rank_measures`` holds what is then computed of one user's ranking.
 """
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +12,7 @@ from jax import Array, lax
 
 from jaxforget import _checks
 from jaxforget._jax import vary_alike
+from jaxforget.metrics import top
 from jaxforget.sparse import layout
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.types import Factors, Interactions
@@ -67,36 +67,33 @@ def over_users(
       >>> float(found["mrr"])  # the item stands second
       0.5
     """
-    side = held_out.by_user
+    side, n_users = held_out.by_user, held_out.n_users
     if not side.widths:
         return {}
-    size = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // held_out.n_items, held_out.n_users))
+    size = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // held_out.n_items, n_users))
     relevant = held_out.values > 0
     relevant = relevant if counts is None else relevant & counts
 
-    def sums(users: Array, width: int) -> tuple[dict[str, Array], Array]:
+    def sums(users: Array) -> tuple[dict[str, Array], Array]:
         """Sums of the measure over some users, and the number of users who count."""
-        ranked, known = _rank(factors, held_out, relevant, width, hidden, users)
+        ranked, known = _rank(factors, held_out, relevant, hidden, users)
         counted = jnp.any(ranked.relevant, axis=1)
         nothing = jnp.where(known, 0, jnp.nan)
         values = {k: v + nothing.astype(v.dtype) for k, v in measure(ranked).items()}
         values = {k: jnp.sum(jnp.where(counted, v, 0)) for k, v in values.items()}
         return values, jnp.sum(counted, dtype=factors.users.dtype)
 
-    users = jax.ShapeDtypeStruct((size,), jnp.int32)
-    shapes = jax.eval_shape(functools.partial(sums, width=side.widths[0]), users)
+    first = side.starts[0]  # users without a held-out item stand before all others
+
+    def add(chunk: Array, total: tuple) -> tuple:
+        users = layout.members(side, first + chunk * size, jnp.int32(n_users), size)
+        return jax.tree.map(jnp.add, total, sums(users))
+
+    shapes = jax.eval_shape(sums, jax.ShapeDtypeStruct((size,), jnp.int32))
     total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     total = vary_alike(total, factors, held_out, relevant, hidden)
-    for number, width in enumerate(side.widths):
-        first, end = side.starts[number], side.starts[number + 1]
-
-        def add(chunk, total, first=first, end=end, width=width):
-            users = layout.members(side, first + chunk * size, end, size)
-            return jax.tree.map(jnp.add, total, sums(users, width))
-
-        total = lax.fori_loop(0, -(-(end - first) // size), add, total)
-    values, n_users = total
-    return {name: ratio(value, n_users, otherwise=jnp.nan) for name, value in values.items()}
+    values, n_counted = lax.fori_loop(0, -(-(n_users - first) // size), add, total)
+    return {name: ratio(value, n_counted, otherwise=jnp.nan) for name, value in values.items()}
 
 
 def overlap(a: Factors, b: Factors, hidden: Hidden, *, ks: Sequence[int]) -> dict[int, Array]:
@@ -125,10 +122,10 @@ def overlap(a: Factors, b: Factors, hidden: Hidden, *, ks: Sequence[int]) -> dic
         known = finite[0] & finite[1]
         length = jnp.sum(shown, axis=1, dtype=a.users.dtype)
         counted = length > 0
+        chances = [top.chances(jnp.where(shown, s, -jnp.inf), shown, ks) for s in scores]
         found = {}
-        for k in ks:
-            chances = [_in_list(jnp.where(shown, s, -jnp.inf), shown, k) for s in scores]
-            share = jnp.sum(jnp.minimum(*chances), axis=1) / jnp.clip(length, 1, k)
+        for k, both in zip(ks, zip(*chances, strict=True), strict=True):
+            share = jnp.sum(jnp.minimum(*both), axis=1) / jnp.clip(length, 1, k)
             share = jnp.where(known, share, jnp.nan).astype(a.users.dtype)
             found[k] = jnp.sum(jnp.where(counted, share, 0))
         return found, jnp.sum(counted, dtype=a.users.dtype)
@@ -223,29 +220,27 @@ def _scores(factors, users):
     return scores, jnp.all(jnp.isfinite(scores), axis=1)
 
 
-def _in_list(scores, shown, k):
-    """``[R, I]`` the chance of each item to be among the first k; hidden items score -inf."""
-    last = lax.top_k(scores, min(k, scores.shape[1]))[0][:, -1:]
-    above, equal = (scores > last), (scores == last) & shown
-    left = k - jnp.sum(above, axis=1, keepdims=True)
-    chance = jnp.clip(left / jnp.maximum(jnp.sum(equal, axis=1, keepdims=True), 1), 0, 1)
-    return jnp.where(above, 1, jnp.where(equal, chance, 0))
-
-
-def _rank(factors, held_out, relevant, width, hidden, users):
+def _rank(factors, held_out, relevant, hidden, users):
     """``Ranked`` of some users, and ``[R]`` whether their scores are finite."""
     scores, known = _scores(factors, users)
     masked = hide(hidden, users, held_out.n_items)
-    index, items, real = _histories(held_out, users, width)
+    index, items, real = _histories(held_out, users, max(held_out.by_user.widths))
     shown = ~jnp.take_along_axis(masked, items, axis=1)
-    own = jnp.take_along_axis(scores, items, axis=1)
+    own = jnp.take_along_axis(scores, items, axis=1).T
     scores = jnp.where(masked, -jnp.inf, scores)
 
-    def rank(score):
-        above, upto = (scores > score[:, None]), (scores >= score[:, None])
-        return jnp.sum(above, axis=1, dtype=jnp.int32), jnp.sum(upto, axis=1, dtype=jnp.int32)
+    def rank(place, counts):
+        """Counts, for the held-out item at one place of every history."""
+        score = own[place][:, None]
+        found = (scores > score), (scores >= score)
+        found = jnp.stack([jnp.sum(x, axis=1, dtype=jnp.int32) for x in found])
+        return lax.dynamic_update_index_in_dim(counts, found, place, axis=0)
 
-    above, upto = (x.T for x in lax.map(rank, own.T))
+    # users of like length stand together: few have places up to the longest history of all
+    longest = jnp.max(jnp.sum(real, axis=1, dtype=jnp.int32))
+    counts = vary_alike(jnp.zeros((len(own), 2, len(users)), jnp.int32), scores, own, longest)
+    counts = lax.fori_loop(0, longest, rank, counts)
+    above, upto = counts[:, 0].T, counts[:, 1].T
     candidates = held_out.n_items - jnp.sum(masked, axis=1, dtype=jnp.int32)
     ties = jnp.maximum(upto - above - 1, 0)  # an item that is hidden is not counted itself
     return Ranked(above, real & shown & relevant[index], candidates, ties), known
