@@ -5,7 +5,7 @@ import os
 import platform
 
 from ..errors import PROGRAM
-from ..lab import provenance
+from ..lab import compilation, provenance
 
 EXTRAS = ("matplotlib", "msgspec", "tqdm", "pooch", "implicit")
 
@@ -51,7 +51,11 @@ def main(argv: list[str]) -> int:
         print(f"{name:<17} {absent if value is None else value}")
     for name in EXTRAS:
         print(f"{name:<17} {provenance.version(name) or 'not installed'}")
-    print(f"{'devices':<17} {', '.join(str(device) for device in jax.devices())}")
+    for process in range(jax.process_count()):
+        seen = ", ".join(str(device) for device in jax.devices() if device.process_index == process)
+        print(f"{f'process {process}':<17} {seen}")
+    kept = compilation.folder() or f"not kept ({compilation.OPTION}=off)"
+    print(f"{'compiled programs':<17} {kept}")
     print(f"{'cpus':<17} {os.cpu_count()}")
     bad = complaints(facts["backend"], facts["jaxlib"], os.cpu_count())
     for complaint in bad:

@@ -94,7 +94,7 @@ class Batches:
             body = _batched(shell, arguments.tree, arguments.shared, width > 1, self.mesh)
             known = key in self._widths
             program, seconds = compiled(body, self._shapes(arguments.own[0], width), common)
-            self.compiling += 0 if known else seconds
+            self.compiling += 0 if known else seconds or 0
             needed = _memory(program)
             if known or width == 1 or room is None or needed <= room:
                 self._widths[key] = width

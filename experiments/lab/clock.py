@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from . import compilation
+
 
 class Recent:
     """A cache of the entries used last."""
@@ -33,7 +35,10 @@ class Program(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds: of one compilation, and of one run (median); None where cells shared a run."""
+    """Seconds of one compilation, and of one run (median).
+
+    None where cells shared a run, and for a program that an earlier process had compiled.
+    """
 
     compile: float | None
     run: float | None
@@ -42,14 +47,15 @@ class Timing(NamedTuple):
 _programs = Recent(64)  # (compiled program, seconds its compilation took)
 
 
-def _compile(f: Callable, args: tuple) -> tuple[Any, float]:
-    start = time.perf_counter()
+def _compile(f: Callable, args: tuple) -> tuple[Any, float | None]:
+    found, start = compilation.hits(), time.perf_counter()
     program = jax.jit(f).lower(*args).compile()
-    return program, time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    return program, None if compilation.hits() > found else seconds
 
 
-def compiled(f: Callable, *args: Any) -> tuple[Any, float]:
-    """The compiled program of ``f`` at these shapes, and the seconds its compilation took.
+def compiled(f: Callable, *args: Any) -> tuple[Any, float | None]:
+    """The compiled program of ``f`` at these shapes, and the seconds its compilation took, if any.
 
     It is compiled once: another call with the same function object at the same shapes finds it.
     """

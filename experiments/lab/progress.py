@@ -45,7 +45,8 @@ def summary(row: dict[str, Any]) -> str:
         words += [f"batch of {times['batch']} in {times['batch_seconds']:.1f} s"]
     else:
         words += [f"unlearn {times['unlearn_seconds']:.2f} s"]
-        words += [f"compile {times['unlearn_compile_seconds']:.1f} s"]
+        compiling = times["unlearn_compile_seconds"]
+        words += ["compiled before" if compiling is None else f"compile {compiling:.1f} s"]
     words += ["FURTHER than before"] if soundness.further(row) else []
     return "  ".join(words)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..config import schema
 from ..config.fields import Experiment
 from ..errors import PROGRAM, Refused
+from . import compilation
 
 if TYPE_CHECKING:  # they load jax, whose device must be chosen first
     from .batches import Batches
@@ -52,6 +53,7 @@ def configure(device: str | None, dtype: str, n_cpus: int | None = None) -> None
     if device:
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
     jax.config.update("jax_enable_x64", dtype == "float64")
+    compilation.keep()
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # jax asserts that some platform is there
