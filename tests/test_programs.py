@@ -41,3 +41,14 @@ def test_a_setting_that_is_not_a_number_is_a_constant_of_its_own_program(toy):
     }
     assert len(shells) == 2
     assert plug(ials, SETTINGS).numbers == {"reg": 2.0, "alpha": 4.0, "max_sweeps": 3}
+
+
+def test_programs_that_nobody_keeps_give_their_memory_back(monkeypatch):
+    """JAX has caches of its own; a long sweep would run out of memory maps."""
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
+    monkeypatch.setattr(clock, "_programs", clock.Recent(1))
+    monkeypatch.setattr(clock, "KEPT_BY_JAX", 2)
+    for number in range(6):
+        clock.compiled(lambda x, n=number: x + n, jnp.float32(1.0))
+    assert len(cleared) == 3

@@ -1,5 +1,6 @@
 """The only stopwatch: compiles outside, blocks inside, and keeps the two apart."""
 
+import itertools
 import statistics
 import time
 from collections import OrderedDict
@@ -46,8 +47,15 @@ class Timing(NamedTuple):
 
 _programs = Recent(64)  # (compiled program, seconds its compilation took)
 
+# Every compiled program takes some hundred memory maps, of which Linux gives a process 65,530; JAX
+# keeps programs in caches of its own even when nobody else does, so these are emptied now and then.
+KEPT_BY_JAX = 32
+_counter = itertools.count(1)
+
 
 def _compile(f: Callable, args: tuple) -> tuple[Any, float | None]:
+    if next(_counter) % KEPT_BY_JAX == 0:
+        jax.clear_caches()
     found, start = compilation.hits(), time.perf_counter()
     program = jax.jit(f).lower(*args).compile()
     seconds = time.perf_counter() - start
