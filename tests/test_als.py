@@ -95,6 +95,61 @@ def test_the_accelerator_body_equals_the_cpu_body(toy, by):
         close(row_chunks.on_cpu(*weights, *rest, n_short), want)
 
 
+def skewed(n_users=2000, n_items=300, n=30_000):
+    """A few rows have most interactions, as in every real data set."""
+    rng = np.random.default_rng(0)
+    weights = [(np.arange(size) + 3.0) ** -1.0 for size in (n_users, n_items)]
+    drawn = [rng.choice(len(w), n, p=w / w.sum()) for w in weights]
+    users, items = np.divmod(np.unique(drawn[0] * n_items + drawn[1]), n_items)
+    return layout.build(users, items, np.ones(len(users)), n_users=n_users + 5, n_items=n_items)
+
+
+@pytest.mark.parametrize("by", ["user", "item"])
+def test_groups_of_an_accelerator_that_walk_along_many_tiles_equal_the_dense_solves(
+    by, monkeypatch
+):
+    """One by one and batched; five users without interactions stay exactly 0."""
+    monkeypatch.setattr(chunking, "BANDS", ((8, 64, 4), (64, 64, 16), (layout.LIMIT, 4, 32)))
+    train = skewed()
+    side, n_fixed = (train.by_user, 300) if by == "user" else (train.by_item, train.n_users)
+    rng = np.random.default_rng(1)
+    fixed = jnp.asarray(rng.normal(size=(2, n_fixed, 5)))
+    weights = jnp.asarray(rng.integers(0, 3, (2, len(train.users))).astype(float))
+    rhs = jax.vmap(lambda w, y: sparse.spmm(train, w, y, by=by))(weights, fixed)
+    ridge = jnp.full(len(side.ranked), 0.3)
+    grams = jnp.einsum("bnd,bne->bde", fixed, fixed)
+
+    def solve(w, b, gram, y):
+        return row_chunks.on_accelerator(w[side.order], b, ridge, gram, side, y)
+
+    got = jax.jit(jax.vmap(solve))(weights, rhs, grams, fixed)
+    for b in range(2):
+        dense = oracles.dense(train, weights[b])
+        for row, w in enumerate(dense if by == "user" else dense.T):
+            lhs = grams[b] + (fixed[b].T * w[None]) @ fixed[b] + 0.3 * np.eye(5)
+            close(got[b, row], np.linalg.solve(lhs, rhs[b, row]), 1e-9)
+        close(got[b], solve(weights[b], rhs[b], grams[b], fixed[b]), 1e-12)
+    assert by == "item" or np.all(np.asarray(got[:, -5:]) == 0)
+
+
+@pytest.mark.parametrize("by", ["user", "item"])
+def test_an_accelerator_computes_little_for_padding(by):
+    """Entries read per interaction, and matrices factorised per row."""
+    train = skewed(6000, 4000, 600_000)
+    side = train.by_user if by == "user" else train.by_item
+    lengths = np.diff(side.indptr)[np.asarray(side.ranked)]
+    slots = matrices = loops = 0
+    for band in chunking.bands(side):
+        first, end = (int(side.starts[k]) for k in (band.classes.start, band.classes.stop))
+        loops += 2
+        for start in range(first, end, band.rows):
+            longest = lengths[start : min(end, start + band.rows)].max()
+            slots += band.rows * band.step * -(-longest // band.step)
+            matrices += band.rows
+    assert loops <= 8
+    assert slots / len(train.users) < 3 and matrices / len(lengths) < 1.3
+
+
 @pytest.mark.parametrize("alpha", [0.05, 1.0, 40.0])  # of values up to 3: curvature of either sign
 @pytest.mark.parametrize("build", [als.implicit, als.explicit])
 def test_short_rows_equal_the_dense_solves_whatever_their_length(build, alpha):

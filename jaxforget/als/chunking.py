@@ -24,7 +24,36 @@ class Budget(NamedTuple):
 # A few megabytes at D = 64; widths are 2^a and 3 * 2^a, most of which divide these slots.
 CPU = Budget(slots=3072, rows=64)
 
-ACCELERATOR = Budget(slots=1 << 19, rows=1 << 12)
+
+class Band(NamedTuple):
+    """Classes whose rows an accelerator solves side by side."""
+
+    classes: range
+    rows: int  # solved at a time
+    step: int  # entries of each history that are read at a time
+
+
+# Longest history of a band, most rows at a time, entries at a time: at most 16 MB of gathered
+# factors at D = 64.
+BANDS = ((16, 1 << 12, 8), (1 << 7, 1 << 11, 32), (1 << 10, 1 << 9, 128), (layout.LIMIT, 64, 512))
+
+GROUPS = 32  # the rows of a side are cut into as many groups at least, so that few hold padding
+
+
+def bands(side: Side) -> list[Band]:
+    """The bands of a side in which rows may lie.
+
+    A group has a power of two of rows: at least 32, else an accelerator idles.
+    """
+    most = 1 << max(5, (len(side.ranked) // GROUPS).bit_length())
+    found, start = [], 0
+    for longest, rows, step in BANDS:
+        stop = start + sum(width <= longest for width in side.widths[start:])
+        if stop > start:
+            rows = min(rows, most, max(1, len(side.ranked)))
+            found.append(Band(range(start, stop), rows, min(step, side.widths[stop - 1])))
+        start = stop
+    return found
 
 
 class Chunk(NamedTuple):

@@ -113,23 +113,41 @@ def _write_by_normal_matrices(curvature, rhs, ridge, gram, side, fixed, classes:
 def on_accelerator(
     curvature: Array, rhs: Array, ridge: Array, gram: Array, side: Side, fixed: Array
 ) -> Array:
-    """Solves every row by normal matrices, with a loop per class.
+    """Solves every row by normal matrices, many rows of like length side by side.
 
-    One loop over all classes, as on a CPU, would run every branch of its switch under ``vmap``.
+    The rows of a band are cut into groups; a group walks along its histories, a tile of each at a
+    time, until its longest ends, and adds what the tiles hold to its matrices ``[R, D, D]``. So the
+    program has two loops per band, nothing is scattered, and little is computed for padding.
     """
-
-    def solve_batch(rows, weighted, history):
-        matrices = _weighted_grams(weighted, history) + gram[None]
-        matrices += jax.vmap(_diagonal, (0, None))(chunking.clip(ridge, rows), gram)
-        return jax.vmap(dense.solve_spd)(
-            matrices, chunking.clip(rhs, rows)
-        )  # padding is solvable too
-
     out = zeros(ridge, gram)
-    for class_id, width in enumerate(side.widths):
-        count = min(chunking.ACCELERATOR.rows, chunking.ACCELERATOR.slots // width, len(out))
-        out = _write_class(side, class_id, max(1, count), fixed, curvature, solve_batch, out)
+    for band in chunking.bands(side):
+        first, end = side.starts[band.classes.start], side.starts[band.classes.stop]
+
+        def solve_group(k, out, band=band, first=first, end=end):
+            rows = layout.members(side, first + k * band.rows, end, band.rows)
+            matrices = _matrices(curvature, ridge, gram, side, fixed, rows, band.step)
+            x = jax.vmap(dense.solve_spd)(matrices, chunking.clip(rhs, rows))
+            return out.at[rows].set(x, mode="drop")  # padding is solvable too
+
+        out = lax.fori_loop(0, -(-(end - first) // band.rows), solve_group, out)
     return out
+
+
+def _matrices(curvature, ridge, gram, side, fixed, rows, step: int):
+    """The normal matrices ``[R, D, D]`` of some rows."""
+    start, end = (chunking.clip(side.indptr, rows + k) for k in (0, 1))
+    longest = jnp.max(end - start)
+    tile = jnp.arange(step, dtype=jnp.int32)[None]
+
+    def along(k, matrices):
+        history, (weights,) = chunking.read_histories(
+            side, fixed, rows[:, None], k * step + tile, (curvature,)
+        )
+        return matrices + _weighted_grams(weights[:, :, None] * history, history)
+
+    ridges = jax.vmap(_diagonal, (0, None))(chunking.clip(ridge, rows), gram)
+    matrices = vary_alike(gram[None] + ridges, curvature, fixed, rows)
+    return lax.fori_loop(0, -(-longest // step), along, matrices)
 
 
 def _write_class(side, class_id: int, count: int, fixed, curvature, solve: Callable, out):
