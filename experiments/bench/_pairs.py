@@ -27,7 +27,8 @@ def workload(
     pairs = np.zeros(0, np.int64)
     while len(pairs) < n:
         drawn = [rng.choice(len(w), n, p=w / w.sum()) for w in weights]
-        pairs = np.unique(np.append(pairs, drawn[0] * n_items + drawn[1]))
+        pairs = np.sort(np.append(pairs, drawn[0] * n_items + drawn[1]))
+        pairs = pairs[np.append(True, np.diff(pairs) > 0)]  # many times faster than np.unique
     users, items = np.divmod(rng.permutation(pairs)[:n], n_items)
     train = layout.build(users, items, rng.integers(1, 6, n) / 2, n_users=n_users, n_items=n_items)
     factors = (0.1 * rng.normal(size=(size, dim)) for size in (n_users, n_items))
