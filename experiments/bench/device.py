@@ -208,7 +208,7 @@ def sweep(sizes: Sizes) -> Iterator[Line]:
     yield Line("sweep", f"{len(jobs)} cells / 1 cell", shape, many / one, "ratio")
 
 
-SECTIONS = (agreement, passes, sweep, kernels, unlearning, evaluation, epochs)
+SECTIONS = (passes, sweep, agreement, unlearning, evaluation, epochs, kernels)
 
 
 def main(argv: list[str]) -> int:

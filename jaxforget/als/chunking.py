@@ -33,25 +33,28 @@ class Band(NamedTuple):
     step: int  # entries of each history that are read at a time
 
 
-# Longest history of a band, most rows at a time, entries at a time: at most 16 MB of gathered
-# factors at D = 64.
-BANDS = ((16, 1 << 12, 8), (1 << 7, 1 << 11, 32), (1 << 10, 1 << 9, 128), (layout.LIMIT, 64, 512))
+# Longest history of a band, most rows at a time, entries at a time. A step of a loop costs a GPU
+# more than what it computes for padding: few and wide ones were the fastest by far.
+BANDS = ((256, 1 << 12, 64), (layout.LIMIT, 1 << 9, 512))
 
-GROUPS = 32  # the rows of a side are cut into as many groups at least, so that few hold padding
+GROUPS = 8  # the rows of a side are cut into as many groups at least, so that few hold padding
+
+MATRICES = 1 << 28  # numbers in the normal matrices of a group at most
 
 
-def bands(side: Side) -> list[Band]:
-    """The bands of a side in which rows may lie.
+def bands(side: Side, dim: int) -> list[Band]:
+    """The bands of a side in which rows may lie, for factors ``[rows, dim]``.
 
     A group has a power of two of rows: at least 32, else an accelerator idles.
     """
     most = 1 << max(5, (len(side.ranked) // GROUPS).bit_length())
+    most = min(most, max(1, len(side.ranked)), max(1, MATRICES // max(1, dim * dim)))
     found, start = [], 0
     for longest, rows, step in BANDS:
         stop = start + sum(width <= longest for width in side.widths[start:])
         if stop > start:
-            rows = min(rows, most, max(1, len(side.ranked)))
-            found.append(Band(range(start, stop), rows, min(step, side.widths[stop - 1])))
+            classes, step = range(start, stop), min(step, side.widths[stop - 1])
+            found.append(Band(classes, min(rows, most), step))
         start = stop
     return found
 

@@ -120,7 +120,7 @@ def on_accelerator(
     program has two loops per band, nothing is scattered, and little is computed for padding.
     """
     out = zeros(ridge, gram)
-    for band in chunking.bands(side):
+    for band in chunking.bands(side, len(gram)):
         first, end = side.starts[band.classes.start], side.starts[band.classes.stop]
 
         def solve_group(k, out, band=band, first=first, end=end):
