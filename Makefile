@@ -11,7 +11,7 @@ WORKERS := -n auto --dist worksteal --durations 10
 # XLA's buffers come from malloc, which asks for huge pages only when told to; NumPy asks by itself
 demo bench: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-all test-newest newest-differs lint results-check docs bench clean
+.PHONY: demo test test-all test-newest newest-differs lint results-check docs bench bench-gpu clean
 
 demo: $(VENV)/ready
 	@set -e; for name in demo influence_demo; do \
@@ -55,6 +55,10 @@ docs: $(VENV)/docs
 
 bench: $(VENV)/ready
 	@set -e; for name in kernels als influence partition certificate; do $(RUN) -m experiments bench $$name; done
+
+# everything that a device is asked for, in one table; the environment needs jax for that device
+bench-gpu:
+	$(RUN) -m experiments bench device
 
 # `implicit` has no wheel for every platform; its parity tests are skipped where it is absent.
 $(VENV)/ready: pyproject.toml

@@ -30,7 +30,7 @@ from ..lab.tables import csv
 from ._work import parts, timed, workload
 
 COLUMNS = ["section", "name", "sizes", "value", "unit", "compile_seconds", "peak_mb"]
-COLUMNS += ["device", "jax", "jaxlib", "git_sha"]
+COLUMNS += ["device", "jax", "jaxlib", "commit"]
 
 
 class Sizes(NamedTuple):
@@ -219,7 +219,8 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     sizes = SMALL if options.small else ACCELERATOR
     facts = provenance.lasting()
-    here = [facts[name] for name in ("device_kind", "jax", "jaxlib", "git_sha")]
+    commit = f"{facts['git_sha']}{' and changes' if facts['dirty'] else ''}"
+    here = [*(facts[name] for name in ("device_kind", "jax", "jaxlib")), commit]
     table: list[list[Any]] = []
     for section in SECTIONS:
         if options.only and section.__name__ not in options.only:
