@@ -52,6 +52,7 @@ from jaxforget.metrics import (
     rank_measures,
     ranking,
     stable,
+    top,
 )
 from jaxforget.prepare import forget
 from jaxforget.shards import assignment, attention, partition, training
@@ -585,6 +586,7 @@ METRICS = {
         WHOLE,
         plain=False,
     ),
+    "top.chances": Case(lambda s: top.chances(s, s > -1, (1, 2))[1], (F.users,), WHOLE),
     "ranking.overlap": Case(lambda f: ranking.overlap(f, F2, HIDDEN, ks=(2,)), (F,), WHOLE),
     "ranking.exposure": Case(
         lambda f: ranking.exposure(
@@ -665,9 +667,13 @@ EXEMPT = {  # a function, or a module of them, and why it is not walked
     "als.certificate.verifying": HOST + "tests/test_receipts.py",
     "als.certificate.lanczos.shortfall": "arithmetic of Python numbers; tests/test_certificate.py",
     "als.certificate.proving.check_settings": SETTINGS + "tests/test_settings.py",
+    "als.chunking.bands": "arithmetic of Python numbers; tests/test_als.py",
+    "als.dealing": HOST + "tests/test_mesh.py",
+    "als.mesh": "programs of several devices; tests/test_mesh.py",
     "als.confidence.require_counts": SETTINGS + "tests/test_values.py",
     "sparse.kernels.shape_of": "two Python numbers",
     "sparse.layout.build": HOST + "tests/test_layout.py",
+    "sparse.layout.widths_of": HOST + "tests/test_layout.py",
     "gradient.losses.build": SETTINGS + "tests/test_influence.py",
     "gradient.model.build": SETTINGS + "tests/test_model_transformations.py",
     "gradient.influence.curvature.margins_of": SETTINGS + "tests/test_influence_methods.py",

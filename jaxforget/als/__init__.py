@@ -3,7 +3,17 @@
 The mathematics of Unlearn-ALS ("Netflix and Forget", arXiv 2302.06676).
 """
 
-from jaxforget.als import certificate, confidence, objectives, passes, proximal, row, rows
+from jaxforget.als import (
+    certificate,
+    confidence,
+    dealing,
+    mesh,
+    objectives,
+    passes,
+    proximal,
+    row,
+    rows,
+)
 from jaxforget.als.objectives import cost, explicit, implicit, objective, optimality, residual
 from jaxforget.als.passes import alternate, descend, half_sweep, run, solve_rows, sweep
 from jaxforget.als.row import downdate_row, solve_row
@@ -13,10 +23,12 @@ __all__ = [
     "certificate",
     "confidence",
     "cost",
+    "dealing",
     "descend",
     "downdate_row",
     "explicit",
     "half_sweep",
+    "mesh",
     "implicit",
     "objective",
     "objectives",

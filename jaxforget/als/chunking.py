@@ -42,13 +42,13 @@ GROUPS = 8  # the rows of a side are cut into as many groups at least, so that f
 MATRICES = 1 << 28  # numbers in the normal matrices of a group at most
 
 
-def bands(side: Side, dim: int) -> list[Band]:
-    """The bands of a side in which rows may lie, for factors ``[rows, dim]``.
+def bands(side: Side, n_columns: int) -> list[Band]:
+    """The bands of a side in which rows may lie, for factors ``[rows, n_columns]``.
 
     A group has a power of two of rows: at least 32, else an accelerator idles.
     """
     most = 1 << max(5, (len(side.ranked) // GROUPS).bit_length())
-    most = min(most, max(1, len(side.ranked)), max(1, MATRICES // max(1, dim * dim)))
+    most = min(most, max(1, len(side.ranked)), max(1, MATRICES // max(1, n_columns**2)))
     found, start = [], 0
     for longest, rows, step in BANDS:
         stop = start + sum(width <= longest for width in side.widths[start:])

@@ -176,7 +176,7 @@ def _refuse_repeats(
 def _orient(order: np.ndarray, rows: np.ndarray, columns: np.ndarray, n_rows: int) -> Side:
     """The interactions as a sparse matrix in compressed rows; all arrays are in row order."""
     indptr = np.append(0, np.cumsum(np.bincount(rows, minlength=n_rows))).astype(np.int32)
-    widths = _widths(np.diff(indptr))
+    widths = widths_of(np.diff(indptr))
     ranked, starts = rank(np, indptr, widths)
     return Side(
         order=jnp.asarray(order),
@@ -215,7 +215,7 @@ def members(side: Side, first: Array, end: Array, count: int) -> Array:
     return jnp.where(slots < end, side.ranked.at[slots].get(mode="clip"), len(side.ranked))
 
 
-def _widths(lengths: np.ndarray) -> tuple[int, ...]:
+def widths_of(lengths: np.ndarray) -> tuple[int, ...]:
     """The widths that these row lengths use, and the short widths below them."""
     used = {_width(length) for length in np.unique(lengths[lengths > 0]).tolist()}
     return tuple(sorted(used | {width for width in SHORT if width < max(used, default=0)}))

@@ -1,0 +1,89 @@
+"""Passes over a mesh of four devices against passes on one, as a script: prints what it found.
+
+JAX decides once how many devices a CPU shows itself as, so ``test_mesh`` runs this in a process of
+its own.
+"""
+
+import collections
+import json
+import re
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+import jax.numpy as jnp  # noqa: E402  (after the settings above)
+import numpy as np  # noqa: E402
+from jax.sharding import AxisType  # noqa: E402
+
+from jaxforget import als  # noqa: E402
+from jaxforget.als import dealing, mesh  # noqa: E402
+from jaxforget.sparse import layout  # noqa: E402
+from jaxforget.types import Factors  # noqa: E402
+
+COLLECTIVES = re.compile(
+    r"\b(all-gather|all-reduce|all-to-all|reduce-scatter|collective-permute)(?:-start)?\("
+)
+
+
+def skewed(n_users, n_items, n):
+    """A few rows have most interactions; three users and two items have none."""
+    rng = np.random.default_rng(0)
+    weights = [(np.arange(size) + 3.0) ** -1.0 for size in (n_users, n_items)]
+    drawn = [rng.choice(len(w), n, p=w / w.sum()) for w in weights]
+    users, items = np.divmod(np.unique(drawn[0] * n_items + drawn[1]), n_items)
+    values = rng.integers(1, 6, len(users)).astype(float)
+    return layout.build(users, items, values, n_users=n_users + 3, n_items=n_items + 2)
+
+
+def gap(got, want):
+    """Largest difference of two factors, relative to the largest number."""
+    pairs = zip(map(np.asarray, got), map(np.asarray, want), strict=True)
+    return max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
+
+
+def compare(train, kind, cg_steps, dtype, axis_type, shape):
+    """One device against the mesh: training, then unlearning."""
+    there = jax.make_mesh(shape, ("x", "y")[: len(shape)], axis_types=(axis_type,) * len(shape))
+    rng = np.random.default_rng(1)
+    train = jax.tree.map(lambda x: x.astype(dtype) if x.dtype == float else x, train)
+    weights = jnp.asarray(rng.integers(0, 2, len(train.values)), dtype)
+    sizes = (train.n_users, train.n_items)
+    start = Factors(*(jnp.asarray(0.1 * rng.normal(size=(n, 8)), dtype) for n in sizes))
+    options = {"alpha": 3.0} if kind == "implicit" else {"nu": 1.0}
+    dealt = dealing.deal(train, there.size)
+    ours, theirs, found = mesh.to_tables(dealt, start), start, {}
+    for stage, w in (("fit", jnp.ones_like(weights)), ("unlearn", weights)):
+        terms = getattr(als, kind)(train, w, reg=2.0, **options)
+        parts = mesh.spread(dealt, terms)
+        run = jax.jit(lambda t, s: mesh.descend(t, s, mesh=there, max_sweeps=3, cg_steps=cg_steps))
+        placed = jax.device_put((ours, parts.users, parts.items), mesh.sharding(there))
+        args = placed[0], mesh.Spread(*placed[1:], parts.unobserved)
+        program = run.lower(*args).compile()
+        ours = program(*args)
+        theirs, _ = als.descend(theirs, train, terms, max_sweeps=3, cg_steps=cg_steps)
+        back = mesh.from_tables(dealt, jax.device_get(ours), n_users=sizes[0], n_items=sizes[1])
+        found[stage] = gap(back, theirs)
+        ours = jax.device_get(ours)
+    found["collectives"] = dict(collections.Counter(COLLECTIVES.findall(program.as_text())))
+    found["devices"] = len(jax.tree.leaves(args)[0].sharding.device_set)
+    return found
+
+
+def loads(train):
+    """Most interactions of a device, over their mean."""
+    slots = [np.asarray(side.slots) for side in dealing.deal(train, 4)]
+    return [float((s < len(train.users)).sum(axis=1).max() / len(train.users) * 4) for s in slots]
+
+
+if __name__ == "__main__":
+    small = skewed(60, 40, 900)
+    cases = [("implicit", 0, "float64", AxisType.Auto, (4,))]
+    cases += [("implicit", 3, "float64", AxisType.Explicit, (4,))]
+    cases += [("implicit", 0, "float32", AxisType.Explicit, (2, 2))]
+    cases += [("explicit", 0, "float64", AxisType.Explicit, (4,))]
+    results = [compare(small, *case) for case in cases]
+    print(json.dumps({"runs": results, "loads": loads(skewed(6000, 4000, 200_000))}))
