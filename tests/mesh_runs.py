@@ -65,7 +65,7 @@ def compare(train, kind, cg_steps, dtype, axis_type, shape):
         program = run.lower(*args).compile()
         ours = program(*args)
         theirs, _ = als.descend(theirs, train, terms, max_sweeps=3, cg_steps=cg_steps)
-        back = mesh.from_tables(dealt, jax.device_get(ours), n_users=sizes[0], n_items=sizes[1])
+        back = mesh.from_tables(dealt, jax.device_get(ours), train)
         found[stage] = gap(back, theirs)
         ours = jax.device_get(ours)
     found["collectives"] = dict(collections.Counter(COLLECTIVES.findall(program.as_text())))

@@ -55,7 +55,7 @@ def test_every_row_and_every_interaction_is_dealt_once(toy, n_devices):
         assert (np.diff(np.where(slots < 60, 0, 1), axis=1) >= 0).all()  # padding is at the end
     sizes = (toy.n_users, toy.n_items)
     factors = Factors(*(jnp.asarray(np.random.default_rng(n).normal(size=(n, 2))) for n in sizes))
-    back = mesh.from_tables(dealt, mesh.to_tables(dealt, factors), n_users=12, n_items=10)
+    back = mesh.from_tables(dealt, mesh.to_tables(dealt, factors), toy)
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), back, factors))
 
 

@@ -110,7 +110,8 @@ CHECK_THEMSELVES = {  # and have tests of their own for it
 }
 NUMBERS = TOY | {"by": "user", "b": 0.5, "k1": 1.0,
                  "tol": 0.1, "max_steps": 1, "batch_size": 1, "k": 1,
-                 "n_sweeps": 1, "damping": 1.0, "damping_power": 0.5, "keep": 0.5,
+                 "n_sweeps": 1, "max_sweeps": 1,
+                 "damping": 1.0, "damping_power": 0.5, "keep": 0.5,
                  "origin": 0.5, "within": 0.1, "capacity": 1.1, "n_rounds": 1,
                  "n_slices": 1, "max_products": 1, "newton_steps": 1, "power": 0.5, "hops": 1,
                  "width": 1, "steps": 1, "seed": 0, "n_bins": 2, "patience": 1}  # fmt: skip

@@ -79,14 +79,14 @@ def to_tables(dealt: Dealt, factors: Factors) -> Factors:
     return Factors(*(table(side, x) for side, x in zip(dealt, factors, strict=True)))
 
 
-def from_tables(dealt: Dealt, tables: Factors, *, n_users: int, n_items: int) -> Factors:
-    """The factors ``[U, D]`` and ``[I, D]`` from tables in the order of the devices."""
+def from_tables(dealt: Dealt, tables: Factors, train: Interactions) -> Factors:
+    """The factors ``[U, D]`` and ``[I, D]`` of ``train`` from tables in the order of the devices."""
 
     def rows(side: OneSide, table: Array, size: int) -> Array:
         out = jnp.zeros((size, table.shape[1]), table.dtype)
         return out.at[side.rows.ravel()].set(table, mode="drop")
 
-    sizes = (n_users, n_items)
+    sizes = (train.n_users, train.n_items)
     return Factors(*(rows(*parts) for parts in zip(dealt, tables, sizes, strict=True)))
 
 
