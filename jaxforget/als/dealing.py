@@ -4,7 +4,7 @@ Each of ``P`` devices holds ``R`` rows of a side, in the table ``[P R, D]`` in w
 the factors, and their interactions: every interaction is held twice, once by each side.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -95,17 +95,19 @@ def _one_side(own, other, values, slots, rows, places, other_places) -> OneSide:
     widths = layout.widths_of(np.concatenate(lengths)) if len(own) else ()
     most, n_other = int(counts.max(initial=0)), _round_up(other_places, n_devices)
 
-    def padded(array, fill):
+    def padded(array: np.ndarray, fill: int) -> Any:  # of numpy until all are stacked
         return np.pad(array, (0, most - len(array)), constant_values=fill).astype(array.dtype)
 
-    nothing = np.zeros(0, np.int32)
-    empty = Side(nothing, np.zeros(n_other + 1, np.int32), nothing, nothing, nothing, ())
+    nothing: Any = np.zeros(0, np.int32)
+    no_rows: Any = np.zeros(n_other + 1, np.int32)
+    empty = Side(nothing, no_rows, nothing, nothing, nothing, ())
     devices = []
     for part, length in zip(parts, lengths, strict=True):
-        indptr = np.append(0, np.cumsum(length)).astype(np.int32)
+        indptr: Any = np.append(0, np.cumsum(length)).astype(np.int32)
+        own_order: Any = np.arange(most, dtype=np.int32)
         columns = padded(column[part].astype(np.int32), 0)
         side = Side(
-            np.arange(most, dtype=np.int32),
+            own_order,
             indptr,
             columns,
             *layout.rank(np, indptr, widths),

@@ -80,7 +80,7 @@ def to_tables(dealt: Dealt, factors: Factors) -> Factors:
 
 
 def from_tables(dealt: Dealt, tables: Factors, train: Interactions) -> Factors:
-    """The factors ``[U, D]`` and ``[I, D]`` of ``train`` from tables in the order of the devices."""
+    """The factors ``[U, D]`` and ``[I, D]`` of ``train``, from tables in the devices' order."""
 
     def rows(side: OneSide, table: Array, size: int) -> Array:
         out = jnp.zeros((size, table.shape[1]), table.dtype)
@@ -142,7 +142,8 @@ def descend(
 
     specs = (P(axes), P(axes), P(axes), P())
     run = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P(axes))
-    return run(*parts, spread.unobserved)
+    tables, users, items = parts
+    return run(tables, users, items, spread.unobserved)
 
 
 def _half(system: System, fixed: Array, start: Array, *, unobserved, axes, cg_steps) -> Array:
