@@ -29,6 +29,10 @@ COLLECTIVES = re.compile(
 )
 
 
+SIZES = [(60, 40, 4), (120, 40, 8), (100, 300, 16)]
+RESULT = re.compile(r"= f64\[([\d,]*)\]\S* (all-gather|all-reduce)(?:-start)?\(")
+
+
 def skewed(n_users, n_items, n):
     """A few rows have most interactions; three users and two items have none."""
     rng = np.random.default_rng(0)
@@ -79,6 +83,21 @@ def loads(train):
     return [float((s < len(train.users)).sum(axis=1).max() / len(train.users) * 4) for s in slots]
 
 
+def traffic(train, dim):
+    """Bytes that the collectives of one pass give each of four devices, as compiled."""
+    there = jax.make_mesh((4,), ("rows",))
+    sizes = (train.n_users, train.n_items)
+    dealt = dealing.deal(train, 4)
+    tables = mesh.to_tables(dealt, Factors(*(jnp.ones((n, dim)) for n in sizes)))
+    terms = als.implicit(train, jnp.ones_like(train.values), reg=2.0, alpha=3.0)
+    run = jax.jit(lambda t, s: mesh.descend(t, s, mesh=there, max_sweeps=1))
+    text = run.lower(tables, mesh.spread(dealt, terms)).compile().as_text()
+    found = collections.Counter()
+    for shape, kind in RESULT.findall(text):
+        found[kind] += 8 * int(np.prod([int(n) for n in shape.split(",") if n]))
+    return {"sizes": sizes, "dim": dim, **found}
+
+
 if __name__ == "__main__":
     small = skewed(60, 40, 900)
     cases = [("implicit", 0, "float64", AxisType.Auto, (4,))]
@@ -86,4 +105,6 @@ if __name__ == "__main__":
     cases += [("implicit", 0, "float32", AxisType.Explicit, (2, 2))]
     cases += [("explicit", 0, "float64", AxisType.Explicit, (4,))]
     results = [compare(small, *case) for case in cases]
-    print(json.dumps({"runs": results, "loads": loads(skewed(6000, 4000, 200_000))}))
+    bytes_ = [traffic(skewed(u, i, 900), dim) for u, i, dim in SIZES]
+    loads_ = loads(skewed(6000, 4000, 200_000))
+    print(json.dumps({"runs": results, "loads": loads_, "bytes": bytes_}))

@@ -39,6 +39,14 @@ def test_a_pass_holds_two_all_gathers_and_two_all_reduces_and_nothing_else(found
     assert [run["collectives"] for run in found["runs"]] == [{"all-gather": 2, "all-reduce": 2}] * 4
 
 
+def test_the_collectives_of_a_pass_carry_the_bytes_that_the_page_on_scaling_says(found):
+    """Both tables, padded to the devices, and two Grams; at three sizes, in float64."""
+    for run in found["bytes"]:
+        rows, dim = sum(-(-size // 4) * 4 for size in run["sizes"]), run["dim"]
+        assert run["all-gather"] == 8 * rows * dim
+        assert run["all-reduce"] == 8 * 2 * dim**2
+
+
 def test_all_devices_have_like_much_to_do(found):
     assert max(found["loads"]) < 1.05
 
