@@ -1,32 +1,24 @@
 """Made-up interactions of stated sizes, and the time of one program on them."""
 
 import functools
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxforget import sparse
 from jaxforget.types import Factors, Interactions, Split
 
+from ..lab import clock
 from . import _pairs
 
 
-def timed(f: Callable, *args: Any, runs: int = 5) -> tuple[Any, float, float]:
+def timed(f: Callable, *args: Any, runs: int = 5) -> tuple[Any, float | None, float | None]:
     """The output of a program, the median of its seconds, and the seconds of its compilation."""
-    start = time.perf_counter()
-    program = jax.jit(f).lower(*args).compile()
-    compiling = time.perf_counter() - start
-    output, seconds = jax.block_until_ready(program(*args)), []
-    for _ in range(runs):
-        start = time.perf_counter()
-        output = jax.block_until_ready(program(*args))
-        seconds.append(time.perf_counter() - start)
-    return output, statistics.median(seconds), compiling
+    clock.timed(f, *args)  # the first run of a program on a device loads it
+    output, timing = clock.timed(f, *args, repeats=runs)
+    return output, timing.run, timing.compile
 
 
 @functools.cache

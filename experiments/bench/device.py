@@ -219,8 +219,7 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     sizes = SMALL if options.small else ACCELERATOR
     facts = provenance.lasting()
-    commit = f"{facts['git_sha']}{' and changes' if facts['dirty'] else ''}"
-    here = [*(facts[name] for name in ("device_kind", "jax", "jaxlib")), commit]
+    here = [*(facts[name] for name in ("device_kind", "jax", "jaxlib")), provenance.commit()]
     table: list[list[Any]] = []
     for section in SECTIONS:
         if options.only and section.__name__ not in options.only:

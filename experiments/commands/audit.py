@@ -118,8 +118,7 @@ def audit(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> l
     from ..lab.clock import Recent
 
     rows, shared = [], Recent(64)
-    here = provenance.lasting()
-    commit = f"{here['git_sha']}{' and changes' if here['dirty'] else ''}"
+    commit = provenance.commit()
     for cell in chosen(cells):
         if cell.spec["request"]["kind"] == "none":
             raise Refused("audit: the request is empty; give another one: request.kind=random ...")

@@ -88,6 +88,7 @@ def _groups(lab: Laboratory, todo: list[Cell]) -> Iterator[list[Cell]]:
 
 def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Computes what is missing; returns what is stored of all cells, in their order."""
+    _check_batch(config, arguments)
     folder = files.folder(arguments.results, config.name) / "cells"
     kept = {} if arguments.force else store.everything(folder)
     again = (store.FAILED,) if arguments.retry else ()
@@ -98,7 +99,6 @@ def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> lis
     if not todo:
         return list(rows.values())
 
-    _check_batch(config, arguments)
     lab = setup.laboratory(
         config.experiment, arguments.device, arguments.root, arguments.batch, arguments.devices
     )

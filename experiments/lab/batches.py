@@ -18,7 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDev
 
 from jaxforget.types import Interactions
 
-from .clock import Program, Timing, compiled, shapes
+from .clock import Timing, compiled, opened, shapes
 from .jobs import Job, Outcome, Shelf
 
 AXIS = "cells"
@@ -63,17 +63,15 @@ class Batches:
         wanted = dict(zip(names, jobs, strict=True))
         found = {name: self.shelf.find(job.name) for name, job in wanted.items()}
         missing = {name: job for name, job in wanted.items() if found[name] is None}
-        for alike in _by_program(missing):
-            outputs = self._together([missing[name] for name in alike])
+        for shell, alike in _by_program(missing):
+            outputs = self._together(shell, list(alike.values()))
             for name, output in zip(alike, outputs, strict=True):
                 found[name] = Outcome(output, UNTIMED)
         return [self.shelf.keep(job.name, found[name]) for name, job in zip(names, jobs)]
 
-    def _together(self, jobs: list[Job]) -> Iterator[Any]:
-        """The outputs of jobs of one program, on the host."""
-        function = jobs[0].function
-        arguments = _sorted([_all_arguments(job) for job in jobs])
-        shell = function.shell if isinstance(function, Program) else function
+    def _together(self, shell: Callable, jobs: list[tuple]) -> Iterator[Any]:
+        """The outputs of one program for the arguments of some jobs, on the host."""
+        arguments = _sorted(jobs)
         common = [self._put(x, PartitionSpec()) for x in arguments.common]
         width, program = self._fitting(shell, arguments, common)
         step = width * len(self.devices)
@@ -89,10 +87,10 @@ class Batches:
         """How many jobs a device takes at a time, and the program compiled for as many."""
         key = (shell, arguments.shared, shapes((arguments.own[0], common)))
         room = _free_memory(self.devices[0])
-        width = self._widths.get(key) or self._wanted(len(arguments.own))
+        known = key in self._widths
+        width = self._widths[key] if known else self._wanted(len(arguments.own))
         while True:
             body = _batched(shell, arguments.tree, arguments.shared, width > 1, self.mesh)
-            known = key in self._widths
             program, seconds = compiled(body, self._shapes(arguments.own[0], width), common)
             self.compiling += 0 if known else seconds or 0
             needed = _memory(program)
@@ -151,21 +149,13 @@ def _batched(shell: Callable, tree: Any, shared: tuple[bool, ...], wide: bool, m
     return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS))
 
 
-def _by_program(jobs: dict[Any, Job]) -> Iterable[list[Any]]:
-    """The names of the jobs, those that one program serves together."""
-    groups: dict[Any, list[Any]] = {}
+def _by_program(jobs: dict[Any, Job]) -> list[tuple[Callable, dict[Any, tuple]]]:
+    """The functions that are compiled, each with the arguments of its jobs by their names."""
+    groups: dict[Any, dict[Any, tuple]] = {}
     for name, job in jobs.items():
-        function = job.function
-        shell = function.shell if isinstance(function, Program) else function
-        groups.setdefault((shell, shapes(_all_arguments(job))), []).append(name)
-    return groups.values()
-
-
-def _all_arguments(job: Job) -> tuple:
-    """Of a program with numbers, these come first."""
-    if isinstance(job.function, Program):
-        return (job.function.numbers, *job.args)
-    return job.args
+        shell, args = opened(job.function, job.args)
+        groups.setdefault((shell, shapes(args)), {})[name] = args
+    return [(shell, alike) for (shell, _), alike in groups.items()]
 
 
 def _sorted(jobs: list[tuple]) -> Arguments:

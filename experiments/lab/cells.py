@@ -30,25 +30,18 @@ def rows(lab: Laboratory, cells: list[Cell], facts: dict[str, Any]) -> Iterator[
     Several cells are computed together. Where that fails, each is computed alone, so that an error
     is told by the cell it belongs to and the others are finished.
     """
-    started = provenance.now()
+    started, found = provenance.now(), {}
     if len(cells) > 1 and lab.batches is not None:
         try:
             found = _together(lab, cells)
         except Exception as error:  # a program that cannot be batched, memory
             why = f"{type(error).__name__}: {error}"[:160].splitlines()[0]
             print(f"{len(cells)} cells together: {why}; computed one by one", file=sys.stderr)
-            found = {}
-        for cell in cells:
-            result = found.get(cell.id)
-            yield _stored(lab, cell, result or _alone(lab, cell), facts | {"started": started})
-        return
     for cell in cells:
-        started = provenance.now()
-        yield _stored(lab, cell, _alone(lab, cell), facts | {"started": started})
-
-
-def _alone(lab: Laboratory, cell: Cell) -> dict[str, Any] | Broken:
-    return _run(lab, [cell], lab.singly.run)[cell.id]
+        if cell.id not in found:
+            started = provenance.now()
+            found |= _run(lab, [cell], lab.singly.run)
+        yield _stored(lab, cell, found.pop(cell.id), facts | {"started": started})
 
 
 def _together(lab: Laboratory, cells: list[Cell]) -> dict[str, dict[str, Any] | Broken]:

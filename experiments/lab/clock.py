@@ -35,6 +35,11 @@ class Program(NamedTuple):
     numbers: dict[str, dict[str, float]]
 
 
+def opened(f: Callable | Program, args: tuple) -> tuple[Callable, tuple]:
+    """The function that is compiled, and all its arguments: a program's numbers come first."""
+    return (f.shell, (f.numbers, *args)) if isinstance(f, Program) else (f, args)
+
+
 class Timing(NamedTuple):
     """Seconds of one compilation, and of one run (median).
 
@@ -92,8 +97,7 @@ def timed(f: Callable | Program, *args: Any, repeats: int = 1) -> tuple[Any, Tim
     Returns:
       (output, Timing), the output on the device and ready.
     """
-    if isinstance(f, Program):
-        f, args = f.shell, (f.numbers, *args)
+    f, args = opened(f, args)
     program, compiling = compiled(f, *args)
     jax.block_until_ready(args)
     seconds = []

@@ -7,11 +7,11 @@ import jax
 import numpy as np
 
 from jaxforget import metrics
-from jaxforget.types import Factors, ForgetSet, Split
+from jaxforget.types import Factors, ForgetSet, Interactions, Split
 
 from ..config.grid import Cell, canonical
 from . import attack, provenance, soundness
-from .clock import Program
+from .clock import Program, Recent
 from .jobs import Job, Outcome
 from .materials import Materials
 from .programs import (
@@ -65,6 +65,7 @@ class Judging:
 
     def __init__(self, materials: Materials, programs: Programs, ks: list[int]):
         self.materials, self.programs = materials, programs
+        self._faults = Recent(16)  # of stages that cells share
 
         def judge(factors: Factors, parts: Split, request: ForgetSet, reference: Factors):
             return metrics.evaluate(factors, parts, request, ks=tuple(ks), reference=reference)
@@ -133,14 +134,20 @@ class Judging:
         found = {name: {} for name in stages}
         for (name, what), outcome in zip(jobs, outcomes, strict=True):
             found[name][what] = jax.device_get(outcome.output)
-        values = jax.device_get(train.values)
         return {
             name: Verdict(
-                measured(found[name], case.request),
-                soundness.of_factors(jax.device_get(factors[name]), values),
+                measured(found[name], case.request), self._fault(stage, factors[name], train)
             )
-            for name in stages
+            for name, stage in stages.items()
         }
+
+    def _fault(self, stage: Stage, factors: Factors, train: Interactions) -> str | None:
+        """What is wrong with the factors that a stage serves, if anything."""
+
+        def look():
+            return soundness.of_factors(*jax.device_get((factors, train.values)))
+
+        return look() if stage.name is None else self._faults.get(stage.name, look)
 
 
 def named(kind: str, name: tuple | None, *more: str) -> tuple[str, tuple] | None:

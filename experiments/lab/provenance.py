@@ -64,6 +64,12 @@ def lasting() -> dict[str, Any]:
     }
 
 
+def commit() -> str:
+    """The commit that runs, and whether the checkout has changes beside it."""
+    facts = lasting()
+    return f"{facts['git_sha']}{' and changes' if facts['dirty'] else ''}"
+
+
 def table_hash(table: Any) -> str:
     """sha256 over the rows of a data set's table, before they are split: equal data, equal hash."""
     from pandas.util import hash_pandas_object

@@ -42,7 +42,7 @@ def deal(train: Interactions, n_devices: int) -> Dealt:
       n_devices: of the mesh, at least 1.
 
     Returns:
-      ``Dealt``, on the host's default device; ``mesh.place`` moves it.
+      ``Dealt``, on the default device; ``mesh.spread`` makes an objective of it.
 
     Example:
       >>> train = layout.build([0, 0, 1, 2], [0, 1, 1, 0], [1.0, 1.0, 1.0, 1.0])
@@ -56,13 +56,12 @@ def deal(train: Interactions, n_devices: int) -> Dealt:
         _rows(np.diff(np.asarray(side.indptr)), n_devices)
         for side in (train.by_user, train.by_item)
     )
-    place_users, place_items = (_places(rows, n) for rows, n in (
-        (of_users, train.n_users), (of_items, train.n_items)
-    ))  # fmt: skip
+    users = _places(of_users, train.n_users)[users]
+    items = _places(of_items, train.n_items)[items]
     by_item = (items[order], users[order], values[order], order)
     return Dealt(
-        _one_side(users, items, values, np.arange(len(users)), of_users, place_users, place_items),
-        _one_side(*by_item, of_items, place_items, place_users),
+        _one_side(users, items, values, np.arange(len(users)), of_users, of_items.size),
+        _one_side(*by_item, of_items, of_users.size),
     )
 
 
@@ -83,17 +82,19 @@ def _places(rows: np.ndarray, n_rows: int) -> np.ndarray:
     return places[:-1]
 
 
-def _one_side(own, other, values, slots, rows, places, other_places) -> OneSide:
-    """The interactions of every device, sorted by its rows; all have the same shapes."""
+def _one_side(own, column, values, slots, rows, n_other: int) -> OneSide:
+    """The interactions of every device, sorted by its rows; all have the same shapes.
+
+    ``own`` and ``column`` are places in the tables of this side and of the other one.
+    """
     n_devices, each = rows.shape
-    device, row = np.divmod(places[own], each)
-    column = other_places[other]
+    device, row = np.divmod(own, each)
     order = np.lexsort((column, row, device))
     counts = np.bincount(device, minlength=n_devices)
     parts = np.split(order, np.cumsum(counts)[:-1])
     lengths = [np.bincount(row[part], minlength=each) for part in parts]
     widths = layout.widths_of(np.concatenate(lengths)) if len(own) else ()
-    most, n_other = int(counts.max(initial=0)), _round_up(other_places, n_devices)
+    most = int(counts.max(initial=0))
 
     def padded(array: np.ndarray, fill: int) -> Any:  # of numpy until all are stacked
         return np.pad(array, (0, most - len(array)), constant_values=fill).astype(array.dtype)
@@ -122,8 +123,3 @@ def _one_side(own, other, values, slots, rows, places, other_places) -> OneSide:
     stacked = jax.tree.map(lambda *arrays: jnp.asarray(np.stack(arrays)), *devices)
     which = np.stack([padded(slots[part].astype(np.int32), len(own)) for part in parts])
     return OneSide(stacked, jnp.asarray(which), jnp.asarray(rows))
-
-
-def _round_up(places: np.ndarray, n_devices: int) -> int:
-    """Rows of the table in which so many places are kept: a multiple of the devices."""
-    return -(-len(places) // n_devices) * n_devices

@@ -56,7 +56,7 @@ def on_cpu(
         )
 
     for class_id in range(max(n_fit, n_short), len(side.widths)):
-        out = _write_class(side, class_id, 1, fixed, curvature, solve_one, out)
+        out = _write_class(side, class_id, fixed, curvature, solve_one, out)
     return out
 
 
@@ -150,19 +150,19 @@ def _matrices(curvature, ridge, gram, side, fixed, rows, step: int):
     return lax.fori_loop(0, -(-longest // step), along, matrices)
 
 
-def _write_class(side, class_id: int, count: int, fixed, curvature, solve: Callable, out):
-    """Solves the rows of one class, ``count`` at a time, by ``solve(rows, weighted, history)``."""
+def _write_class(side, class_id: int, fixed, curvature, solve: Callable, out):
+    """Solves the rows of one class one by one, by ``solve(rows, weighted, history)``."""
     first, end = side.starts[class_id], side.starts[class_id + 1]
     offset = jnp.arange(side.widths[class_id], dtype=jnp.int32)[None]
 
-    def solve_chunk(k, out):
-        rows = layout.members(side, first + k * count, end, count)
+    def solve_row(k, out):
+        rows = layout.members(side, k, end, 1)
         history, (weights,) = chunking.read_histories(
             side, fixed, rows[:, None], offset, (curvature,)
         )
         return out.at[rows].set(solve(rows, weights[:, :, None] * history, history), mode="drop")
 
-    return lax.fori_loop(0, -(-(end - first) // count), solve_chunk, out)
+    return lax.fori_loop(first, end, solve_row, out)
 
 
 def _weighted_grams(weighted: Array, history: Array) -> Array:
