@@ -19,6 +19,7 @@ from jax.interpreters import ad, batching, mlir
 __all__ = [
     "Primitive",
     "ad",
+    "axes_of",
     "batching",
     "csr_product",
     "custom_vmap",
@@ -28,6 +29,7 @@ __all__ = [
     "mlir",
     "serialisable",
     "vary_alike",
+    "vary_over",
 ]
 
 Kind = TypeVar("Kind", bound=type)
@@ -74,18 +76,24 @@ def vary_alike(tree: Any, *others: Any) -> Any:
       tree: the arrays to mark.
       others: what else the values they will be replaced by, or stand beside, depend on.
     """
-    axes = frozenset().union(*map(_axes, jax.tree.leaves((tree, others))))
-
-    def mark(array: Any) -> Any:
-        missing = tuple(axes - _axes(array))
-        return lax.pcast(array, missing, to="varying") if missing else array
-
-    return jax.tree.map(mark, tree)
+    axes = frozenset().union(*map(axes_of, jax.tree.leaves((tree, others))))
+    return jax.tree.map(lambda array: vary_over(array, axes), tree)
 
 
-def _axes(array: Any) -> frozenset[Any]:
-    """The axes of ``shard_map`` over which a value differs between devices."""
-    return jax.typeof(array).mat.varying
+def vary_over(array: Any, axes: frozenset[Any]) -> Any:
+    """Marks an array as varying over some axes of ``shard_map``; it keeps those it has."""
+    missing = tuple(axes - axes_of(array))
+    return lax.pcast(array, missing, to="varying") if missing else array
+
+
+def axes_of(value: Any) -> frozenset[Any]:
+    """The axes of ``shard_map`` over which a value differs between devices.
+
+    Args:
+      value: an array, or the type of one.
+    """
+    kind = value if hasattr(value, "mat") else jax.typeof(value)
+    return kind.mat.varying
 
 
 def lower_by_platform(primitive: Primitive, *, on_cpu: Callable, general: Callable) -> None:

@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import toy_runs
 
 from experiments import cli
-from experiments.lab import batches, clock
+from experiments.lab import batches, clock, memory
 from jaxforget import _plugins
 
 GRID = toy_runs.TOML.replace('figures = ["pass_curves", "ratio_curves", "tolerance_times"]', "")
@@ -82,14 +84,14 @@ def test_side_by_side_as_on_an_accelerator_they_are_equal_up_to_rounding(
     path, want = alone
     monkeypatch.setattr(batches.Batches, "_wanted", lambda self, count: min(count, 8))
     needed, widths = [], {}
-    memory = batches._memory
+    of_program = memory.of_program
 
     def short(program):
-        needed.append(memory(program))
+        needed.append(of_program(program))
         return needed[-1]
 
-    monkeypatch.setattr(batches, "_memory", short)
-    monkeypatch.setattr(batches, "_free_memory", lambda device: 150_000)
+    monkeypatch.setattr(memory, "of_program", short)
+    monkeypatch.setattr(batches, "free_memory", lambda device: 150_000)
     keep = batches.Batches.__init__
 
     def init(self, *args, **more):
@@ -138,16 +140,7 @@ def test_a_cell_that_is_skipped_or_fails_leaves_the_others_of_its_batch_alone(tm
 def test_two_devices_of_a_host_share_a_batch(alone, tmp_path):
     """In a process of its own: JAX decides once how many devices a CPU shows itself as."""
     path, want = alone
-    words = [
-        "ks=5",
-        "split.seed=0",
-        "--batch",
-        "12",
-        "--devices",
-        "2",
-        "--results",
-        tmp_path / "two",
-    ]
+    words = [*"ks=5 split.seed=0 --batch 12 --devices 2 --results".split(), tmp_path / "two"]
     done = toy_runs.command("run", path, *words)
     assert done.returncode == 0, done.stderr
     assert "one by one" not in done.stderr and "batch of 12" in done.stdout
@@ -198,7 +191,10 @@ def test_every_method_on_every_model_has_the_numbers_of_single_cells(tmp_path, m
         for name in names
         if name != "certified_als"  # in 64 bits only
     )
-    text = SMALL.partition("[models.ials]")[0] + tables
+    more = "[models.stopped]\nuse = 'mf'\npatience = 2\n" + "".join(
+        f"{k} = {v}\n" for k, v in importlib.import_module("jaxforget.models.mf").TOY.items()
+    )
+    text = SMALL.partition("[models.ials]")[0] + tables + more + "[methods.damped]\nuse = 'ifru'\n"
     path = toy_runs.small(tmp_path, text)
     steps = 'steps = [{use = "binarise", threshold = 3.0, negatives = "keep"}]\n[request]'
     Path(path).write_text(Path(path).read_text().replace("[request]", steps))
@@ -212,3 +208,25 @@ def test_every_method_on_every_model_has_the_numbers_of_single_cells(tmp_path, m
     monkeypatch.setattr(batches.Batches, "_wanted", lambda self, count: min(count, 8))
     got, _ = run(path, tmp_path / "wide", "--batch", "64", "--devices", "1", *words)
     assert_close(got, want, tol=1e-2)
+    for width in (1, 2):
+        got = over_four_devices(path, tmp_path / f"four_{width}", width, *words)
+        assert_close(got, want, tol=1e-2)
+
+
+def over_four_devices(path, results, width, *words):
+    """Rows by cell; no device waited for another, and no batch was given up."""
+    script = Path(__file__).parent / "batch_runs.py"
+    command = [script, path, results, width, "ks=5", "split.seed=0", *words]
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=toy_runs.ROOT,
+        env=toy_runs.ENVIRONMENT,
+    )
+    found = json.loads(done.stdout)
+    assert found["code"] == 0 and "one by one" not in done.stderr, done.stderr
+    assert found["collectives"] and not any(found["collectives"])
+    rows = [json.loads(f.read_text()) for f in results.glob("*/cells/*.json")]
+    return {row["id"]: row for row in rows}

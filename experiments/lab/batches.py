@@ -18,6 +18,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDev
 
 from jaxforget.types import Interactions
 
+from . import memory
 from .clock import Timing, compiled, opened, shapes
 from .jobs import Job, Outcome, Shelf
 
@@ -86,14 +87,14 @@ class Batches:
     def _fitting(self, shell: Callable, arguments: Arguments, common: list[Any]):
         """How many jobs a device takes at a time, and the program compiled for as many."""
         key = (shell, arguments.shared, shapes((arguments.own[0], common)))
-        room = _free_memory(self.devices[0])
+        room = free_memory(self.devices[0])
         known = key in self._widths
         width = self._widths[key] if known else self._wanted(len(arguments.own))
         while True:
             body = _batched(shell, arguments.tree, arguments.shared, width > 1, self.mesh)
             program, seconds = compiled(body, self._shapes(arguments.own[0], width), common)
             self.compiling += 0 if known else seconds or 0
-            needed = _memory(program)
+            needed = memory.of_program(program)
             if known or width == 1 or room is None or needed <= room:
                 self._widths[key] = width
                 return width, program
@@ -139,14 +140,18 @@ def _batched(shell: Callable, tree: Any, shared: tuple[bool, ...], wide: bool, m
         return shell(*tree.unflatten([next(common if s else own) for s in shared]))
 
     def on_device(own, common):
+        if checked:  # or the gradient by what all devices hold were added up over them
+            common = jax.lax.pcast(common, AXIS, to="varying")
         if wide:
             return jax.vmap(one, in_axes=(0, None))(own, common)
         return jax.tree.map(lambda x: x[None], one([x[0] for x in own], common))
 
+    # of a condition that is batched jax refuses branches with constants, where it checks types
+    checked = mesh.size > 1 and not wide
     if mesh.size == 1:
         return on_device
-    specs = (PartitionSpec(AXIS), PartitionSpec())
-    return jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS))
+    specs = {"in_specs": (PartitionSpec(AXIS), PartitionSpec()), "out_specs": PartitionSpec(AXIS)}
+    return jax.shard_map(on_device, mesh=mesh, check_vma=checked, **specs)
 
 
 def _by_program(jobs: dict[Any, Job]) -> list[tuple[Callable, dict[Any, tuple]]]:
@@ -191,8 +196,16 @@ def _dtype(leaf: Any) -> Any:
 def _unstacked(output: Any, count: int) -> Iterator[Any]:
     """The outputs of the first jobs, on the host: what comes next is stacked anew."""
     leaves, tree = jax.tree.flatten(output)
-    rows = [x if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x) for x in leaves]
+    rows = [_on_host(x) for x in leaves]
     return (tree.unflatten([x[number] for x in rows]) for number in range(count))
+
+
+def _on_host(array: Any) -> Any:
+    """Numbers as NumPy's; keys, of which NumPy has none, on one device."""
+    if not jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
+        return np.asarray(array)
+    numbers = np.asarray(jax.random.key_data(array))
+    return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
 
 
 def host_memory() -> int:
@@ -203,15 +216,7 @@ def host_memory() -> int:
         return 8 << 30
 
 
-def _memory(program: Any) -> int:
-    """Bytes that a program takes on one device beside what was there before it."""
-    found = program.memory_analysis()
-    if found is None:
-        return 0
-    return found.temp_size_in_bytes + found.output_size_in_bytes + found.argument_size_in_bytes
-
-
-def _free_memory(device: Any) -> float | None:
+def free_memory(device: Any) -> float | None:
     """Bytes that a program may take; None where the backend does not tell."""
     stats = device.memory_stats() or {}
     limit = stats.get("bytes_limit")

@@ -14,6 +14,7 @@ from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from jaxforget import _varying
 from jaxforget._jax import vary_alike
 from jaxforget._settings import checked
 from jaxforget.als import row_steps, rows
@@ -138,7 +139,7 @@ def descend(
             x = step(users, tables.items, tables.users)
             return Factors(x, step(items, x, tables.items))
 
-        return lax.fori_loop(0, max_sweeps, both, tables)
+        return _varying.fori_loop(0, max_sweeps, both, tables)
 
     specs = (P(axes), P(axes), P(axes), P())
     run = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=P(axes))

@@ -4,9 +4,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxforget._jax import vary_alike
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.als import row_steps, rows
 from jaxforget.als.objectives import cost, gram, implicit, optimality
@@ -119,18 +119,17 @@ def descend(
         return optimality(factors, train, terms)
 
     def measure_if_needed(factors):  # without a tolerance no residual decides anything
-        unknown = vary_alike(jnp.full((), jnp.inf, factors.users.dtype), factors, train, terms)
-        return lax.cond(tol > 0, measure, lambda _: unknown, factors)
+        unknown = jnp.full((), jnp.inf, factors.users.dtype)
+        return _varying.cond(tol > 0, measure, lambda _: unknown, factors)
 
     def step(carry):
         factors, _, n = carry
         factors = alternate(factors, train, terms, cg_steps=cg_steps)
         return factors, measure_if_needed(factors), n + 1
 
-    factors = vary_alike(factors, train, terms)
     start = (factors, measure_if_needed(factors), jnp.zeros((), jnp.int32))
-    factors, residual, n = lax.while_loop(unfinished, step, start)
-    residual = lax.cond(tol > 0, lambda _: residual, measure, factors)
+    factors, residual, n = _varying.while_loop(unfinished, step, start)
+    residual = _varying.cond(tol > 0, lambda _: residual, measure, factors)
     info = {"sweeps": n, "residual": residual, "objective": cost(factors, train, terms)}
     return factors, info
 

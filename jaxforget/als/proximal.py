@@ -19,9 +19,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxforget._jax import vary_alike
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.als.spectral import Spectral, distance, inner, scales, scores_of, serve, spectral
 from jaxforget.sparse.arithmetic import ratio, times
@@ -79,8 +79,7 @@ def descend(
     def unfinished(state):
         return (state.steps < max_steps) & ~(state.change <= tol)
 
-    state = vary_alike(state, train, terms)
-    return lax.while_loop(unfinished, lambda state: step(state, train, terms, dim=dim), state)
+    return _varying.while_loop(unfinished, lambda state: step(state, train, terms, dim=dim), state)
 
 
 @checked
@@ -112,7 +111,7 @@ def step(state: State, train: Interactions, terms: Terms, *, dim: int) -> State:
         return new, spilled, floor, jnp.where(overshoots, 0, (1 - root) / (1 + root))
 
     well_conditioned = high <= MAX_PLAIN_CONDITION * low
-    new, spilled, floor, momentum = lax.cond(well_conditioned, plain, accelerated, state)
+    new, spilled, floor, momentum = _varying.cond(well_conditioned, plain, accelerated, state)
     return State(
         now=new,
         before=state.now,
@@ -178,7 +177,7 @@ def _products(
             return times(left, point.sizes[:, None] * inner) / left_scale**2
 
         ridge = (left_scale[0] * right_scale[0]) ** 2
-        all_pairs = lax.cond(one_ridge, lambda: low_rank / ridge[None], rescaled)
+        all_pairs = _varying.cond(one_ridge, lambda: low_rank / ridge[None], rescaled)
         return spmm(train, sparse, block, by=by) + low_rank - all_pairs / height
 
     def forward(block):

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxforget._jax import vary_alike
+from jaxforget import _varying
 from jaxforget.als import chunking, woodbury
 from jaxforget.sparse import dense, layout
 from jaxforget.sparse.arithmetic import times
@@ -20,7 +20,7 @@ from jaxforget.types import Side
 
 def zeros(ridge: Array, gram: Array) -> Array:
     """``[rows, D]``, the result before any row is solved."""
-    return vary_alike(jnp.zeros((len(ridge), len(gram)), gram.dtype), ridge, gram)
+    return jnp.zeros((len(ridge), len(gram)), gram.dtype)
 
 
 def on_cpu(
@@ -80,11 +80,11 @@ def _write_by_woodbury(curvature, target, ridge, gram, side, fixed, classes: ran
             return jnp.pad(x, ((0, len(rows) - shape[0]), (0, 0)))
 
         branches = [functools.partial(solve, shape) for shape in chunks.shapes]
-        x = scale * lax.switch(chunk.branch, branches)
+        x = scale * _varying.switch(chunk.branch, branches)
         x = times(x, shared.basis.T)
         return out.at[rows].set(x, mode="drop")
 
-    return lax.fori_loop(0, chunks.n_chunks, solve_chunk, out)
+    return _varying.fori_loop(0, chunks.n_chunks, solve_chunk, out)
 
 
 def _write_by_normal_matrices(curvature, rhs, ridge, gram, side, fixed, classes: range, out):
@@ -105,9 +105,9 @@ def _write_by_normal_matrices(curvature, rhs, ridge, gram, side, fixed, classes:
             return _solve_in_turn(gram, folded[0], folded[1], own_rhs, own_ridge, chunk.n_rows)
 
         branches = [functools.partial(solve, shape) for shape in chunks.shapes]
-        return out.at[rows].set(lax.switch(chunk.branch, branches), mode="drop")
+        return out.at[rows].set(_varying.switch(chunk.branch, branches), mode="drop")
 
-    return lax.fori_loop(0, chunks.n_chunks, solve_chunk, out)
+    return _varying.fori_loop(0, chunks.n_chunks, solve_chunk, out)
 
 
 def on_accelerator(
@@ -129,7 +129,7 @@ def on_accelerator(
             x = jax.vmap(dense.solve_spd)(matrices, chunking.clip(rhs, rows))
             return out.at[rows].set(x, mode="drop")  # padding is solvable too
 
-        out = lax.fori_loop(0, -(-(end - first) // band.rows), solve_group, out)
+        out = _varying.fori_loop(0, -(-(end - first) // band.rows), solve_group, out)
     return out
 
 
@@ -146,8 +146,8 @@ def _matrices(curvature, ridge, gram, side, fixed, rows, step: int):
         return matrices + _weighted_grams(weights[:, :, None] * history, history)
 
     ridges = jax.vmap(_diagonal, (0, None))(chunking.clip(ridge, rows), gram)
-    matrices = vary_alike(gram[None] + ridges, curvature, fixed, rows)
-    return lax.fori_loop(0, -(-longest // step), along, matrices)
+    matrices = gram[None] + ridges
+    return _varying.fori_loop(0, -(-longest // step), along, matrices)
 
 
 def _write_class(side, class_id: int, fixed, curvature, solve: Callable, out):
@@ -162,7 +162,7 @@ def _write_class(side, class_id: int, fixed, curvature, solve: Callable, out):
         )
         return out.at[rows].set(solve(rows, weights[:, :, None] * history, history), mode="drop")
 
-    return lax.fori_loop(first, end, solve_row, out)
+    return _varying.fori_loop(first, end, solve_row, out)
 
 
 def _weighted_grams(weighted: Array, history: Array) -> Array:
@@ -178,7 +178,7 @@ def _solve_in_turn(gram, weighted, history, rhs, ridge, n_rows: Array | int) -> 
         matrix = products[k] + gram + _diagonal(ridge[k], gram)
         return out.at[k].set(dense.solve_spd(matrix, rhs[k]))
 
-    return lax.fori_loop(0, n_rows, solve, jnp.zeros_like(rhs))
+    return _varying.fori_loop(0, n_rows, solve, jnp.zeros_like(rhs))
 
 
 def _diagonal(ridge: Array, gram: Array) -> Array:

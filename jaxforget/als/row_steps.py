@@ -1,9 +1,9 @@
 """Improves all rows of one side by a few conjugate-gradient steps, the other side held fixed."""
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxforget._jax import vary_alike
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.kernels import sddmm, spmm
@@ -60,9 +60,6 @@ def conjugate_gradients(
         squares, old = unless_converged(jnp.sum(r * r, axis=1)), squares
         return x, r, r + _quotient(squares, old) * p, squares
 
-    curvature, target, ridge, gram, train, fixed, start = vary_alike(
-        (curvature, target, ridge, gram, train, fixed, start)
-    )
     start = jnp.where(sum_per_row(jnp.abs(target))[:, None] > 0, start, 0)
     # b - A x, with the two sparse products in one
     residual = spmm(train, target - weighted_scores(start), fixed, by=by) - dense_product(start)
@@ -73,7 +70,7 @@ def conjugate_gradients(
         """0 where only rounding is left: steps along it are noise, and their derivatives NaN."""
         return jnp.where(squares > level, squares, 0)
 
-    x, _, p, squares = lax.fori_loop(0, n_steps - 1, step, (start, residual, residual, size))
+    x, _, p, squares = _varying.fori_loop(0, n_steps - 1, step, (start, residual, residual, size))
     # The last step needs p' A p, but neither A p nor a new residual: one product of D columns less.
     scores = sddmm(train, *pair(p))
     bend = jnp.sum(p * dense_product(p), axis=1) + sum_per_row(curvature * scores**2)

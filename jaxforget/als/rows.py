@@ -9,6 +9,7 @@ import functools
 import jax
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget._jax import vary_alike
 from jaxforget.als import row_chunks
 from jaxforget.sparse import layout
@@ -62,7 +63,7 @@ def _solve(curvature, target, ridge, gram, train, fixed, by):
 
     def on_cpu(curvature, target, ridge, gram, fixed):
         any_long = side.starts[n_short] < len(ridge)
-        rhs = lax.cond(
+        rhs = _varying.cond(
             any_long, right_hand_sides, lambda *_: row_chunks.zeros(ridge, gram), target, fixed
         )
         curvature, target = (_in_order(x, train, by) for x in (curvature, target))

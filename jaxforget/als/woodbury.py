@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget.sparse import dense
 
 # Columns that elimination takes between two cuts of the table to what is left of it. A smaller
@@ -45,7 +46,7 @@ def decompose(gram: Array, ridge: Array) -> Shared:
         basis, level = dense.eigh(gram)
         return Shared(basis, jnp.maximum(level, 0), jnp.ones_like(ridge))  # rounding may go below 0
 
-    return lax.cond(jnp.all(ridge == ridge[0]), root, spectrum, gram, ridge[0])
+    return _varying.cond(jnp.all(ridge == ridge[0]), root, spectrum, gram, ridge[0])
 
 
 def solve_short_rows(history: Array, curvature: Array, target: Array, scale: Array) -> Array:
@@ -94,7 +95,7 @@ def eliminate(systems: Array, rhs: Array) -> Array:
     table, done = jnp.concatenate([systems, rhs[:, None]], axis=1), []
     while len(table):
         n = min(BLOCK, len(table))
-        table = lax.fori_loop(0, n, _eliminate_column, table)
+        table = _varying.fori_loop(0, n, _eliminate_column, table)
         done.append(table[:n, n:])
         table = table[n:, n:]
     solution = done.pop()[:, 0]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.sparse.draws import pair_bits
@@ -100,10 +101,10 @@ def minibatch(
                 summed = loss.batch(p, train, batch, weights, links)
                 return summed / jnp.sum(counted) + loss.penalty(p) / total
 
-            change, state = rule.update(jax.grad(mean)(params), state)
+            change, state = rule.update(_varying.grad(mean)(params), state)
             return optax.apply_updates(params, change), state
 
-        params, state = lax.fori_loop(0, n_steps, step, (now.params, now.optimiser))
+        params, state = _varying.fori_loop(0, n_steps, step, (now.params, now.optimiser))
         return _judge(now, params, state, score if patience is not None else None)
 
     def unfinished(now):
@@ -112,7 +113,7 @@ def minibatch(
 
     zero, none = jnp.zeros((), jnp.int32), jnp.zeros((), train.values.dtype)
     start = Epochs(params, rule.init(params), () if patience is None else params, none, zero, zero)
-    end = lax.while_loop(unfinished, epoch, start)
+    end = _varying.while_loop(unfinished, epoch, start)
     params = end.params if patience is None else end.best
     return params, {"epochs": end.epoch, "score": end.score}
 
@@ -161,7 +162,7 @@ def full(
       (3.0, True)
     """
     method = lenient(optax.lbfgs()) if lr is None else adam(lr)
-    measure = jax.value_and_grad(loss)
+    measure = _varying.value_and_grad(loss)
 
     def unfinished(carry):
         _, _, _, gradient, n = carry
@@ -179,5 +180,5 @@ def full(
         return (params, state, *measure(params), n + 1)
 
     start = (params, method.init(params), *measure(params), jnp.zeros((), jnp.int32))
-    params, _, value, gradient, n = lax.while_loop(unfinished, step, start)
+    params, _, value, gradient, n = _varying.while_loop(unfinished, step, start)
     return params, {"steps": n, "grad_norm": optax.tree.norm(gradient), "loss": value}

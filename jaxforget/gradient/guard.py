@@ -10,8 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 
 ROOM = 2.0  # times the loss of knowing nothing: what is above has diverged, not merely forgotten
@@ -79,7 +80,7 @@ def climb(
         at = jax.tree.map(lambda a, b: jnp.where(good, a, b), there, at)
         return at, taken + good.astype(jnp.int32)
 
-    params, taken = lax.fori_loop(0, n_steps, once, (params, jnp.zeros((), jnp.int32)))
+    params, taken = _varying.fori_loop(0, n_steps, once, (params, jnp.zeros((), jnp.int32)))
     return params, {"steps": taken, "guarded": (taken < n_steps).astype(jnp.int32)}
 
 

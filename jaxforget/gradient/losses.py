@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _varying
 from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.gradient.graph import Links
@@ -76,7 +76,7 @@ class Margins:
 
     def bends(self, margins: Array, train: Interactions, weights: Array) -> Array:
         """``[N]`` second derivative of each outcome in its margin."""
-        slope = jax.grad(lambda m: jnp.sum(self.outcomes(m, train, weights)))
+        slope = _varying.grad(lambda m: jnp.sum(self.outcomes(m, train, weights)))
         return jax.jvp(slope, (margins,), (jnp.ones_like(margins),))[1]
 
     def product(
@@ -88,11 +88,11 @@ class Margins:
         curvature of its margin. It is positive semidefinite.
         """
         if full:
-            return jax.linearize(jax.grad(lambda p: self(p, train, weights, edges)), params)[1]
+            return jax.linearize(_varying.grad(lambda p: self(p, train, weights, edges)), params)[1]
         margins, forward = jax.linearize(lambda p: self.margins(p, train, edges), params)
         backward = jax.linear_transpose(forward, params)
         bends = self.bends(margins, train, weights)
-        ridge = jax.linearize(jax.grad(self.penalty), params)[1]
+        ridge = jax.linearize(_varying.grad(self.penalty), params)[1]
 
         def product(vector: Any) -> Any:
             return add(backward(bends * forward(vector))[0], ridge(vector))

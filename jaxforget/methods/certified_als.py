@@ -5,9 +5,9 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
-from jaxforget import _checks, als
+from jaxforget import _checks, _varying, als
 from jaxforget._settings import checked
 from jaxforget.als import certificate, proximal
 from jaxforget.als.certificate import Certificate
@@ -134,7 +134,7 @@ def _solve(
     state = proximal.start(directions, train, terms)
     target = jnp.asarray(AIM * tol, state.scores.dtype)  # the bound is about the last change
     first = (state, _unproved(state.scores.dtype), target, jnp.zeros((), jnp.int32))
-    state, proved, _, rounds = lax.while_loop(unfinished, attempt, first)
+    state, proved, _, rounds = _varying.while_loop(unfinished, attempt, first)
     served = proximal.serve(state.now, terms, dim=rank)
     info = _report(proved, tol) | {
         "rank_short": state.spilled > 1,

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient import descent
 from jaxforget.gradient.vectors import norm
@@ -44,17 +45,17 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
 
         def step(_, carry):
             params, good, state = carry
-            value, gradient = jax.value_and_grad(retained)(params)
+            value, gradient = _varying.value_and_grad(retained)(params)
             good = choose(value <= first, params, good)
             change, state = adam.update(gradient, state)
             return optax.apply_updates(params, change), good, state
 
         first, start = retained(params), (params, params, adam.init(params))
-        last, good, _ = lax.fori_loop(0, n_steps, step, start)
+        last, good, _ = _varying.fori_loop(0, n_steps, step, start)
         fell = retained(last) <= first
         new = choose(fell, last, good)
         guarded = (~fell).astype(jnp.int32)
-        return new, {"grad_norm": norm(jax.grad(retained)(new)), "guarded": guarded}
+        return new, {"grad_norm": norm(_varying.grad(retained)(new)), "guarded": guarded}
 
     return Method(model.fit, unlearn, model.factors)
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient import guard, losses
 from jaxforget.gradient.vectors import norm
@@ -41,7 +42,7 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
         forgotten = losses.forgotten(model.loss, train, forget)
 
         def step(params):
-            gradient = jax.grad(forgotten)(params)
+            gradient = _varying.grad(forgotten)(params)
             return jax.tree.map(lambda p, g: jnp.where(changes, p + lr * g, p), params, gradient)
 
         def retained(p):
@@ -49,7 +50,7 @@ def build(model: Model, *, lr: float, n_steps: int) -> Method:
 
         new, info = guard.climb(step, retained, params, n_steps=n_steps)
         return new, info | {
-            "pull_norm": norm(jax.grad(forgotten)(params)),
+            "pull_norm": norm(_varying.grad(forgotten)(params)),
             "forgotten_loss": forgotten(new),
         }
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient import guard, losses
 from jaxforget.gradient.vectors import norm
@@ -47,17 +48,17 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
 
         def of_group(k):
             weights = jnp.where(groups == k, forget.after, 0)
-            return jax.grad(model.loss)(params, train, weights, forget.after)
+            return _varying.grad(model.loss)(params, train, weights, forget.after)
 
         basis = _orthonormal(lax.map(of_group, jnp.arange(n_groups, dtype=jnp.uint32)), n_groups)
 
         forgotten = losses.forgotten(model.loss, train, forget)
 
         def step(params):
-            free = _off(basis, jax.grad(forgotten)(params))
+            free = _off(basis, _varying.grad(forgotten)(params))
             return jax.tree.map(lambda p, g: jnp.where(changes, p + lr * g, p), params, free)
 
-        pull = jax.grad(forgotten)(params)
+        pull = _varying.grad(forgotten)(params)
         size = norm(pull)
         kept = ratio(norm(_off(basis, pull)), size)
 
@@ -86,7 +87,7 @@ def _orthonormal(vectors, n):
             vector,
         )
 
-    return lax.fori_loop(0, n, step, jax.tree.map(jnp.zeros_like, vectors))
+    return _varying.fori_loop(0, n, step, jax.tree.map(jnp.zeros_like, vectors))
 
 
 def _off(basis, vector):

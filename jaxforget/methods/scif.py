@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any, Literal
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import problem, region, steps
 from jaxforget.gradient.influence.curvature import margins_of
@@ -98,7 +98,7 @@ def _pull(
         old, new = (jnp.sum(loss.outcomes(margins, t, gone)) for t in (train, labels))
         return old - new + sign * loss(p, train, forget.before, forget.before)
 
-    return jax.grad(pulled)(params)
+    return _varying.grad(pulled)(params)
 
 
 def mean_labels(train: Interactions, forget: ForgetSet) -> Array:

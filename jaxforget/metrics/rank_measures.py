@@ -9,8 +9,9 @@ over these orders (McSherry and Najork, ECIR 2008): no model gains by the number
 """
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse.arithmetic import ratio
@@ -61,7 +62,7 @@ def mrr(ranked: Ranked, *, k: int) -> Array:
         return total + gain, none_yet * (1 - here)
 
     start = (jnp.zeros_like(best), jnp.ones_like(best))
-    return lax.fori_loop(0, k, lambda n, x: place(jnp.asarray(n, float), x), start)[0]
+    return _varying.fori_loop(0, k, lambda n, x: place(jnp.asarray(n, float), x), start)[0]
 
 
 @checked

@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks
-from jaxforget._jax import vary_alike
+from jaxforget import _checks, _varying
 from jaxforget.metrics import top
 from jaxforget.sparse import layout
 from jaxforget.sparse.arithmetic import ratio, times
@@ -91,8 +90,7 @@ def over_users(
 
     shapes = jax.eval_shape(sums, jax.ShapeDtypeStruct((size,), jnp.int32))
     total = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    total = vary_alike(total, factors, held_out, relevant, hidden)
-    values, n_counted = lax.fori_loop(0, -(-(n_users - first) // size), add, total)
+    values, n_counted = _varying.fori_loop(0, -(-(n_users - first) // size), add, total)
     return {name: ratio(value, n_counted, otherwise=jnp.nan) for name, value in values.items()}
 
 
@@ -238,8 +236,8 @@ def _rank(factors, held_out, relevant, hidden, users):
 
     # users of like length stand together: few have places up to the longest history of all
     longest = jnp.max(jnp.sum(real, axis=1, dtype=jnp.int32))
-    counts = vary_alike(jnp.zeros((len(own), 2, len(users)), jnp.int32), scores, own, longest)
-    counts = lax.fori_loop(0, longest, rank, counts)
+    counts = jnp.zeros((len(own), 2, len(users)), jnp.int32)
+    counts = _varying.fori_loop(0, longest, rank, counts)
     above, upto = counts[:, 0].T, counts[:, 1].T
     candidates = held_out.n_items - jnp.sum(masked, axis=1, dtype=jnp.int32)
     ties = jnp.maximum(upto - above - 1, 0)  # an item that is hidden is not counted itself

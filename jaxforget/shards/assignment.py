@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget.sparse.arithmetic import gather
 
 NOWHERE = -1  # the shard of a point that is not assigned
@@ -55,7 +56,7 @@ def assign(distances: Array, remembered: Array, room: Array) -> Array:
         return jnp.where(now, nearest, shards), left
 
     start = (jnp.full(remembered.shape, NOWHERE, jnp.int32), jnp.full(n_shards, room, jnp.int32))
-    return lax.while_loop(unfinished, step, start)[0]
+    return _varying.while_loop(unfinished, step, start)[0]
 
 
 def _smallest(values: Array, shards: Array, ranks: Array, n_shards: int) -> tuple[Array, Array]:

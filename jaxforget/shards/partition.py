@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks
+from jaxforget import _checks, _varying
 from jaxforget._settings import checked
 from jaxforget.shards.assignment import NOWHERE, assign, count
 from jaxforget.sparse.arithmetic import gather, times
@@ -142,7 +142,7 @@ def balanced(
     unassigned = jnp.full(points.remembered.shape, NOWHERE, jnp.int32)
     centres = _first_centres(key, train, points, factors, by, n_shards)
     first = (unassigned, centres, jnp.ones((), bool), jnp.zeros((), jnp.int32))
-    shards = lax.while_loop(unfinished, step, first)[0]
+    shards = _varying.while_loop(unfinished, step, first)[0]
     if by != "interaction":
         shards = gather(shards, _side(train, by)[1])
     return jnp.where(weights > 0, shards, NOWHERE)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.shards import partition
 from jaxforget.sparse.compact import compact, shorten
@@ -181,7 +182,7 @@ def _fit_or_keep(
 
     small = jnp.sum(weights > 0, dtype=jnp.int32) <= size
     choice = jnp.where(small, len(fits), 1)
-    return lax.switch(jnp.where(again, choice, 0).astype(jnp.int32), [keep, *fits])
+    return _varying.switch(jnp.where(again, choice, 0).astype(jnp.int32), [keep, *fits])
 
 
 def _fit_all(
@@ -190,7 +191,7 @@ def _fit_all(
     """Trains on what has a weight; ``small`` says that the shorter arrays hold every shard."""
     del again, old
     fits = ways(key, weights, start)
-    return lax.switch(jnp.where(small, len(fits) - 1, 0).astype(jnp.int32), fits)
+    return _varying.switch(jnp.where(small, len(fits) - 1, 0).astype(jnp.int32), fits)
 
 
 def _ways(

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget._jax import csr_product, vary_alike
+from jaxforget import _varying
+from jaxforget._jax import csr_product
 from jaxforget.sparse.arithmetic import gather
 
 # Bytes of the rows that one step of sddmm on a CPU gathers from each side: two such blocks fit the
@@ -98,8 +99,8 @@ def sddmm_chunked(
         # The product with ones sums rows; XLA's CPU reduction over the last axis is 4 times slower.
         return lax.dynamic_update_slice(out, ((user_rows * item_rows) @ ones)[:, 0], (first,))
 
-    out = vary_alike(jnp.zeros(n, left.dtype), left, right, users)
-    return lax.fori_loop(0, -(-user_ptr[-1] // size), dots, out) if n else out
+    out = jnp.zeros(n, left.dtype)
+    return _varying.fori_loop(0, -(-user_ptr[-1] // size), dots, out) if n else out
 
 
 def _chunk_size(table: Array) -> int:

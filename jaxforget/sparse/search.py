@@ -1,9 +1,9 @@
 """Binary search for (user, item) pairs in the sorted interactions."""
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _varying
 from jaxforget.types import Interactions
 
 
@@ -32,4 +32,4 @@ def position(train: Interactions, users: Array, items: Array, *, after: bool) ->
         return jnp.where(right, middle + 1, low), jnp.where(left, middle, high)
 
     bounds = (indptr[row], jnp.where(inside, indptr[row + 1], indptr[row]))
-    return jax.lax.fori_loop(0, entries.shape[0].bit_length(), halve, bounds)[0]
+    return _varying.fori_loop(0, entries.shape[0].bit_length(), halve, bounds)[0]

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget.als.certificate import lanczos
 from jaxforget.sparse.kernels import spmm
 from jaxforget.types import Interactions
@@ -172,5 +173,5 @@ def cholesky_bound(key: Array, gradient: Gradient, bases: Bases) -> Array:
         return k + 1, bound, jnp.all(jnp.isfinite(factor))
 
     start = (jnp.zeros((), gram.dtype), jnp.trace(gram), jnp.zeros((), bool))
-    _, bound, proved = lax.while_loop(lambda c: (c[0] < 5) & ~c[2], attempt, start)
+    _, bound, proved = _varying.while_loop(lambda c: (c[0] < 5) & ~c[2], attempt, start)
     return jnp.where(proved, bound, jnp.trace(gram))

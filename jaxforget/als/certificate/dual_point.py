@@ -9,8 +9,9 @@ section 5 defines the point and proves that it is feasible:
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget.als.certificate.dual import Bases, Gradient
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import Factors, Interactions, Terms
@@ -122,7 +123,7 @@ def difference(problem: Problem, point: DualPoint) -> Difference:
         axis=1,
     )
     n_narrow = 2 * point.left.shape[1]  # the third block is 0 where nothing shrinks
-    at_pairs, per_user = lax.cond(
+    at_pairs, per_user = _varying.cond(
         shrink < 1,
         lambda: _products(train, left, right),
         lambda: _products(train, left[:, :n_narrow], right[:, :n_narrow]),

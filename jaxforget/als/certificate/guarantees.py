@@ -8,7 +8,7 @@ import jax.flatten_util
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import als
+from jaxforget import _varying, als
 from jaxforget.als.certificate import lanczos
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.types import Factors, Interactions, Terms
@@ -50,7 +50,7 @@ def local(
     users, items = factors.users @ turn, factors.items @ turn
     sums = values[:, None] + values[None]
     flat, unravel = jax.flatten_util.ravel_pytree(Factors(users, items))
-    gradient = jax.grad(lambda x: als.cost(unravel(x), train, terms))
+    gradient = _varying.grad(lambda x: als.cost(unravel(x), train, terms))
 
     def off_rotations(x):
         x = unravel(x)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _varying
+
 NEGLIGIBLE = 1e-10  # what is left of a column, relative to the column, that is rounding
 
 
@@ -39,7 +41,7 @@ def krylov(matmat: Callable[[Array], Array], start: Array, *, steps: int) -> tup
         basis = lax.dynamic_update_slice(basis, block, corner)
         return basis, lax.dynamic_update_slice(products, product, corner), product
 
-    basis, products, _ = lax.fori_loop(0, steps, step, (basis, basis, start))
+    basis, products, _ = _varying.fori_loop(0, steps, step, (basis, basis, start))
     small = basis.T @ products
     return basis, (small + small.T) / 2
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient.vectors import axpy, dot
 from jaxforget.sparse.arithmetic import ratio
@@ -76,7 +76,7 @@ def cg(
     z, zeros = precondition(rhs), jax.tree.map(jnp.zeros_like, rhs)
     rz, n = dot(rhs, z), jnp.zeros((), jnp.int32)
     start = (zeros, rhs, z, zeros, rz, jnp.zeros_like(rz), n, jnp.full_like(size, jnp.inf))
-    x, *_, n, low = lax.while_loop(unfinished, step, start)
+    x, *_, n, low = _varying.while_loop(unfinished, step, start)
     gap = jax.tree.map(jnp.subtract, rhs, damped(x))
     residual = ratio(jnp.sqrt(dot(gap, gap)), size)
     return Solution(x, residual, n, low)

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 from jax import Array
 
+from jaxforget import _varying
 from jaxforget.types import Interactions, MarginLoss, Model
 
 KINDS = ("gauss_newton", "full")
@@ -19,12 +20,12 @@ def hvp(loss: Callable[[Any], Array], params: Any, vector: Any) -> Any:
       >>> hvp(lambda x: jnp.sum(x**3), jnp.array([1.0, 2.0]), jnp.array([1.0, 1.0])).tolist()
       [6.0, 12.0]
     """
-    return jax.jvp(jax.grad(loss), (params,), (vector,))[1]
+    return jax.jvp(_varying.grad(loss), (params,), (vector,))[1]
 
 
 def hessian(loss: Callable[[Any], Array], params: Any) -> Callable[[Any], Any]:
     """Returns ``vector -> H vector``; what depends on the parameters alone is computed once."""
-    return jax.linearize(jax.grad(loss), params)[1]
+    return jax.linearize(_varying.grad(loss), params)[1]
 
 
 def gauss_newton(

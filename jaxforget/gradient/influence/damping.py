@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient.influence.cg import cg
 from jaxforget.gradient.vectors import dot
@@ -95,7 +96,7 @@ def _slope(model: Model, params: Any, train: Interactions, weights: Array) -> Ar
     def scaled(t: Array) -> Array:
         return jnp.sum(loss.outcomes(t * t * margins, train, weights)) + t * t * penalty
 
-    return jax.grad(scaled)(jnp.ones((), weights.dtype))
+    return _varying.grad(scaled)(jnp.ones((), weights.dtype))
 
 
 @checked
@@ -136,7 +137,7 @@ def solve_damped(
     def again(carry: tuple[Solution, Array, Array]) -> tuple[Solution, Array, Array]:
         _, damping, n = carry
         # behind a condition, or XLA moves this product out of the loop, which seldom runs at all
-        least = lax.cond(n == 0, floor, lambda: jnp.zeros_like(damping))
+        least = _varying.cond(n == 0, floor, lambda: jnp.zeros_like(damping))
         damping = RAISE * jnp.maximum(damping, least)
         return attempt(damping), damping, n + 1
 
@@ -146,5 +147,5 @@ def solve_damped(
 
     first = jnp.asarray(damping, jax.tree.leaves(rhs)[0].dtype)
     start = (attempt(first), first, jnp.zeros((), jnp.int32))
-    solution, used, _ = lax.while_loop(failed, again, start)
+    solution, used, _ = _varying.while_loop(failed, again, start)
     return solution, used

@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget.gradient.vectors import dot
 from jaxforget.sparse.arithmetic import ratio
 
@@ -46,7 +47,7 @@ def largest_curvature(matvec: Callable[[Any], Any], *, scale: Any, start: Any) -
     def power(_, carry):
         return unit(jax.tree.map(jnp.divide, matvec(carry[0]), scale))
 
-    _, top = lax.fori_loop(0, POWER_STEPS, power, unit(start))
+    _, top = _varying.fori_loop(0, POWER_STEPS, power, unit(start))
     return jnp.where(top > 0, top, 1)
 
 
@@ -110,7 +111,7 @@ def run(
 
     run = jnp.minimum(wanted * length, n_steps * length)
     start = (jax.tree.map(jnp.zeros_like, rhs), rhs, length, run, jnp.zeros((), jnp.int32))
-    x, _, _, left, n = lax.while_loop(unfinished, step, start)
+    x, _, _, left, n = _varying.while_loop(unfinished, step, start)
     return x, {
         "iterations": n + POWER_STEPS,
         "duration": run - left,

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _varying
 from jaxforget.gradient.influence.curvature import curvature, margins_of
 from jaxforget.gradient.influence.damping import solve_damped
 from jaxforget.gradient.influence.precondition import preconditioner
@@ -67,8 +68,8 @@ def solve(
 def pull_at(stated: Problem, new: Any, damping: Array, scale: Any) -> Any:
     """What still pulls at a point on the way: the same difference of gradients, and the ridge."""
     loss, forget = stated.model.loss, stated.forget
-    target = jax.grad(loss)(stated.params, stated.train, forget.before, forget.before)
-    reached = jax.grad(loss)(new, stated.train, forget.after, stated.along)
+    target = _varying.grad(loss)(stated.params, stated.train, forget.before, forget.before)
+    reached = _varying.grad(loss)(new, stated.train, forget.after, stated.along)
     ridge = jax.tree.map(lambda s, a, b: damping * s * (a - b), scale, stated.params, new)
     changed = jnp.any(forget.before != forget.after)
     return jax.tree.map(lambda a, b, c: jnp.where(changed, a - b + c, 0), target, reached, ridge)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _varying
 from jaxforget.gradient import guard
 from jaxforget.gradient.influence.pull import forget_gradient
 from jaxforget.gradient.influence.region import Region, clear, maps, near
@@ -85,7 +86,7 @@ def pull_of(stated: Problem, kind: str) -> Any:
     if kind == "difference":
         return with_pull(stated)[0].pull
     after = stated.request.after
-    gradient = jax.grad(stated.model.loss)(stated.params, stated.learnt, after, after)
+    gradient = _varying.grad(stated.model.loss)(stated.params, stated.learnt, after, after)
     return jax.tree.map(jnp.negative, gradient)
 
 

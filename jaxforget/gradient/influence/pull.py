@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget.types import ForgetSet, Interactions, Loss, MarginLoss
 
 
@@ -41,7 +42,7 @@ def forget_gradient(
     def gone(p: Any) -> Array:
         return jnp.sum(margins.difference(margins.margins(p, train, before), train, forget))
 
-    direct = jax.grad(gone)(params)
+    direct = _varying.grad(gone)(params)
     if margins.n_layers == 0:
         return direct, jax.tree.map(jnp.zeros_like, direct)
     return direct, _steps(loss, params, train, forget, (before, after), (after, after))[0]
@@ -60,7 +61,7 @@ def _steps(
     The gradients are taken by one loop body, so that equal inputs give equal bits.
     """
     gradients = lax.map(
-        lambda stage: jax.grad(loss)(params, train, stage[1], stage[0]),
+        lambda stage: _varying.grad(loss)(params, train, stage[1], stage[0]),
         (jnp.stack(edges), jnp.stack(weights)),
     )
     changed = jnp.any(forget.before != forget.after)

@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _varying
 from jaxforget.gradient.influence import importance
 from jaxforget.sparse.degrees import degrees
 from jaxforget.types import Factors, ForgetSet, Interactions, Model
@@ -134,7 +133,9 @@ def clear(
         old, left = (degrees(train, weights) for weights in forget)
         emptied = [(a > 0) & (b <= 0) for a, b in zip(old, left)]
     else:
-        old, left = (jax.grad(model.loss)(params, train, weights, weights) for weights in forget)
+        old, left = (
+            _varying.grad(model.loss)(params, train, weights, weights) for weights in forget
+        )
         emptied = [jnp.any(a != 0, axis=1) & jnp.all(b == 0, axis=1) for a, b in zip(old, left)]
     if region is not None:
         emptied = [rows & chosen for rows, chosen in zip(emptied, region[:2])]

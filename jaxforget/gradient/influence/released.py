@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient import descent
 from jaxforget.gradient.influence import importance
@@ -78,7 +79,7 @@ def by_adam(
     zero, origin = jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, rhs)
     none = jnp.zeros((), jax.tree.leaves(rhs)[0].dtype)
     start = (origin, adam.init(origin), origin, none, zero, zero)
-    _, _, best, record, n, _ = lax.while_loop(unfinished, step, start)
+    _, _, best, record, n, _ = _varying.while_loop(unfinished, step, start)
     return up(best), {"iterations": n, "score": record}
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
+from jaxforget import _varying
 from jaxforget.gradient.vectors import add, dot
 from jaxforget.sparse.arithmetic import ratio
 
@@ -100,7 +101,7 @@ def run(
     at = (jax.tree.map(lambda p: origin * p, params), jax.tree.map(jnp.zeros_like, params))
     share, none = jnp.asarray(origin, size.dtype), jnp.zeros((), jnp.int32)
     start = (at, slopes(*at), longest, share, none, none)
-    (base, change), *_, share, n, refused = lax.while_loop(unfinished, step, start)
+    (base, change), *_, share, n, refused = _varying.while_loop(unfinished, step, start)
     off = jax.tree.map(jnp.subtract, base, params)
     gap = jnp.sqrt(dot(off, off, scale=scale) / size)
     return change, {"iterations": n, "refused": refused, "reached": share, "gap": gap}

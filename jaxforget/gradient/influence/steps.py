@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _varying
 from jaxforget._settings import checked
 from jaxforget.gradient.influence import flow as flows
 from jaxforget.gradient.influence import replay as replays
@@ -158,7 +158,7 @@ def replay(owner: str, model: Model, *, damping_power: float, n_steps: int, orig
         bend = loss.product(stated.params, train, before, before, full=False)
 
         def gradient(weights: Array, edges: Array) -> Callable[[Any], Any]:
-            return lambda p: jax.grad(model.loss)(p, train, weights, edges)
+            return lambda p: _varying.grad(model.loss)(p, train, weights, edges)
 
         down, up = maps(stated.region)
         change, info = replays.run(

@@ -1,0 +1,56 @@
+"""What cells will take of a device's memory, as their compiled programs say.
+
+Nothing is computed: a cell is led through its jobs with zeros in the place of every outcome.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ..config.grid import Cell
+from .clock import Timing, compiled, opened
+from .jobs import Job, Outcome
+from .setup import Laboratory
+
+STAGES = ("training", "unlearning", "serving", "measures")  # what a cell asks for, in turn
+
+
+def of_program(program: Any) -> int:
+    """Bytes that a compiled program takes on one device: arguments, results and temporaries."""
+    found = program.memory_analysis()
+    if found is None:  # a backend that does not tell
+        return 0
+    return found.temp_size_in_bytes + found.output_size_in_bytes + found.argument_size_in_bytes
+
+
+def of_cell(lab: Laboratory, cell: Cell) -> dict[str, int]:
+    """Bytes that the largest program of each stage of a cell takes, the interactions included.
+
+    Raises:
+      Skipped: the method does not serve the model.
+    """
+    row, needed = lab.judging.row(cell), []
+    jobs = next(row)
+    while jobs is not None:
+        found = [_unrun(job) for job in jobs]
+        needed.append(max(size for _, size in found))
+        try:
+            jobs = row.send([outcome for outcome, _ in found])
+        except StopIteration:
+            jobs = None
+    return dict(zip(STAGES, needed, strict=True))
+
+
+def _unrun(job: Job) -> tuple[Outcome, int]:
+    """Zeros of the shapes that a job returns, and the bytes that its program takes."""
+    shell, args = opened(job.function, job.args)
+    program, _ = compiled(shell, *args)
+    output = jax.tree.map(_zeros, jax.eval_shape(shell, *args))
+    return Outcome(output, Timing(None, None)), of_program(program)
+
+
+def _zeros(like: Any) -> jax.Array:
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return jnp.broadcast_to(jax.random.key(0), like.shape)
+    return jnp.zeros(like.shape, like.dtype)
