@@ -11,7 +11,8 @@ WORKERS := -n auto --dist worksteal --durations 10
 # XLA's buffers come from malloc, which asks for huge pages only when told to; NumPy asks by itself
 demo bench: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 
-.PHONY: demo test test-all test-newest newest-differs lint results-check docs bench bench-gpu clean
+.PHONY: demo test test-all test-newest newest-differs lint results-check docs bench bench-gpu \
+	accelerators clean
 
 demo: $(VENV)/ready
 	@set -e; for name in demo influence_demo; do \
@@ -59,6 +60,14 @@ bench: $(VENV)/ready
 # everything that a device is asked for, in one table; the environment needs jax for that device
 bench-gpu:
 	$(RUN) -m experiments bench device
+
+# compilers for accelerators that are not here, in a folder of their own: JAX would look for the
+# devices. tests/test_accelerators.py compiles with them; `bench roofline` with the folder on the path
+accelerators: $(VENV)/accelerators
+
+$(VENV)/accelerators: $(VENV)/ready
+	v=$$($(RUN) -c 'import jax; print(jax.__version__)'); \
+		$(RUN) $(PIP) --no-deps --target $@ jax-cuda12-pjrt==$$v jax-cuda12-plugin==$$v libtpu
 
 # `implicit` has no wheel for every platform; its parity tests are skipped where it is absent.
 $(VENV)/ready: pyproject.toml
