@@ -15,6 +15,7 @@ from .plugins import suggest
 COMMANDS = {
     "run": "compute the cells of a config that have no result yet",
     "plan": "show the grid of a config and which cells exist",
+    "train": "train one model over the devices of all processes, and unlearn from it",
     "collect": "gather the cells into cells.csv, metrics.csv, timings.csv",
     "figures": "draw a config's figures from its tables",
     "report": "write one offline HTML page: words, figures, tables",

@@ -53,9 +53,10 @@ def writable(target: Path) -> None:
       OSError: the folder cannot be made or written, or the disk is full.
     """
     missing = [path for path in (target, *target.parents) if not os.path.lexists(path)]
+    probe = target / f".probe-{_host()}-{os.getpid()}"  # others may try the same folder just now
     try:
-        write_atomically(target / "probe", bytes(1 << 16))
-        os.unlink(target / "probe")
+        write_atomically(probe, bytes(1 << 16))
+        os.unlink(probe)
     except OSError:
         for path in missing:  # the innermost first
             with contextlib.suppress(OSError):

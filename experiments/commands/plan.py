@@ -53,6 +53,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--memory", action="store_true", help="say what the cells to run will take")
     _selection.add_laboratory(parser)
     arguments = parser.parse_intermixed_args(argv)
+    arguments.allow_code |= not arguments.memory  # only then any code of a config is imported
     config, cells = _selection.load(arguments)
     folder = files.folder(arguments.results, config.name) / "cells"
     rows = store.stored(folder, [cell.id for cell in cells])

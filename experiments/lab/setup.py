@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..config import schema
@@ -36,13 +37,19 @@ def root(given: str | None) -> str:
     return str(pooch.os_cache("jaxforget"))
 
 
-def configure(device: str | None, dtype: str, n_cpus: int | None = None) -> None:
+def configure(
+    device: str | None,
+    dtype: str,
+    n_cpus: int | None = None,
+    join: Callable[[], None] | None = None,
+) -> None:
     """Chooses device and precision, before any array exists.
 
     Args:
       device: a platform; None leaves the choice to JAX.
       dtype: of the values.
       n_cpus: as how many devices the CPU shows itself; None leaves it at one.
+      join: joins other processes, which must come before the first look at the devices.
     """
     import jax
 
@@ -54,6 +61,8 @@ def configure(device: str | None, dtype: str, n_cpus: int | None = None) -> None
         jax.config.update("jax_platforms", {"gpu": "cuda"}.get(device, device))
     jax.config.update("jax_enable_x64", dtype == "float64")
     compilation.keep()
+    if join is not None:
+        join()
     try:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # jax asserts that some platform is there
