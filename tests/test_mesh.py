@@ -47,6 +47,10 @@ def test_the_collectives_of_a_pass_carry_the_bytes_that_the_page_on_scaling_says
         assert run["all-reduce"] == 8 * 2 * dim**2
 
 
+def test_a_graph_whose_interactions_are_spread_has_the_model_of_one_device(found):
+    assert found["edges"] < 1e-12
+
+
 def test_all_devices_have_like_much_to_do(found):
     assert max(found["loads"]) < 1.05
 
