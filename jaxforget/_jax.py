@@ -96,8 +96,10 @@ def axes_of(value: Any) -> frozenset[Any]:
     return kind.mat.varying
 
 
-def lower_by_platform(primitive: Primitive, *, on_cpu: Callable, general: Callable) -> None:
-    """States how a primitive is computed, by a function for CPUs and one for everything else.
+def lower_by_platform(
+    primitive: Primitive, *, on_cpu: Callable, general: Callable, on_tpu: Callable | None = None
+) -> None:
+    """States how a primitive is computed: by a function for CPUs, one for all else, or for TPUs.
 
     ``jax.export`` takes the general one on a CPU too: it refuses calls into a library that may
     change with the next release, such as the sparse kernel for CPUs.
@@ -110,6 +112,9 @@ def lower_by_platform(primitive: Primitive, *, on_cpu: Callable, general: Callab
 
     mlir.register_lowering(primitive, lowering)
     mlir.register_lowering(primitive, choose, platform="cpu")
+    if on_tpu is not None:
+        on_tpu = mlir.lower_fun(on_tpu, multiple_results=False)
+        mlir.register_lowering(primitive, on_tpu, platform="tpu")
 
 
 def serialisable(kind: Kind) -> Kind:

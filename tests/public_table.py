@@ -359,6 +359,7 @@ SPARSE = {
     "bodies.spmm_segment": Case(body(bodies.spmm_segment, by="item"), (W, F.users)),
     "bodies.sddmm_chunked": Case(body(bodies.sddmm_chunked), (F.users, F.items), WHOLE),
     "bodies.sddmm_gathered": Case(body(bodies.sddmm_gathered), (F.users, F.items)),
+    "bodies.sddmm_in_blocks": Case(body(bodies.sddmm_in_blocks), (F.users, F.items)),
     "compact.compact": Case(lambda m: compact.compact(TRAIN, m), (W > 0.5,), WHOLE),
     "compact.shorten": Case(lambda v: compact.shorten(valued(v), 3), (W,), WHOLE),
     "degrees.degrees": Case(lambda w: degrees.degrees(TRAIN, w), (W,)),

@@ -59,7 +59,10 @@ def test_sddmm_equals_a_loop_over_more_pairs_than_one_chunk(width, monkeypatch):
     train = layout.build(pairs // 60, pairs % 60, np.ones(n), n_users=500, n_items=60)
     left, right = rng.normal(size=(500, width)), rng.normal(size=(60, width))
     want = [left[u] @ right[i] for u, i in zip(train.users.tolist(), train.items.tolist())]
-    close(sparse.sddmm(train, jnp.asarray(left), jnp.asarray(right)), np.array(want))
+    left, right = jnp.asarray(left), jnp.asarray(right)
+    close(sparse.sddmm(train, left, right), np.array(want))
+    monkeypatch.setattr(bodies, "TPU_BLOCK_BYTES", 1 << 18)
+    close(bodies.sddmm_in_blocks(left, right, *kernels.indices(train), shape=(500, 60)), want)
 
 
 def test_the_accelerator_bodies_equal_the_cpu_bodies(toy):
@@ -70,6 +73,7 @@ def test_the_accelerator_bodies_equal_the_cpu_bodies(toy):
         close(fast, bodies.spmm_segment(values, dense, *indices, by=by, shape=shape))
     fast = bodies.sddmm_chunked(left, right, *indices, shape=shape)
     close(fast, bodies.sddmm_gathered(left, right, *indices, shape=shape))
+    close(fast, bodies.sddmm_in_blocks(left, right, *indices, shape=shape))
 
 
 def test_gradients_of_values_and_of_dense_arguments_equal_dense_autodiff(toy):

@@ -17,6 +17,10 @@ from jaxforget.sparse.arithmetic import gather
 # 1.5 to 2 times as long.
 BLOCK_BYTES = 1 << 22
 
+# Likewise on a TPU, which writes the gathered rows to its memory: a block is small beside that and
+# large enough to keep it busy.
+TPU_BLOCK_BYTES = 1 << 26
+
 # Dense matrices of fewer columns are padded to this many for the CPU's CSR kernel, which takes five
 # times as long without.
 MIN_COLUMNS = 8
@@ -86,7 +90,8 @@ def sddmm_chunked(
     n, width = len(users), left.shape[1]
     if width in SLOW_COLUMNS:
         left, right = (jnp.pad(x, ((0, 0), (0, PADDED_COLUMNS - width))) for x in (left, right))
-    size, ones = min(_chunk_size(left), n), jnp.ones((left.shape[1], 1), left.dtype)
+    size = min(_chunk_size(left, BLOCK_BYTES), n)
+    ones = jnp.ones((left.shape[1], 1), left.dtype)
 
     def dots(k, out):
         # The last chunk overlaps the one before it: code for a shorter chunk of its own would make
@@ -103,10 +108,10 @@ def sddmm_chunked(
     return _varying.fori_loop(0, -(-user_ptr[-1] // size), dots, out) if n else out
 
 
-def _chunk_size(table: Array) -> int:
-    """Pairs per chunk: the largest power of two whose gathered rows fit ``BLOCK_BYTES``."""
+def _chunk_size(table: Array, block_bytes: int) -> int:
+    """Pairs per chunk: the largest power of two whose gathered rows fit a block."""
     row = max(table.shape[1], 1) * table.dtype.itemsize
-    return 1 << max(BLOCK_BYTES // row, 1).bit_length() - 1
+    return 1 << max(block_bytes // row, 1).bit_length() - 1
 
 
 def sddmm_gathered(
@@ -119,3 +124,25 @@ def sddmm_gathered(
 ) -> Array:
     """The accelerator's scores: two gathers and a reduction that XLA fuses."""
     return jnp.einsum("nd,nd->n", left[users], right[items], precision="highest")
+
+
+def sddmm_in_blocks(
+    left: Array,
+    right: Array,
+    users: Array,
+    items: Array,
+    *indices: Array,
+    shape: tuple[int, int],
+) -> Array:
+    """The TPU's scores: those of an accelerator, block by block, as it holds what it gathers."""
+    n, size = len(users), _chunk_size(left, TPU_BLOCK_BYTES)
+    if n <= size:
+        return sddmm_gathered(left, right, users, items, shape=shape)
+
+    def block(k, out):
+        first = jnp.minimum(k * size, n - size)  # the last block overlaps the one before it
+        ids = (lax.dynamic_slice(x, (first,), (size,)) for x in (users, items))
+        scores = sddmm_gathered(left, right, *ids, shape=shape)
+        return lax.dynamic_update_slice(out, scores, (first,))
+
+    return _varying.fori_loop(0, -(-n // size), block, jnp.zeros(n, left.dtype))

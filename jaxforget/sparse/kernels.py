@@ -157,12 +157,17 @@ def _batch(primitive, general, args, dims, **params):
 
 
 def _primitive(
-    name: str, on_cpu: Callable, general: Callable, out_aval: Callable, transpose: Callable
+    name: str,
+    on_cpu: Callable,
+    general: Callable,
+    out_aval: Callable,
+    transpose: Callable,
+    on_tpu: Callable | None = None,
 ) -> Primitive:
     """Registers a bilinear operation with every rule that JAX may ask for."""
     primitive = Primitive(name)
     primitive.def_abstract_eval(out_aval)
-    lower_by_platform(primitive, on_cpu=on_cpu, general=general)
+    lower_by_platform(primitive, on_cpu=on_cpu, general=general, on_tpu=on_tpu)
     compiled = jax.jit(primitive.bind, static_argnames=("by", "shape"))
 
     def evaluate(*args, **params):
@@ -189,5 +194,10 @@ _spmm_p = _primitive(
 )
 
 _sddmm_p = _primitive(
-    "jaxforget_sddmm", bodies.sddmm_chunked, bodies.sddmm_gathered, _sddmm_aval, _sddmm_transpose
+    "jaxforget_sddmm",
+    bodies.sddmm_chunked,
+    bodies.sddmm_gathered,
+    _sddmm_aval,
+    _sddmm_transpose,
+    on_tpu=bodies.sddmm_in_blocks,
 )
