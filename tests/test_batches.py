@@ -125,7 +125,7 @@ def test_a_cell_that_is_skipped_or_fails_leaves_the_others_of_its_batch_alone(tm
     """ifru does not serve a model without a gradient loss; an attack may not fit its data."""
     text = SMALL.replace(
         "[methods.retrain]",
-        "[methods.retrain]\n[methods.sisa]\nn_shards = 2\n[methods.scif]\ndamping = 1.0",
+        "[methods.retrain]\n[methods.scif]\ndamping = 1.0",
     )
     path = toy_runs.small(tmp_path, text)
     words = ["seeds=0", "request.ratio=0.1"]
