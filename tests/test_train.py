@@ -73,7 +73,10 @@ def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(
     assert written == [("trained", 2), ("trained", 3), ("unlearned", 2), ("unlearned", 3)]
     capsys.readouterr()
     assert cli.main([*words, "models.ials.reg=7.0"]) == 2
-    assert "of other data, settings or devices" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "of other data, settings or devices" in err and err.count("\n") == 1
+    assert_same(factors(tmp_path / "two"), straight)
+    assert cli.main([*words, "models.ials.reg=7.0", "--force"]) == 0
 
 
 def test_the_trained_model_is_the_one_of_the_runner(path, straight):

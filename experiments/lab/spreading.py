@@ -102,9 +102,18 @@ class Checkpoints:
                     path.unlink()
 
     def last(self, stage: str) -> int:
-        """The last pass of which all parts are there; 0 if none is. All processes agree."""
-        found = [path.stem.split("-")[-2:] for path in self.folder.glob(f".{stage}-*.npz")]
-        passes = [int(done) for done, _ in found]
+        """The last pass of which all parts are there; 0 if none is. All processes agree.
+
+        Raises:
+          Refused: a part is of other data, other settings or another number of devices.
+        """
+        found = sorted(self.folder.glob(f".{stage}-*.npz"))
+        for path in found:
+            with np.load(path, allow_pickle=False) as arrays:
+                if str(arrays["identity"]) != self.identity:
+                    why = "of other data, settings or devices; give another --out, or --force"
+                    raise Refused(f"{path}: {why}")
+        passes = [int(path.stem.split("-")[-2]) for path in found]
         whole = [n for n in set(passes) if passes.count(n) == self.n_parts]
         last = np.int32(max(whole, default=0))
         return int(multihost_utils.broadcast_one_to_all(last))
@@ -113,16 +122,14 @@ class Checkpoints:
         """One device's part.
 
         Raises:
-          Refused: it is of other data, other settings or another number of devices.
+          Refused: it is not there.
         """
         path = self._path(stage, done, part)
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                if str(arrays["identity"]) == self.identity:
-                    return Factors(arrays["users"], arrays["items"])
+                return Factors(arrays["users"], arrays["items"])
         except FileNotFoundError:
             raise Refused(f"{path}: not there; all processes need one folder") from None
-        raise Refused(f"{path}: of other data, settings or devices; give another --out, or --force")
 
     def _path(self, stage: str, done: int, part: int) -> Path:
         return self.folder / f".{stage}-{done:06d}-{part:04d}.npz"
