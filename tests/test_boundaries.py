@@ -26,6 +26,7 @@ LONG_FILES = {
     "jaxforget/types.py": 300,  # one page: the vocabulary, and what a loss and a model must offer
 }
 FILE_READERS = ("interop.py", "requests.py", "_plugins.py")
+VARYING = ("while_loop", "fori_loop", "cond", "switch")  # of jax.lax; jaxforget._varying has these
 NEVER = ("time", "datetime", "logging", "random", "urllib", "requests", "numpy.random")
 
 
@@ -205,3 +206,13 @@ def test_the_runner_never_imports_itself_by_name(path):
     """Installed, it is not called ``experiments``."""
     names = imports(ast.parse(path.read_text()))
     assert not [name for name in names if within(name, ("experiments", "jaxforget_experiments"))]
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=place)
+def test_loops_conditions_and_gradients_are_those_that_may_stand_in_shard_map(path):
+    if path.name == "_varying.py":
+        return
+    plain = {f"{at}lax.{name}" for at in ("", "jax.") for name in VARYING}
+    plain |= {"jax.grad", "jax.value_and_grad"}
+    used = plain.intersection(attributes(ast.parse(path.read_text())))
+    assert not used, f"{place(path)}: take {sorted(used)} from jaxforget._varying"

@@ -74,7 +74,7 @@ def works(sizes: tuple[int, int, int], dim: int) -> dict[str, Work]:
 
 
 def _of_models(sizes: tuple[int, int, int], dim: int) -> dict[str, Work]:
-    """Training for an epoch, and one step of influence unlearning."""
+    """Training for an epoch."""
     train, _, _ = workload(sizes, dim)
     n, n_users, n_items = sizes
     table, steps = (n_users + n_items) * dim, -(-n // BATCH)
