@@ -51,6 +51,38 @@ def test_implicit_loads_our_factors_and_recommends_by_their_scores(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")  # from implicit itself
+def test_a_model_of_implicit_comes_back_with_its_settings_and_solves_for_users_anew(tmp_path):
+    als = pytest.importorskip("implicit.cpu.als")
+    before, after = tmp_path / "before.npz", tmp_path / "after.npz"
+    how = {"factors": 4, "regularization": 3.0, "alpha": 2.0, "use_cg": False, "iterations": 2}
+    model = als.AlternatingLeastSquares(**how, num_threads=1, random_state=0)
+    train = random_train()
+    seen = interop.to_scipy(dataclasses.replace(train, values=train.values.astype(np.float32)))
+    model.fit(seen, show_progress=False)
+    model.save(str(before))
+    served = interop.load_factors(before)
+    interop.save_factors(after, served, like=before)
+    loaded = als.AlternatingLeastSquares.load(str(after))
+    for name, value in how.items():
+        assert getattr(loaded, name) == value, name
+    users = np.arange(17)
+    want = model.recommend(users, seen, N=5, recalculate_user=True)
+    np.testing.assert_array_equal(loaded.recommend(users, seen, N=5, recalculate_user=True), want)
+    interop.save_factors(after, served, settings={"regularization": 3.0, "alpha": 2.0})
+    loaded = als.AlternatingLeastSquares.load(str(after))
+    np.testing.assert_array_equal(loaded.recommend(users, seen, N=5, recalculate_user=True), want)
+
+
+def test_settings_of_a_model_of_another_width_are_refused(tmp_path):
+    factors = random_factors()
+    interop.save_factors(tmp_path / "old", factors)
+    narrow = Factors(factors.users[:, :2], factors.items[:, :2])
+    with pytest.raises(ValueError, match="has 4 factors, the model to be written 2"):
+        interop.save_factors(tmp_path / "new", narrow, like=tmp_path / "old")
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")  # from implicit itself
 def test_factors_of_a_fitted_implicit_model_are_taken(tmp_path):
     als = pytest.importorskip("implicit.cpu.als")
     model = als.AlternatingLeastSquares(factors=3, iterations=1, num_threads=1)

@@ -131,10 +131,6 @@ def implicit_arrays(factors: Factors, *, dtype: Any = np.float32) -> dict[str, n
     Args:
       factors: of a model.
       dtype: of the arrays; the models of ``implicit`` serve float32.
-
-    Example:
-      >>> sorted(implicit_arrays(Factors(np.ones((2, 3)), np.ones((4, 3)))))
-      ['item_factors', 'user_factors']
     """
     return {
         "user_factors": np.ascontiguousarray(factors.users, dtype=dtype),
@@ -161,15 +157,31 @@ def from_implicit(model: Any) -> Factors:
     return _factors(arrays, type(model).__name__)
 
 
-def save_factors(path: str | Path, factors: Factors, *, dtype: Any = np.float32) -> None:
+def save_factors(
+    path: str | Path,
+    factors: Factors,
+    *,
+    dtype: Any = np.float32,
+    like: str | Path | None = None,
+    settings: Mapping[str, float] | None = None,
+) -> None:
     """Writes factors as an ``.npz`` that ``implicit``'s ``AlternatingLeastSquares.load`` reads.
+
+    ``implicit`` solves for users anew with the settings of the file, or else its defaults.
 
     Args:
       path: of the file, as it stands: no suffix is added.
       factors: of a model.
       dtype: of the file; the receipt of a certified deletion needs float64.
+      like: the file that the model came from: its settings are kept.
+      settings: such as ``{"regularization": 0.1, "alpha": 2.0}``; they come before ``like``.
+
+    Raises:
+      ValueError: ``like`` is no file of factors, or of another width.
     """
-    arrays: dict[str, Any] = implicit_arrays(factors, dtype=dtype)
+    width = factors.items.shape[1]
+    kept: dict[str, Any] = {"factors": width} if like is None else _settings(like, width)
+    arrays = kept | dict(settings or {}) | implicit_arrays(factors, dtype=dtype)
     with open(path, "wb") as file:  # given a name, NumPy might add a suffix to it
         np.savez(file, **arrays)
 
@@ -195,6 +207,14 @@ def load_factors(path: str | Path) -> Factors:
         if isinstance(fault, FileNotFoundError) or str(fault).startswith(str(path)):
             raise
         raise ValueError(f"{path}: not an .npz of factors: {fault}") from fault
+
+
+def _settings(path: str | Path, width: int) -> dict[str, np.ndarray]:
+    """What a file of factors holds beside them."""
+    if (there := load_factors(path).items.shape[1]) != width:
+        raise ValueError(f"{path}: has {there} factors, the model to be written {width}")
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays if not name.endswith("_factors")}
 
 
 def _kept(train: Interactions, weights: Any) -> Any:
