@@ -181,7 +181,7 @@ def save_factors(
     """
     width = factors.items.shape[1]
     kept: dict[str, Any] = {"factors": width} if like is None else _settings(like, width)
-    arrays = kept | dict(settings or {}) | implicit_arrays(factors, dtype=dtype)
+    arrays: dict[str, Any] = kept | dict(settings or {}) | implicit_arrays(factors, dtype=dtype)
     with open(path, "wb") as file:  # given a name, NumPy might add a suffix to it
         np.savez(file, **arrays)
 
