@@ -6,6 +6,7 @@ its own.
 
 import collections
 import dataclasses
+import functools
 import json
 import re
 
@@ -22,7 +23,7 @@ from jax.sharding import AxisType, NamedSharding  # noqa: E402
 from jax.sharding import PartitionSpec as P  # noqa: E402
 
 from jaxforget import als, models  # noqa: E402
-from jaxforget.als import dealing, mesh  # noqa: E402
+from jaxforget.als import dealing, mesh, mesh_users  # noqa: E402
 from jaxforget.sparse import layout  # noqa: E402
 from jaxforget.types import Factors  # noqa: E402
 
@@ -108,6 +109,27 @@ def traffic(train, dim):
     return {"sizes": sizes, "dim": dim, **found}
 
 
+def users_alone(train):
+    """Users over four devices, items on each: training, unlearning, and its collectives."""
+    there = jax.make_mesh((2, 2), ("x", "y"), axis_types=(AxisType.Auto,) * 2)
+    rng, sizes = np.random.default_rng(1), (train.n_users, train.n_items)
+    weights = jnp.asarray(rng.integers(0, 2, len(train.values)), float)
+    theirs = Factors(*(jnp.asarray(0.1 * rng.normal(size=(n, 8))) for n in sizes))
+    dealt = dealing.deal_users(train, 4)
+    ours = Factors(mesh.to_table(dealt, theirs.users), theirs.items)
+    descend = functools.partial(mesh_users.descend, mesh=there, max_sweeps=3, cg_steps=3)
+    run, gaps = jax.jit(descend), []
+    for w in (jnp.ones_like(weights), weights):
+        terms = als.implicit(train, w, reg=2.0, alpha=3.0)
+        parts = mesh_users.spread(dealt, terms)
+        text = run.lower(ours, parts).compile().as_text()
+        ours = jax.device_get(run(ours, parts))
+        theirs, _ = als.descend(theirs, train, terms, max_sweeps=3, cg_steps=3)
+        back = mesh.from_table(dealt, jnp.asarray(ours.users), train.n_users)
+        gaps.append(gap((back, ours.items), theirs))
+    return {"gaps": gaps, "collectives": dict(collections.Counter(COLLECTIVES.findall(text)))}
+
+
 def over_edges(train):
     """Difference of a LightGCN whose interactions lie on four devices from one on one device."""
     there = jax.make_mesh((4,), ("edges",), axis_types=(AxisType.Auto,))
@@ -136,4 +158,5 @@ if __name__ == "__main__":
     bytes_ = [traffic(skewed(u, i, 900), dim) for u, i, dim in SIZES]
     loads_ = loads(skewed(6000, 4000, 200_000))
     found = {"runs": results, "loads": loads_, "bytes": bytes_}
-    print(json.dumps(found | {"edges": over_edges(fitting(small))}))
+    found |= {"edges": over_edges(fitting(small)), "users": users_alone(small)}
+    print(json.dumps(found))

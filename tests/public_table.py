@@ -671,6 +671,7 @@ EXEMPT = {  # a function, or a module of them, and why it is not walked
     "als.chunking.bands": "arithmetic of Python numbers; tests/test_als.py",
     "als.dealing": HOST + "tests/test_mesh.py",
     "als.mesh": "programs of several devices; tests/test_mesh.py",
+    "als.mesh_users": "programs of several devices; tests/test_mesh.py",
     "als.confidence.require_counts": SETTINGS + "tests/test_values.py",
     "sparse.kernels.shape_of": "two Python numbers",
     "sparse.layout.build": HOST + "tests/test_layout.py",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxforget import als
-from jaxforget.als import dealing, mesh
+from jaxforget.als import dealing, mesh, mesh_users
 from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
@@ -45,6 +45,20 @@ def test_the_collectives_of_a_pass_carry_the_bytes_that_the_page_on_scaling_says
         rows, dim = sum(-(-size // 4) * 4 for size in run["sizes"]), run["dim"]
         assert run["all-gather"] == 8 * rows * dim
         assert run["all-reduce"] == 8 * 2 * dim**2
+
+
+def test_users_over_the_devices_with_items_on_each_equal_one_device_and_gather_nothing(found):
+    """A pass adds up two Grams' worth at most, and a table of items per step: never the users."""
+    assert max(found["users"]["gaps"]) < 1e-12
+    assert set(found["users"]["collectives"]) == {"all-reduce"}
+
+
+def test_users_dealt_to_other_devices_are_refused(toy):
+    dealt = dealing.deal_users(toy, 2)
+    parts = mesh_users.spread(dealt, als.implicit(toy, jnp.ones(60), reg=1.0, alpha=1.0))
+    start, there = Factors(jnp.ones((12, 2)), jnp.ones((10, 2))), jax.make_mesh((1,), ("rows",))
+    with pytest.raises(ValueError, match=r"dealt to 2 devices, but the mesh has 1: deal again"):
+        mesh_users.descend(start, parts, mesh=there, max_sweeps=1, cg_steps=1)
 
 
 def test_a_graph_whose_interactions_are_spread_has_the_model_of_one_device(found):

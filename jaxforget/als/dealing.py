@@ -4,6 +4,7 @@ Each of ``P`` devices holds ``R`` rows of a side, in the table ``[P R, D]`` in w
 the factors, and their interactions: every interaction is held twice, once by each side.
 """
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -63,6 +64,39 @@ def deal(train: Interactions, n_devices: int) -> Dealt:
         _one_side(users, items, values, np.arange(len(users)), of_users, of_items.size),
         _one_side(*by_item, of_items, of_users.size),
     )
+
+
+def deal_users(train: Interactions, n_devices: int) -> OneSide:
+    """Deals the users alone, for items that every device holds whole; see ``mesh_users``.
+
+    Args:
+      train: the interactions.
+      n_devices: of the mesh, at least 1.
+
+    Returns:
+      ``OneSide``, each device's interactions in the order of users and in that of items.
+    """
+    _checks.count("dealing.deal_users", 1, n_devices=n_devices)
+    users, items = np.asarray(train.users), np.asarray(train.items)
+    rows = _rows(np.diff(np.asarray(train.by_user.indptr)), n_devices)
+    places = _places(rows, train.n_users)[users]
+    slots = np.arange(len(users))
+    side = _one_side(places, items, np.asarray(train.values), slots, rows, train.n_items)
+    return side._replace(train=_by_item_too(side.train))
+
+
+def _by_item_too(train: Interactions) -> Interactions:
+    """Adds the order of items to each device's interactions; its padding counts as the last's."""
+    items, n_items = np.array(train.items), train.n_items
+    for row, indptr in zip(items, np.asarray(train.by_user.indptr), strict=True):
+        row[indptr[-1] :] = n_items - 1
+    order = np.argsort(items, axis=1, kind="stable").astype(np.int32)
+    users = np.take_along_axis(np.asarray(train.users), order, axis=1)
+    counts = np.stack([np.bincount(row, minlength=n_items) for row in items])
+    indptr = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0))).astype(np.int32)
+    rest = (jnp.zeros((len(items), 0), jnp.int32),) * 2
+    side = Side(*map(jnp.asarray, (order, indptr, users)), *rest, ())
+    return dataclasses.replace(train, items=jnp.asarray(items), by_item=side)
 
 
 def _rows(lengths: np.ndarray, n_devices: int) -> np.ndarray:

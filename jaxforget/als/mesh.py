@@ -57,38 +57,50 @@ def spread(dealt: Dealt, terms: Terms) -> Spread:
       ``Spread``.
     """
 
-    def system(side: OneSide, ridge: Array) -> System:
-        curvature, target = (
-            x.at[side.slots].get(mode="fill", fill_value=0) for x in (terms.curvature, terms.target)
-        )
-        ridge = ridge.at[side.rows].get(mode="fill", fill_value=1)
-        return System(side.train, curvature, target, ridge)
-
     return Spread(
-        system(dealt.users, terms.ridge_users),
-        system(dealt.items, terms.ridge_items),
+        system(dealt.users, terms, terms.ridge_users),
+        system(dealt.items, terms, terms.ridge_items),
         terms.unobserved,
     )
+
+
+def system(side: OneSide, terms: Terms, ridge: Array) -> System:
+    """The normal equations of one side's rows, each device's by its own interactions.
+
+    Args:
+      side: the rows and interactions of every device.
+      terms: the objective.
+      ridge: ``[rows]`` of this side, from ``terms``.
+    """
+    curvature, target = (
+        x.at[side.slots].get(mode="fill", fill_value=0) for x in (terms.curvature, terms.target)
+    )
+    ridge = ridge.at[side.rows].get(mode="fill", fill_value=1)
+    return System(side.train, curvature, target, ridge)
 
 
 def to_tables(dealt: Dealt, factors: Factors) -> Factors:
     """The factors in the order of the devices: ``[P R, D]`` of each side, 0 for padding."""
 
-    def table(side: OneSide, rows: Array) -> Array:
-        return rows.at[side.rows.ravel()].get(mode="fill", fill_value=0)
+    return Factors(*(to_table(side, x) for side, x in zip(dealt, factors, strict=True)))
 
-    return Factors(*(table(side, x) for side, x in zip(dealt, factors, strict=True)))
+
+def to_table(side: OneSide, rows: Array) -> Array:
+    """``[P R, D]`` the rows of one side in the order of the devices, 0 for padding."""
+    return rows.at[side.rows.ravel()].get(mode="fill", fill_value=0)
 
 
 def from_tables(dealt: Dealt, tables: Factors, train: Interactions) -> Factors:
     """The factors ``[U, D]`` and ``[I, D]`` of ``train``, from tables in the devices' order."""
 
-    def rows(side: OneSide, table: Array, size: int) -> Array:
-        out = jnp.zeros((size, table.shape[1]), table.dtype)
-        return out.at[side.rows.ravel()].set(table, mode="drop")
-
     sizes = (train.n_users, train.n_items)
-    return Factors(*(rows(*parts) for parts in zip(dealt, tables, sizes, strict=True)))
+    return Factors(*(from_table(*parts) for parts in zip(dealt, tables, sizes, strict=True)))
+
+
+def from_table(side: OneSide, table: Array, n_rows: int) -> Array:
+    """``[n_rows, D]`` the rows of one side in the order of the data."""
+    out = jnp.zeros((n_rows, table.shape[1]), table.dtype)
+    return out.at[side.rows.ravel()].set(table, mode="drop")
 
 
 @checked

@@ -1,5 +1,7 @@
 """Improves all rows of one side by a few conjugate-gradient steps, the other side held fixed."""
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -22,6 +24,7 @@ def conjugate_gradients(
     *,
     by: str,
     n_steps: int,
+    add_up: Callable[[Array], Array] = lambda part: part,
 ) -> Array:
     """Takes ``n_steps`` CG steps on every row's system of ``rows.solve_exactly``, from ``start``.
 
@@ -33,6 +36,8 @@ def conjugate_gradients(
       curvature, target, ridge, gram, train, fixed, by: as in ``rows.solve_exactly``.
       start: ``[rows, D]``.
       n_steps: at least 1.
+      add_up: of what the interactions contribute to the rows, where others hold more of them: the
+        sum over the devices of a mesh.
 
     Returns:
       ``[rows, D]``. Its derivative is that of the steps taken, in ``start`` too.
@@ -49,12 +54,16 @@ def conjugate_gradients(
     def weighted_scores(x):
         return curvature * sddmm(train, *pair(x))
 
+    def sparse_product(values):
+        return add_up(spmm(train, values, fixed, by=by))
+
     def sum_per_row(values):
-        return spmm(train, values, jnp.ones((len(fixed), 1), fixed.dtype), by=by)[:, 0]
+        ones = jnp.ones((len(fixed), 1), fixed.dtype)
+        return add_up(spmm(train, values, ones, by=by)[:, 0])
 
     def step(_, carry):
         x, r, p, squares = carry
-        product = dense_product(p) + spmm(train, weighted_scores(p), fixed, by=by)
+        product = dense_product(p) + sparse_product(weighted_scores(p))
         length = _quotient(squares, jnp.sum(p * product, axis=1))
         x, r = x + length * p, r - length * product
         squares, old = unless_converged(jnp.sum(r * r, axis=1)), squares
@@ -62,7 +71,7 @@ def conjugate_gradients(
 
     start = jnp.where(sum_per_row(jnp.abs(target))[:, None] > 0, start, 0)
     # b - A x, with the two sparse products in one
-    residual = spmm(train, target - weighted_scores(start), fixed, by=by) - dense_product(start)
+    residual = sparse_product(target - weighted_scores(start)) - dense_product(start)
     size = jnp.sum(residual * residual, axis=1)
     level = (jnp.finfo(fixed.dtype).eps ** 2 * size).astype(fixed.dtype)
 
