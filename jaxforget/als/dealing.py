@@ -94,8 +94,9 @@ def _by_item_too(train: Interactions) -> Interactions:
     users = np.take_along_axis(np.asarray(train.users), order, axis=1)
     counts = np.stack([np.bincount(row, minlength=n_items) for row in items])
     indptr = np.pad(np.cumsum(counts, axis=1), ((0, 0), (1, 0))).astype(np.int32)
-    rest = (jnp.zeros((len(items), 0), jnp.int32),) * 2
-    side = Side(*map(jnp.asarray, (order, indptr, users)), *rest, ())
+    order, indptr, users = map(jnp.asarray, (order, indptr, users))
+    nothing = jnp.zeros((len(items), 0), jnp.int32)
+    side = Side(order, indptr, users, nothing, nothing, ())
     return dataclasses.replace(train, items=jnp.asarray(items), by_item=side)
 
 

@@ -7,7 +7,7 @@ the devices.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax import Array, lax
@@ -65,24 +65,25 @@ def descend(
         raise ValueError(f"dealt to {n_devices} devices, but the mesh has {mesh.size}: deal again")
     axes = mesh.axis_names
 
-    def on_device(factors, users, ridge_items, unobserved):
+    def on_device(rows, users, ridge_items, unobserved):
         curvature, target, ridge = (x[0] for x in (users.curvature, users.target, users.ridge))
         train = jax.tree.map(lambda x: x[0], users.train)
         steps = functools.partial(row_steps.conjugate_gradients, curvature, target)
 
-        def both(_, factors):
-            x, y = factors
+        def both(_, rows):
+            x, y = rows
             x = steps(ridge, unobserved * gram(y), train, y, x, by="user", n_steps=cg_steps)
             everywhere = unobserved * lax.psum(gram(x), axes)
             y = steps(
                 ridge_items, everywhere, train, x, y,
                 by="item", n_steps=cg_steps, add_up=lambda part: lax.psum(part, axes),
             )  # fmt: skip
-            return Factors(x, y)
+            return x, y
 
-        return _varying.fori_loop(0, max_sweeps, both, factors)
+        return _varying.fori_loop(0, max_sweeps, both, rows)
 
-    where = Factors(P(axes), P())
+    where: Any = (P(axes), P())  # of users and items
     specs = (where, P(axes), P(), P())
     run = jax.shard_map(on_device, mesh=mesh, in_specs=specs, out_specs=where)
-    return run(factors, spread.users, spread.ridge_items, spread.unobserved)
+    rows = run(tuple(factors), spread.users, spread.ridge_items, spread.unobserved)
+    return Factors(*rows)
