@@ -26,7 +26,7 @@ def factors(folder):
     found = {}
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as arrays:
-            found |= {f"{path.stem} {k}": arrays[k] for k in arrays if "factors" in k}
+            found |= {f"{path.stem} {k}": arrays[k] for k in arrays if k.endswith("_factors")}
     return found
 
 
