@@ -9,7 +9,7 @@ from test_certificate import CELLS, U, by_hand, draw, truth
 from jaxforget.methods import certified_als
 from jaxforget.metrics import stable
 from jaxforget.models import explicit_als, ials
-from jaxforget.types import ForgetSet
+from jaxforget.types import Factors, ForgetSet
 
 TOL, REG = 1e-4, 2.0
 
@@ -142,3 +142,26 @@ def test_stable_items_of_a_certified_model_stay_recommended(method, train, train
     for user in range(U):
         top = np.argsort(-best[user])[:3]
         assert set(np.asarray(items)[user][np.asarray(certain)[user]]) <= set(top)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_model_from_elsewhere_is_unlearnt_and_certified(method, train, dtype):
+    """As a library for recommendation gives it: factors alone, in its own precision."""
+    ones = jnp.ones(len(CELLS))
+    served, _ = ials.build(dim=8, reg=REG, alpha=1.0, max_sweeps=30).fit(
+        jax.random.key(0), train, ones
+    )
+    served = Factors(*(np.asarray(x, dtype) for x in served))
+    after = without(np.random.default_rng(3).random(len(CELLS)) < 0.1)
+    state, info = method.unlearn(jax.random.key(1), served, train, ForgetSet(ones, after))
+    distance = np.linalg.norm(matrix(state) - truth(train, after, REG))
+    assert info["certified"] and distance <= info["bound"]
+    again, more = method.unlearn(jax.random.key(2), state, train, ForgetSet(after, 0 * after))
+    assert more["certified"] and not np.asarray(again.factors.users).any()
+
+
+def test_factors_of_other_users_are_refused(method, train):
+    ones = jnp.ones(len(CELLS))
+    wrong = Factors(jnp.ones((U + 1, 8)), jnp.ones((train.n_items, 8)))
+    with pytest.raises(ValueError, match=rf"factors of {U + 1} users and .* but interactions of"):
+        method.unlearn(jax.random.key(1), wrong, train, ForgetSet(ones, ones))

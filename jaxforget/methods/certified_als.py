@@ -44,6 +44,7 @@ def build(
 
     Both training and unlearning run ``proximal`` steps, and stop when ``certificate`` proves
     ``|M - M*|_F <= tol |M|_F`` for the one optimum M* of the retained data. Needs float64.
+    Unlearning takes ``Factors`` too, of a model of the same objective that was trained elsewhere.
 
     Args:
       model: one whose ``terms`` weight every pair, as ``ials`` does. Its own sweeps are not used.
@@ -88,10 +89,21 @@ def build(
         return solve(key, train, terms, directions, rank)
 
     def unlearn(
-        key: Array, state: Certified, train: Interactions, forget: ForgetSet
+        key: Array, state: Certified | Factors, train: Interactions, forget: ForgetSet
     ) -> tuple[Certified, dict[str, Array]]:
         _require_float64()
         terms = objective(train, forget.after)
+        if isinstance(state, Factors):  # of a model that was trained elsewhere
+            draw, key = jax.random.split(key)
+            given = _given(state, train)
+            rank = dim or given.users.shape[1]
+            return solve(
+                key,
+                train,
+                terms,
+                proximal.spectral(draw, given, terms, width=rank + oversample),
+                rank,
+            )
         return solve(key, train, terms, state.directions, state.factors.users.shape[1])
 
     return Method(fit, unlearn, lambda state, train, weights: state.factors)
@@ -144,6 +156,17 @@ def _solve(
         "objective": als.cost(served, train, terms),
     }
     return Certified(served, state.now), info
+
+
+def _given(factors: Factors, train: Interactions) -> Factors:
+    """Factors from elsewhere, in float64."""
+    rows = len(factors.users), len(factors.items)
+    if rows != (train.n_users, train.n_items):
+        raise ValueError(
+            f"certified_als: factors of {rows[0]} users and {rows[1]} items, but interactions of "
+            f"{train.n_users} and {train.n_items}"
+        )
+    return Factors(*(jnp.asarray(x, jnp.float64) for x in factors))
 
 
 def _unproved(dtype: jnp.dtype) -> Certificate:
