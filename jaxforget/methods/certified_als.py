@@ -93,18 +93,7 @@ def build(
     ) -> tuple[Certified, dict[str, Array]]:
         _require_float64()
         terms = objective(train, forget.after)
-        if isinstance(state, Factors):  # of a model that was trained elsewhere
-            draw, key = jax.random.split(key)
-            given = _given(state, train)
-            rank = dim or given.users.shape[1]
-            return solve(
-                key,
-                train,
-                terms,
-                proximal.spectral(draw, given, terms, width=rank + oversample),
-                rank,
-            )
-        return solve(key, train, terms, state.directions, state.factors.users.shape[1])
+        return solve(key, train, terms, *_start(key, state, train, terms, dim, oversample))
 
     return Method(fit, unlearn, lambda state, train, weights: state.factors)
 
@@ -158,15 +147,27 @@ def _solve(
     return Certified(served, state.now), info
 
 
-def _given(factors: Factors, train: Interactions) -> Factors:
-    """Factors from elsewhere, in float64."""
-    rows = len(factors.users), len(factors.items)
+def _start(
+    key: Array,
+    state: Certified | Factors,
+    train: Interactions,
+    terms: Terms,
+    dim: int,
+    oversample: int,
+) -> tuple[proximal.Spectral, int]:
+    """The directions that unlearning starts from, and the rank that it serves."""
+    if isinstance(state, Certified):
+        return state.directions, state.factors.users.shape[1]
+    rows = len(state.users), len(state.items)
     if rows != (train.n_users, train.n_items):
         raise ValueError(
             f"certified_als: factors of {rows[0]} users and {rows[1]} items, but interactions of "
             f"{train.n_users} and {train.n_items}"
         )
-    return Factors(*(jnp.asarray(x, jnp.float64) for x in factors))
+    given = Factors(*(jnp.asarray(x, jnp.float64) for x in state))
+    rank = dim or given.users.shape[1]
+    draw = jax.random.fold_in(key, 2**31 - 1)  # no number of a certificate, see ``_solve``
+    return proximal.spectral(draw, given, terms, width=rank + oversample), rank
 
 
 def _unproved(dtype: jnp.dtype) -> Certificate:
