@@ -92,9 +92,11 @@ def read_recbole(
     """
     layout = Layout(str(address), "\t", ("user", "item"), quote=None)
     header = first_record(layout)
-    parts = header[0].split(" ")
-    if len(header) == 1 and all(":" in part for part in parts):
-        header = parts  # some tools write spaces here, over rows with tabs
+    if len(header) == 1 and all(":" in name for name in header[0].split(" ")):
+        raise ValueError(
+            f"{layout.address}, line 1: spaces between the fields, where RecBole has tabs: write "
+            "tabs instead"
+        )
     names = [name.partition(":")[0] for name in header]
     listed = [
         name for name in header if name.endswith("_seq") and name.partition(":")[0] in (user, item)
