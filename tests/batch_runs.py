@@ -6,20 +6,16 @@ device computes side by side.
 """
 
 import json
-import re
 import sys
 from pathlib import Path
 
 import jax
+from hlo import COLLECTIVES
 
 jax.config.update("jax_num_cpu_devices", 4)
 
 from experiments import cli  # noqa: E402  (after the setting above)
 from experiments.lab import batches  # noqa: E402
-
-COLLECTIVES = re.compile(
-    r"\b(all-gather|all-reduce|all-to-all|reduce-scatter|collective-permute)(?:-start)?\("
-)
 
 
 def main(config, results, width, *words):

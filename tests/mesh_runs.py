@@ -11,6 +11,7 @@ import json
 import re
 
 import jax
+from hlo import COLLECTIVES
 
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_enable_x64", True)
@@ -26,11 +27,6 @@ from jaxforget import als, models  # noqa: E402
 from jaxforget.als import dealing, mesh, mesh_users  # noqa: E402
 from jaxforget.sparse import layout  # noqa: E402
 from jaxforget.types import Factors  # noqa: E402
-
-COLLECTIVES = re.compile(
-    r"\b(all-gather|all-reduce|all-to-all|reduce-scatter|collective-permute)(?:-start)?\("
-)
-
 
 SIZES = [(60, 40, 4), (120, 40, 8), (100, 300, 16)]
 RESULT = re.compile(r"= f64\[([\d,]*)\]\S* (all-gather|all-reduce)(?:-start)?\(")

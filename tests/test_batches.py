@@ -91,7 +91,7 @@ def test_side_by_side_as_on_an_accelerator_they_are_equal_up_to_rounding(
         return needed[-1]
 
     monkeypatch.setattr(memory, "of_program", short)
-    monkeypatch.setattr(batches, "free_memory", lambda device: 150_000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 150_000)
     keep = batches.Batches.__init__
 
     def init(self, *args, **more):

@@ -3,7 +3,7 @@
 import toy_runs
 
 from experiments import cli
-from experiments.lab import batches, memory
+from experiments.lab import memory
 
 SMALL = toy_runs.TOML.partition("[methods.unlearn_als]")[0]
 IFRU = SMALL + "[methods.ifru]\ndamping = 1.0\n"
@@ -33,7 +33,7 @@ def test_a_program_that_does_not_fit_and_a_method_that_does_not_serve_are_said(
     tmp_path, capsys, monkeypatch
 ):
     path = toy_runs.small(tmp_path, IFRU)
-    monkeypatch.setattr(batches, "host_memory", lambda: 1)
+    monkeypatch.setattr(memory, "host_memory", lambda: 1)
     lines, err = planned(path, capsys, "--results", str(tmp_path))
     assert any('use hessian="full"' in line for line in lines), lines
     assert "the largest program does not fit" in err

@@ -5,6 +5,7 @@ accelerators`` lays them into a folder, which must be on the PYTHONPATH.
 """
 
 import importlib.util
+import math
 import os
 import re
 from collections.abc import Callable
@@ -125,7 +126,4 @@ def compile_for(place: Any, function: Callable, args: tuple) -> Compiled:
 
 def elements(dims: str) -> int:
     """Elements of an array of these dimensions, written with commas."""
-    size = 1
-    for dim in dims.split(","):
-        size *= int(dim)
-    return size
+    return math.prod(map(int, dims.split(",")))

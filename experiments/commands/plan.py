@@ -24,7 +24,6 @@ def _memory(config: Config, cells: list[Cell], device: str | None, root: str | N
     import jax
 
     from ..lab import memory
-    from ..lab.batches import free_memory, host_memory
     from ..lab.programs import Skipped
 
     here = jax.devices()[0]
@@ -41,8 +40,8 @@ def _memory(config: Config, cells: list[Cell], device: str | None, root: str | N
             continue
         most = max(most, *needed.values())
         print("  ".join(f"{needed[stage] / MIB:10.1f}" for stage in memory.STAGES), f" {name}")
-    free = free_memory(here)
-    free = host_memory() if free is None else free
+    free = memory.free_memory(here)
+    free = memory.host_memory() if free is None else free
     print(f"at most {most / MIB:.0f} MiB; free: {free / MIB:.0f} MiB")
     if most > free:
         print("the largest program does not fit", file=sys.stderr)

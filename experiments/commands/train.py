@@ -20,6 +20,8 @@ import sys
 from pathlib import Path
 
 from .. import files
+from ..config.grid import Cell
+from ..config.reading import Config
 from ..errors import PROGRAM, Refused
 from ..lab import setup
 from . import _selection
@@ -69,9 +71,10 @@ def _initialise(arguments: argparse.Namespace) -> None:
     )
 
 
-def _compute(arguments: argparse.Namespace, folder: Path, several: bool) -> int:
+def _compute(
+    arguments: argparse.Namespace, config: Config, cells: list[Cell], folder: Path, several: bool
+) -> int:
     """Takes the passes, in this process."""
-    config, cells = _selection.load(arguments)
     if len(cells) != 1:
         raise Refused(f"{len(cells)} cells; choose one, such as --only method=unlearn_als,seed=0")
     n_cpus = arguments.mesh or os.cpu_count()
@@ -133,7 +136,7 @@ def main(argv: list[str]) -> int:
     if arguments.every < 1 or arguments.lost_after < 1:
         raise Refused("--every and --lost-after: expected at least 1")
     several = _join(arguments)
-    config, _ = _selection.load(arguments)
+    config, cells = _selection.load(arguments)
     folder = Path(arguments.out or files.folder(arguments.results, config.name) / "mesh")
     try:
         files.writable(folder)
@@ -144,4 +147,4 @@ def main(argv: list[str]) -> int:
             path.unlink(missing_ok=True)
     if several and WORKER not in os.environ:
         return _watch([word for word in argv if word != "--force"], folder)
-    return _compute(arguments, folder, several)
+    return _compute(arguments, config, cells, folder, several)

@@ -6,7 +6,6 @@ for another: the batched program holds no collective.
 """
 
 import functools
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -26,7 +25,6 @@ AXIS = "cells"
 MOST = 64  # cells of a batch where nobody says: what an interrupted run computes again
 WAITING = 0.25  # share of the host's free memory for cells that wait for each other
 STATES = 4 * 128  # numbers per user and item in the states of a cell
-ROOM = 0.8  # share of a device's free memory that a program may take
 UNTIMED = Timing(None, None)
 
 
@@ -56,7 +54,7 @@ class Batches:
         if self.most is not None:
             return self.most
         each = 8 * (2 * len(train.users) + STATES * (train.n_users + train.n_items))
-        return max(1, min(MOST, int(WAITING * host_memory() / each)))
+        return max(1, min(MOST, int(WAITING * memory.host_memory() / each)))
 
     def run(self, jobs: list[Job]) -> list[Outcome]:
         """The outcomes of the jobs, in their order; of jobs of one name one is run."""
@@ -87,7 +85,7 @@ class Batches:
     def _fitting(self, shell: Callable, arguments: Arguments, common: list[Any]):
         """How many jobs a device takes at a time, and the program compiled for as many."""
         key = (shell, arguments.shared, shapes((arguments.own[0], common)))
-        room = free_memory(self.devices[0])
+        room = memory.free_memory(self.devices[0])
         known = key in self._widths
         width = self._widths[key] if known else self._wanted(len(arguments.own))
         while True:
@@ -206,18 +204,3 @@ def _on_host(array: Any) -> Any:
         return np.asarray(array)
     numbers = np.asarray(jax.random.key_data(array))
     return jax.random.wrap_key_data(numbers, impl=jax.random.key_impl(array))
-
-
-def host_memory() -> int:
-    """Bytes of memory of this machine that nobody uses; 8 GiB where it does not tell."""
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return 8 << 30
-
-
-def free_memory(device: Any) -> float | None:
-    """Bytes that a program may take; None where the backend does not tell."""
-    stats = device.memory_stats() or {}
-    limit = stats.get("bytes_limit")
-    return None if limit is None else ROOM * (limit - stats.get("bytes_in_use", 0))

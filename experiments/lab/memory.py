@@ -3,6 +3,7 @@
 Nothing is computed: a cell is led through its jobs with zeros in the place of every outcome.
 """
 
+import os
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from .jobs import Job, Outcome
 from .setup import Laboratory
 
 STAGES = ("training", "unlearning", "serving", "measures")  # what a cell asks for, in turn
+ROOM = 0.8  # share of a device's free memory that a program may take
 
 
 def of_program(program: Any) -> int:
@@ -54,3 +56,18 @@ def _zeros(like: Any) -> jax.Array:
     if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
         return jnp.broadcast_to(jax.random.key(0), like.shape)
     return jnp.zeros(like.shape, like.dtype)
+
+
+def host_memory() -> int:
+    """Bytes of memory of this machine that nobody uses; 8 GiB where it does not tell."""
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return 8 << 30
+
+
+def free_memory(device: Any) -> float | None:
+    """Bytes that a program may take; None where the backend does not tell."""
+    stats = device.memory_stats() or {}
+    limit = stats.get("bytes_limit")
+    return None if limit is None else ROOM * (limit - stats.get("bytes_in_use", 0))

@@ -103,6 +103,13 @@ def from_table(side: OneSide, table: Array, n_rows: int) -> Array:
     return out.at[side.rows.ravel()].set(table, mode="drop")
 
 
+def require_devices(system: System, mesh: Mesh) -> None:
+    """Raises the ``ValueError`` of what was dealt to another number of devices."""
+    n_devices = len(system.curvature)
+    if n_devices != mesh.size:
+        raise ValueError(f"dealt to {n_devices} devices, but the mesh has {mesh.size}: deal again")
+
+
 @checked
 def descend(
     tables: Factors, spread: Spread, *, mesh: Mesh, max_sweeps: int, cg_steps: int = 0
@@ -135,9 +142,7 @@ def descend(
       >>> descend(start, spread(dealt, terms), mesh=mesh, max_sweeps=2).users.shape
       (2, 3)
     """
-    n_devices = len(spread.users.curvature)
-    if n_devices != mesh.size:
-        raise ValueError(f"dealt to {n_devices} devices, but the mesh has {mesh.size}: deal again")
+    require_devices(spread.users, mesh)
     axes = mesh.axis_names
     parts = (tables, spread.users, spread.items)
     if AxisType.Explicit in mesh.axis_types:  # the types of arrays say where they lie

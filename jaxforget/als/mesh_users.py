@@ -18,7 +18,7 @@ from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.als import row_steps
 from jaxforget.als.dealing import OneSide
-from jaxforget.als.mesh import System, system
+from jaxforget.als.mesh import System, require_devices, system
 from jaxforget.als.objectives import gram
 from jaxforget.types import Factors, Terms
 
@@ -60,9 +60,7 @@ def descend(
     Raises:
       ValueError: the users were dealt to another number of devices.
     """
-    n_devices = len(spread.users.curvature)
-    if n_devices != mesh.size:
-        raise ValueError(f"dealt to {n_devices} devices, but the mesh has {mesh.size}: deal again")
+    require_devices(spread.users, mesh)
     axes = mesh.axis_names
 
     def on_device(rows, users, ridge_items, unobserved):

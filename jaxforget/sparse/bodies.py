@@ -93,19 +93,30 @@ def sddmm_chunked(
     size = min(_chunk_size(left, BLOCK_BYTES), n)
     ones = jnp.ones((left.shape[1], 1), left.dtype)
 
-    def dots(k, out):
-        # The last chunk overlaps the one before it: code for a shorter chunk of its own would make
-        # the whole take three times as long.
-        first = jnp.minimum(k * size, n - size)
-        user_ids, item_ids = (lax.dynamic_slice(x, (first,), (size,)) for x in (users, items))
+    def dots(user_ids, item_ids):
         user_rows, item_rows = gather(left, user_ids), gather(right, item_ids)
         # The barrier keeps the two gathers in two loops; fused into one they vectorise less well.
         item_rows = lax.optimization_barrier(item_rows)
         # The product with ones sums rows; XLA's CPU reduction over the last axis is 4 times slower.
-        return lax.dynamic_update_slice(out, ((user_rows * item_rows) @ ones)[:, 0], (first,))
+        return ((user_rows * item_rows) @ ones)[:, 0]
 
-    out = jnp.zeros(n, left.dtype)
-    return _varying.fori_loop(0, -(-user_ptr[-1] // size), dots, out) if n else out
+    if not n:
+        return jnp.zeros(0, left.dtype)
+    return _by_block(dots, users, items, size, -(-user_ptr[-1] // size), left.dtype)
+
+
+def _by_block(scores, users, items, size: int, n_blocks, dtype) -> Array:
+    """``[N]`` scores of the pairs, ``size`` at a time; 0 where no block comes."""
+    n = len(users)
+
+    def block(k, out):
+        # The last block overlaps the one before it: code for a shorter block of its own would make
+        # the whole take three times as long on a CPU.
+        first = jnp.minimum(k * size, n - size)
+        ids = (lax.dynamic_slice(x, (first,), (size,)) for x in (users, items))
+        return lax.dynamic_update_slice(out, scores(*ids), (first,))
+
+    return _varying.fori_loop(0, n_blocks, block, jnp.zeros(n, dtype))
 
 
 def _chunk_size(table: Array, block_bytes: int) -> int:
@@ -139,10 +150,7 @@ def sddmm_in_blocks(
     if n <= size:
         return sddmm_gathered(left, right, users, items, shape=shape)
 
-    def block(k, out):
-        first = jnp.minimum(k * size, n - size)  # the last block overlaps the one before it
-        ids = (lax.dynamic_slice(x, (first,), (size,)) for x in (users, items))
-        scores = sddmm_gathered(left, right, *ids, shape=shape)
-        return lax.dynamic_update_slice(out, scores, (first,))
+    def scores(user_ids, item_ids):
+        return sddmm_gathered(left, right, user_ids, item_ids, shape=shape)
 
-    return _varying.fori_loop(0, -(-n // size), block, jnp.zeros(n, left.dtype))
+    return _by_block(scores, users, items, size, -(-n // size), left.dtype)
