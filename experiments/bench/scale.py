@@ -138,7 +138,8 @@ def picture(path: Path) -> None:
         right.plot(peak.index, peak, color=_plot.COLOURS[0], marker="o")
         for axis, name in ((left, "seconds"), (right, "peak memory, GiB")):
             axis.set(xscale="log", yscale="log", xlabel="interactions", ylabel=name)
-        left.legend()
+        _plot.legend(figure, axes)
+        _plot.note(figure, f"{found['device'][0]}, {found['dim'][0]} factors, one run of each size")
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
