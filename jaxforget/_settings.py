@@ -29,6 +29,7 @@ COUNTS = {  # name: the least that makes sense
     "hops": 0,
     "k": 1,
     "max_products": 1,
+    "max_rounds": 1,
     "max_steps": 1,
     "max_sweeps": 1,
     "n_bins": 1,

@@ -17,6 +17,7 @@ from jaxforget import models
 from jaxforget.als import (
     chunking,
     confidence,
+    local,
     objectives,
     passes,
     proximal,
@@ -186,6 +187,18 @@ ALS = {
     ),
     "objectives.cost": Case(lambda f: objectives.cost(f, TRAIN, TERMS), (F,)),
     "objectives.optimality": Case(lambda f: objectives.optimality(f, TRAIN, TERMS), (F,)),
+    "objectives.gaps": Case(lambda f: objectives.gaps(f, TRAIN, TERMS), (F,)),
+    "objectives.gap": Case(lambda f: objectives.gap(f, TRAIN, TERMS, by="item"), (F,)),
+    "local.repair": Case(
+        lambda f: local.repair(f, TRAIN, TERMS, ASKED, F, max_rounds=2)[0], (F,), LOOP
+    ),
+    "row_chunks.normal_matrices": Case(
+        lambda c: row_chunks.normal_matrices(
+            c, jnp.ones(U), GRAM, TRAIN.by_user, F.items, jnp.arange(2), 4
+        ),
+        (W,),
+        LOOP,
+    ),
     "objectives.gram": Case(objectives.gram, (F.users,)),
     "passes.solve_rows": Case(
         lambda x: passes.solve_rows(x, TRAIN, W, by="user", reg=1.0, alpha=2.0), (F.items,)
@@ -363,6 +376,7 @@ SPARSE = {
     "compact.compact": Case(lambda m: compact.compact(TRAIN, m), (W > 0.5,), WHOLE),
     "compact.shorten": Case(lambda v: compact.shorten(valued(v), 3), (W,), WHOLE),
     "degrees.degrees": Case(lambda w: degrees.degrees(TRAIN, w), (W,)),
+    "degrees.clear_emptied": Case(lambda f: degrees.clear_emptied(f, TRAIN, ASKED), (F,)),
     "degrees.exchange": Case(lambda f: degrees.exchange(TRAIN, W, f), (F,)),
     "dense.solve_spd": Case(lambda a, b: dense.solve_spd(a + a.T, b), (MATRIX, VECTOR)),
     "dense.inverse_root": Case(lambda a: dense.inverse_root(a + a.T), (MATRIX,)),

@@ -126,18 +126,44 @@ def optimality(factors: Factors, train: Interactions, terms: Terms) -> Array:
     objective's gradient, so the residual is 0 exactly at a stationary point. Where every target is
     0 the numerator alone is returned.
     """
+    above = sum(jnp.sum(rows**2) for rows in gaps(factors, train, terms))
+    sides = (("user", factors.items), ("item", factors.users))
+    below = sum(jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2) for by, fixed in sides)
+    return jnp.sqrt(ratio(above, below))
+
+
+def gaps(factors: Factors, train: Interactions, terms: Terms) -> Factors:
+    """Returns ``A x - b`` of every row of both sides: half of the objective's gradient.
+
+    Args:
+      factors: the model.
+      train: the interactions.
+      terms: the objective; ``A x = b`` are the normal equations of a row, the other side fixed.
+
+    Returns:
+      ``[U, D]`` and ``[I, D]``.
+    """
+    slopes = _slopes(factors, train, terms)
+    return Factors(*(_gap(factors, slopes, train, terms, by) for by in ("user", "item")))
+
+
+def gap(factors: Factors, train: Interactions, terms: Terms, *, by: str) -> Array:
+    """Returns what ``gaps`` does for the rows of one side, ``"user"`` or ``"item"``."""
+    return _gap(factors, _slopes(factors, train, terms), train, terms, by)
+
+
+def _slopes(factors: Factors, train: Interactions, terms: Terms) -> Array:
+    """``[N]`` half of the derivative of each interaction's part in its score."""
+    return terms.curvature * sddmm(train, *factors) - terms.target
+
+
+def _gap(factors: Factors, slopes: Array, train: Interactions, terms: Terms, by: str) -> Array:
     users, items = factors
-    slopes = terms.curvature * sddmm(train, users, items) - terms.target
-
-    def squares(rows, fixed, ridge, by):
-        """``sum |A x - b|^2`` and ``sum |b|^2`` over the rows of one side."""
-        everywhere = times(rows, terms.unobserved * gram(fixed))
-        gap = everywhere + spmm(train, slopes, fixed, by=by) + ridge[:, None] * rows
-        return jnp.sum(gap**2), jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2)
-
-    gap_users, size_users = squares(users, items, terms.ridge_users, "user")
-    gap_items, size_items = squares(items, users, terms.ridge_items, "item")
-    return jnp.sqrt(ratio(gap_users + gap_items, size_users + size_items))
+    rows, fixed, ridge = (
+        (users, items, terms.ridge_users) if by == "user" else (items, users, terms.ridge_items)
+    )
+    everywhere = times(rows, terms.unobserved * gram(fixed))
+    return everywhere + spmm(train, slopes, fixed, by=by) + ridge[:, None] * rows
 
 
 def gram(rows: Array) -> Array:

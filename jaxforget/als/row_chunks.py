@@ -125,7 +125,7 @@ def on_accelerator(
 
         def solve_group(k, out, band=band, first=first, end=end):
             rows = layout.members(side, first + k * band.rows, end, band.rows)
-            matrices = _matrices(curvature, ridge, gram, side, fixed, rows, band.step)
+            matrices = normal_matrices(curvature, ridge, gram, side, fixed, rows, band.step)
             x = jax.vmap(dense.solve_spd)(matrices, chunking.clip(rhs, rows))
             return out.at[rows].set(x, mode="drop")  # padding is solvable too
 
@@ -133,8 +133,26 @@ def on_accelerator(
     return out
 
 
-def _matrices(curvature, ridge, gram, side, fixed, rows, step: int):
-    """The normal matrices ``[R, D, D]`` of some rows."""
+def normal_matrices(
+    curvature: Array,
+    ridge: Array,
+    gram: Array,
+    side: Side,
+    fixed: Array,
+    rows: Array,
+    step: int,
+) -> Array:
+    """The normal matrices ``[R, D, D]`` of some rows; those of the last row for padding.
+
+    Args:
+      curvature: ``[N]`` in the order of ``side``.
+      ridge: ``[rows]`` of all rows.
+      gram: ``[D, D]`` what all rows share.
+      side: where the histories are.
+      fixed: factors of the other side.
+      rows: ``[R]`` int32 ids; past the end is padding.
+      step: how many interactions of each row are read at a time, static.
+    """
     start, end = (chunking.clip(side.indptr, rows + k) for k in (0, 1))
     longest = jnp.max(end - start)
     tile = jnp.arange(step, dtype=jnp.int32)[None]

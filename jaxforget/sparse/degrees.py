@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget.sparse.kernels import spmm
-from jaxforget.types import Factors, Interactions
+from jaxforget.types import Factors, ForgetSet, Interactions
 
 
 def degrees(train: Interactions, weights: Array) -> tuple[Array, Array]:
@@ -16,6 +16,17 @@ def degrees(train: Interactions, weights: Array) -> tuple[Array, Array]:
     ones = Factors(*(jnp.ones((n, 1), weights.dtype) for n in (train.n_users, train.n_items)))
     users, items = exchange(train, weights, ones)
     return users[:, 0], items[:, 0]
+
+
+def clear_emptied(rows: Factors, train: Interactions, forget: ForgetSet) -> Factors:
+    """Sets every row to 0 that loses its last remembered interaction by the request."""
+    before, after = (degrees(train, weights) for weights in forget)
+    return Factors(
+        *(
+            jnp.where(((had > 0) & (has == 0))[:, None], 0, side)
+            for had, has, side in zip(before, after, rows)
+        )
+    )
 
 
 def exchange(train: Interactions, values: Array, rows: Factors) -> Factors:
