@@ -23,6 +23,7 @@ COMMANDS = {
     "results-check": "recompute every number that the pages quote from the tables",
     "doctor": "print versions, devices and known-bad combinations",
     "data": "list, show or fetch data sets",
+    "erase": "erase people, items or pairs from a model that is serving",
     "verify": "recompute a certificate from factors and retained data",
     "keygen": "make a key that signs receipts",
     "bench": "measure the library against its neighbours",

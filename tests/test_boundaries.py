@@ -21,11 +21,12 @@ FLOORS = (
     ("gradient", "prepare"),
     ("shards", "models"),
     ("methods",),
+    ("erase",),
 )
 LONG_FILES = {
     "jaxforget/types.py": 300,  # one page: the vocabulary, and what a loss and a model must offer
 }
-FILE_READERS = ("interop.py", "requests.py", "_plugins.py")
+FILE_READERS = ("interop.py", "_factor_files.py", "requests.py", "_plugins.py")
 VARYING = ("while_loop", "fori_loop", "cond", "switch")  # of jax.lax; jaxforget._varying has these
 NEVER = ("time", "datetime", "logging", "random", "urllib", "requests", "numpy.random")
 

@@ -25,24 +25,33 @@ def save(folder: Path, receipt: dict, factors, train, weights, *, before=None, r
     whoever asked, and nobody else. Factors keep their precision, and have the names that the
     library ``implicit`` gives them.
     """
+    found = contents(receipt, train, weights, before=before, request=request)
+    found = {"factors.npz": _archive(_arrays_of(factors))} | found
+    for name, content in found.items():
+        write_atomically(folder / name, content)
+
+
+def contents(receipt: dict, train, weights, *, before=None, request=None) -> dict[str, bytes]:
+    """The bytes of the files of ``save`` beside the factors, the receipt last."""
     kept = np.asarray(weights) > 0
     columns = [np.asarray(x) for x in (train.users, train.items, train.values)]
-    archives: dict[str, dict[str, Any]] = {"factors.npz": _arrays_of(factors)}
-    archives["retained.npz"] = dict(
-        zip(COLUMNS, [*(column[kept] for column in columns), [train.n_users, train.n_items]])
-    )
+    data = [*(column[kept] for column in columns), np.array([train.n_users, train.n_items])]
+    found = {"retained.npz": _archive(dict(zip(COLUMNS, data)))}
     if before is not None:
-        archives["before.npz"] = _arrays_of(before)
-    for name, arrays in archives.items():
-        content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **arrays)
-        write_atomically(folder / name, content.getvalue())
+        found["before.npz"] = _archive(_arrays_of(before))
     if request is not None:
         gone = np.asarray(request.before) > np.asarray(request.after)
         rows = zip(*(column[gone].tolist() for column in columns))
         lines = ["user,item,value", *(f"{user},{item},{value!r}" for user, item, value in rows)]
-        write_atomically(folder / "request.csv", "\n".join([*lines, ""]).encode())
-    write_atomically(folder / "receipt.json", (json.dumps(receipt, indent=2) + "\n").encode())
+        found["request.csv"] = "\n".join([*lines, ""]).encode()
+    found["receipt.json"] = (json.dumps(receipt, indent=2) + "\n").encode()
+    return found
+
+
+def _archive(arrays: dict[str, Any]) -> bytes:
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    return content.getvalue()
 
 
 def _arrays_of(factors):
@@ -59,6 +68,8 @@ def read(parse: Callable[[Path], Any], path: Path) -> Any:
         raise
     except Exception as fault:  # a damaged file makes its parser raise anything
         told = " ".join(str(fault).split())
+        if isinstance(fault, ValueError) and told.startswith(str(path)):  # it says all by itself
+            raise Refused(told) from fault
         told = told if len(told) <= 200 else f"{told[:197]}..."
         raise Refused(f"cannot read {path}: {type(fault).__name__}: {told}") from fault
 
@@ -85,7 +96,7 @@ def factors(path: Path, stated: str) -> Any:
     from jaxforget.prepare import interop
     from jaxforget.types import Factors
 
-    _check_size(path)
+    check_size(path)
     stored = interop.load_factors(path)
     if any(side.dtype not in (np.float32, np.float64) for side in stored):
         raise ValueError("factors must be real numbers of 32 or 64 bits")
@@ -97,7 +108,7 @@ def factors(path: Path, stated: str) -> Any:
 
 def retained(path: Path) -> dict[str, np.ndarray]:
     """The columns of the retained data, and ``shape``, the numbers of users and items."""
-    _check_size(path)
+    check_size(path)
     with np.load(path, allow_pickle=False) as archive:
         if sorted(archive.files) != sorted(COLUMNS):
             raise ValueError(f"it must hold the arrays {', '.join(COLUMNS)} and no other")
@@ -109,7 +120,7 @@ def retained(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _check_size(path):
+def check_size(path):
     with zipfile.ZipFile(path) as archive:
         size = sum(member.file_size for member in archive.infolist())
     if size > LARGEST:

@@ -5,9 +5,15 @@ row moves only as far as the request makes it. Let ``g0 = A0 x - b0`` be the gap
 served model in the normal equations of the data that it was trained on. What is sought is a model
 whose gaps in the equations of the *retained* data are the same, ``A x - b = g0``: without a request
 that is the served model itself, and for a converged one, where ``g0 = 0``, it is the retained
-optimum. One or two rounds go most of the way. Far from convergence the equations with ``g0`` need
-not have a solution nearby, and further rounds then lead away: few of them are the default.
+optimum.
+
+Rows far from the request are disturbed a little, all of them, as they share Gram matrices. To solve
+those as well would be a pass over everything; and far from convergence the equations with ``g0``
+need not have a solution nearby, so that passes lead away. A row is left alone where its equations
+are out by little.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +25,7 @@ from jaxforget.als import row_chunks
 from jaxforget.als.objectives import gap, gaps, gram
 from jaxforget.sparse import dense
 from jaxforget.sparse.arithmetic import gather, ratio
-from jaxforget.sparse.degrees import clear_emptied
+from jaxforget.sparse.degrees import clear_emptied, degrees, exchange
 from jaxforget.types import Factors, ForgetSet, Interactions, Side, Terms
 
 ROWS = 64  # solved side by side
@@ -34,14 +40,15 @@ def repair(
     forget: ForgetSet,
     rest: Factors,
     *,
-    tol: float = 0.1,
+    tol: float = 0.01,
     max_rounds: int = 3,
 ) -> tuple[Factors, dict[str, Array]]:
-    """Solves rows, and those that they disturb, until the gaps are those of ``rest``.
+    """Solves the rows of a request, and those that they disturb by more than a share of their own.
 
     ``r = A x - b - rest`` is not 0 where the request changed the data, ``r0`` at the start. A round
     solves exactly, first among the users and then among the items, every row with
-    ``|r_row|^2 > tol^2 |r0|^2 / (U + I)``; when there is none, ``|r| <= tol |r0|``.
+    ``|r_row| > tol |b_row|``, and in the first round all rows that lose an interaction. Rounds end
+    when no row is solved any more; and a later one that makes ``|r|`` grow is not kept.
 
     Args:
       factors: the served model.
@@ -50,11 +57,11 @@ def repair(
       forget: the request; a row that loses its last interaction becomes exactly 0.
       rest: the gaps that stay, ``objectives.gaps`` of the served model in the equations that it
         was trained on; zeros go on training.
-      tol: in units of the disturbance ``|r0|``.
+      tol: how far the equations of a row may be out, relative to their right-hand side.
       max_rounds: most rounds.
 
     Returns:
-      the factors, and ``rounds``, ``rows_solved`` and ``disturbance``, which is ``|r| / |r0|``.
+      the factors, and ``rounds``, ``rows_solved``, ``disturbance``, which is ``|r| / |r0|``.
 
     Example:
       >>> from jaxforget.als.objectives import implicit
@@ -69,28 +76,39 @@ def repair(
       ([0.0], True)
     """
     factors, rest = (clear_emptied(both, train, forget) for both in (factors, rest))
+    sizes = exchange(train, terms.target, factors)
+    least = Factors(*(tol**2 * jnp.sum(side**2, axis=1) for side in sizes))
+    lost = degrees(train, forget.before - forget.after)
     first = jax.tree.map(jnp.subtract, gaps(factors, train, terms), rest)
-    size = _squares(first)
-    least = tol**2 * size / (train.n_users + train.n_items)
+    solve = functools.partial(_solve, train=train, terms=terms)
 
     def still(carry):
-        _, left, _, n = carry
-        return (n < max_rounds) & (_squares(left) > tol**2 * size)
+        _, _, _, n, going = carry
+        return (n < max_rounds) & going
 
     def take(carry):
-        factors, left, solved, n = carry
-        users, _, count = _solve(factors, left.users, train, terms, least, "user")
-        factors, solved = Factors(users, factors.items), solved + count
-        of_items = gap(factors, train, terms, by="item") - rest.items
-        items, of_items, count = _solve(factors, of_items, train, terms, least, "item")
-        factors = Factors(users, items)
-        of_users = gap(factors, train, terms, by="user") - rest.users
-        return factors, Factors(of_users, of_items), solved + count, n + 1
+        factors, left, solved, n, _ = carry
+        asked = Factors(*((n == 0) & (count > 0) for count in lost))
+        users, _, n_users = solve(factors, left.users, least.users, asked.users, by="user")
+        new = Factors(users, factors.items)
+        of_items = gap(new, train, terms, by="item") - rest.items
+        items, of_items, n_items = solve(new, of_items, least.items, asked.items, by="item")
+        new = Factors(users, items)
+        after = Factors(gap(new, train, terms, by="user") - rest.users, of_items)
+        count = n_users + n_items
+        taken = (n == 0) | (_squares(after) <= _squares(left))
+        kept = jax.tree.map(lambda a, b: jnp.where(taken, a, b), (new, after), (factors, left))
+        one = taken.astype(jnp.int32)
+        return *kept, solved + one * count, n + one, taken & (count > 0)
 
-    zero = jnp.zeros((), jnp.int32)
-    factors, left, solved, n = _varying.while_loop(still, take, (factors, first, zero, zero))
-    disturbance = jnp.sqrt(ratio(_squares(left), size))
-    return factors, {"rounds": n, "rows_solved": solved, "disturbance": disturbance}
+    zero, yes = jnp.zeros((), jnp.int32), jnp.ones((), bool)
+    start = (factors, first, zero, zero, yes)
+    factors, left, solved, n, _ = _varying.while_loop(still, take, start)
+    return factors, {
+        "rounds": n,
+        "rows_solved": solved,
+        "disturbance": jnp.sqrt(ratio(_squares(left), _squares(first))),
+    }
 
 
 def _squares(both: Factors) -> Array:
@@ -98,9 +116,20 @@ def _squares(both: Factors) -> Array:
 
 
 def _solve(
-    factors: Factors, left: Array, train: Interactions, terms: Terms, least: Array, by: str
+    factors: Factors,
+    left: Array,
+    least: Array,
+    asked: Array,
+    *,
+    train: Interactions,
+    terms: Terms,
+    by: str,
 ) -> tuple[Array, Array, Array]:
-    """Solves the rows of one side whose gap is too large; the rows, gaps and count afterwards."""
+    """Solves the rows of one side that are asked for, or whose gap is too large, ``> least^(1/2)``.
+
+    Returns:
+      the rows and gaps afterwards, and how many rows were solved.
+    """
     users, items = factors
     side, x, fixed, ridge, curvature = (
         (train.by_user, users, items, terms.ridge_users, terms.curvature)
@@ -113,7 +142,7 @@ def _solve(
             gather(terms.curvature, train.by_item.order),
         )
     )
-    chosen = jnp.sum(left**2, axis=1) > least
+    chosen = asked | (jnp.sum(left**2, axis=1) > least)
     listed, n = _listed(side, chosen)
     shared = terms.unobserved * gram(fixed)
 

@@ -12,7 +12,7 @@ TRACED = ("tol", "max_rounds")  # may be arguments of a compiled program
 
 
 @checked
-def build(model: Model, *, tol: float = 0.1, max_rounds: int = 3) -> Method:
+def build(model: Model, *, tol: float = 0.01, max_rounds: int = 3) -> Method:
     """Builds rounds over the rows that the request disturbs, for a model that is being served.
 
     Passes of ``unlearn_als`` go on with an unfinished training and so move everybody; here a row

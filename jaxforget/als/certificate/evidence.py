@@ -30,7 +30,8 @@ def numbers(
     """Bounds the distance of a model to the optimum of data: of all scores, and of a request.
 
     Args:
-      factors: the model, float64.
+      factors: the model as it is served: of float32 the very numbers that were rounded to it are
+        bounded, so that rounding is in the bound.
       train: interactions; computed with in float64.
       weights: ``[N]`` 1 = the data, 0 = as if never loaded.
       objective: of ``als.implicit``.
@@ -43,6 +44,7 @@ def numbers(
       and ``pairs``, bounds over the rows of its users and over its pairs (each a norm over all of
       them together), and ``rows_size``, the norm of M over those rows.
     """
+    factors = Factors(*(jnp.asarray(np.asarray(side), jnp.float64) for side in factors))
     wide = dataclasses.replace(train, values=jnp.asarray(train.values, jnp.float64))
     terms = als.implicit(wide, jnp.asarray(weights, jnp.float64), **objective)
     proved, ball = bound.prove(

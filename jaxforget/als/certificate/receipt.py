@@ -29,10 +29,10 @@ def make(
     """States the request, the retained data, and how close the factors provably are.
 
     Args:
-      factors: the model after unlearning, float64.
+      factors: the model after unlearning, as it is served: float64 or float32.
       train: all interactions of the model before the request.
       forget: the request; weights are 0 or 1.
-      before: the model before the request, float64: what doing nothing would have served.
+      before: the model before the request, likewise: what doing nothing would have served.
       objective: ``reg``, ``alpha`` and, where used, ``nu`` and ``unobserved``.
       tol: the relative bound that was promised, in (0, 1).
       seed: of the certificate's random starts, in [0, 2^32).

@@ -75,12 +75,12 @@ def verify(
 
     Args:
       receipt: from ``make``.
-      factors: the model, float64.
+      factors: the model as it is served: float64 or float32.
       retained: the interactions that may have been learnt from, all of them remembered.
       fresh_seed: chosen by whoever verifies: the promise must hold for it.
       request: ``(users, items)`` of the request, or ``(users, items, values)`` with the values
         that the data had, where the verifier has them.
-      before: the model before the request, float64, where the verifier has it.
+      before: the model before the request, likewise, where the verifier has it.
       settings: of ``certificate.certify`` for the verifier's own proof; the standard ones if None.
 
     Raises:

@@ -1,0 +1,122 @@
+"""A served model: its files, and the objective that it was trained on."""
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import Refused
+from . import _receipt_files as receipts
+from . import _served_table
+
+OTHERS = {  # settings that tell a model that is no implicit ALS
+    "learning_rate": "trained by gradient descent (BPR or logistic factorisation)",
+    "K": "a model of neighbours",
+}
+
+
+class Served(NamedTuple):
+    """A model as it is served."""
+
+    factors: Any  # Factors, NumPy, in the precision of the file
+    settings: dict[str, Any]  # what else the file holds
+    text: dict[str, str]  # metadata of a safetensors file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say how a table is to be read, and what objective a model has."""
+    add = parser.add_argument_group("how the table is read").add_argument
+    add("--columns", help="names in its header, such as user=userId,item=movieId,value=rating")
+    add("--threshold", type=float, help="keep rows with this value or more, and count each as 1")
+    add(
+        "--repeats",
+        default="refuse",
+        choices=("refuse", "sum", "last", "mean"),
+        help="what becomes of a pair that occurs twice",
+    )
+    add("--ids", choices=_served_table.IDS, help="how the model numbers ids: see above")
+    add("--users", type=Path, help="original user ids, one per row of the model, under a header")
+    add("--items", type=Path, help="original item ids, likewise")
+    add("--trust", action="store_true", help="do not ask whether the model fits the table")
+    add = parser.add_argument_group("the objective, where the file does not say").add_argument
+    add("--reg", type=float, help="regularization")
+    add("--alpha", type=float, help="confidence per unit of value")
+    add("--nu", type=float, default=0.0, help="power of the counts in the ridges (default 0)")
+    add("--unobserved", type=float, help="what a pair never observed adds to a count, with --nu")
+
+
+def model(path: Path) -> Served:
+    """Reads a model: an .npz of `implicit` or of this library, or two tables as .safetensors."""
+    if path.suffix == ".safetensors":
+        return receipts.read(_safetensors, path)
+    return receipts.read(_npz, path)
+
+
+def _npz(path: Path) -> Served:
+    from jaxforget.prepare import interop
+
+    receipts.check_size(path)
+    return Served(interop.load_factors(path), interop.load_settings(path), {})
+
+
+def _safetensors(path: Path) -> Served:
+    try:
+        from safetensors import safe_open
+    except ModuleNotFoundError:
+        raise Refused(f"{path}: safetensors is not installed; pip install safetensors") from None
+    from jaxforget.prepare import interop
+
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+        text = dict(file.metadata() or {})
+    return Served(interop.from_arrays(arrays, path), {}, text)
+
+
+def content(served: Served, factors: Any, path: Path) -> bytes:
+    """The bytes of a file like ``path`` with other factors: all settings and the precision kept."""
+    from jaxforget.prepare import interop
+
+    arrays = interop.implicit_arrays(factors, dtype=served.factors.users.dtype)
+    if path.suffix == ".safetensors":
+        from safetensors.numpy import save
+
+        return save(arrays, metadata=served.text or None)
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **(served.settings | arrays))
+    return file.getvalue()
+
+
+def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str, float]:
+    """``reg``, ``alpha``, ``nu`` and ``unobserved``, from the options or the file."""
+    for name, what in OTHERS.items():
+        if name in served.settings:
+            raise Refused(
+                f"{path}: its settings have {name}, so it was {what}: erase serves implicit ALS; "
+                "train this model again without the request"
+            )
+    found = {"nu": args.nu, "unobserved": args.unobserved or 0.0}
+    for name, theirs in (("reg", "regularization"), ("alpha", "alpha")):
+        given = getattr(args, name)
+        if given is None and theirs not in served.settings:
+            raise Refused(f"{path}: does not say its {theirs}: give --{name}")
+        try:
+            found[name] = float(served.settings[theirs]) if given is None else given
+        except (TypeError, ValueError):
+            raise Refused(f"{path}: {theirs} must be a number") from None
+    return found
+
+
+def build(served: Served, objective: dict[str, float], **more: Any) -> Any:
+    """The model ``ials`` with the settings of a served one."""
+    from jaxforget import models
+
+    unobserved = objective["unobserved"] if objective["nu"] else None
+    how = {name: objective[name] for name in ("reg", "alpha", "nu")} | {"unobserved": unobserved}
+    kept = served.settings
+    if "max_sweeps" not in more and np.ndim(kept.get("iterations", 0)) == 0:
+        more["max_sweeps"] = max(1, int(kept.get("iterations", 15)))
+    if bool(kept.get("use_cg", False)):
+        more.setdefault("cg_steps", int(kept.get("cg_steps", 3)))
+    return models.load("ials")(dim=served.factors.items.shape[1], **how, **more)

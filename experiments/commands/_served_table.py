@@ -1,0 +1,159 @@
+"""The interactions that a served model was trained on, numbered as the rows of the model are."""
+
+import argparse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..errors import Refused
+from . import _receipt_files as receipts
+
+IDS = ("rows", "sorted", "appearance")
+
+
+class Table(NamedTuple):
+    """Interactions, and the original ids of the rows of the model."""
+
+    train: Any  # Interactions
+    users: np.ndarray
+    items: np.ndarray
+
+
+def read(path: Path, factors: Any, args: argparse.Namespace) -> Table:
+    """Reads the interactions and numbers their ids as the rows of the model are numbered."""
+    from jaxforget.sparse import layout
+
+    columns = receipts.read(lambda path: _columns(path, args), path)
+    if args.threshold is not None:
+        kept = columns[2] >= args.threshold
+        columns = columns[0][kept], columns[1][kept], np.ones(int(kept.sum()))
+    if not len(columns[0]):
+        raise Refused(f"{path}: no interactions are left")
+    sizes = [len(side) for side in factors]
+    numbered = [
+        _number(path, side, column, size, getattr(args, f"{side}s"), args.ids)
+        for side, column, size in zip(("user", "item"), columns, sizes)
+    ]
+    (users, user_labels), (items, item_labels) = numbered
+    values = np.asarray(columns[2], factors.users.dtype)
+    try:
+        train = layout.build(
+            users, items, values, n_users=sizes[0], n_items=sizes[1], repeats=args.repeats
+        )
+    except ValueError as fault:
+        raise Refused(f"{path}: {fault}") from fault
+    return Table(train, user_labels, item_labels)
+
+
+def _columns(path: Path, args: argparse.Namespace) -> tuple[np.ndarray, ...]:
+    """Users, items and values of a file as they stand there."""
+    name = str(path).partition("!")[2] or path.name
+    name = name.removesuffix(".gz")
+    if name.endswith(".npz"):
+        return _scipy(path)
+    names = _named(args.columns)
+    if name.endswith(".parquet"):
+        frame = _parquet(path)
+        lacking = [column for column in names if column not in frame and names[column] != "value"]
+        if lacking:
+            raise Refused(f"{path}: has no column {', '.join(lacking)}: see --columns")
+        frame = frame.rename(columns=names)
+    elif name.endswith(".inter"):
+        from jaxforget.data._formats import read_recbole
+
+        frame = read_recbole(path)
+    else:
+        frame = _delimited(path, name, names)
+    if "value" not in frame:
+        frame = frame.assign(value=1.0)
+    from jaxforget.data._frame import number
+
+    for side in ("user", "item"):
+        number(frame[side])  # refuses ids that are neither all text nor all integers
+    return tuple(frame[column].to_numpy() for column in ("user", "item", "value"))
+
+
+def _named(text: str | None) -> dict[str, str]:
+    """``user=userId,item=movieId`` as a mapping from the names of a file to ours."""
+    if text is None:
+        return {"user": "user", "item": "item", "value": "value"}
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(ours in ("user", "item", "value") and name for ours, _, name in pairs):
+        raise Refused(f"--columns must be like user=a,item=b,value=c; got {text}")
+    return {name: ours for ours, _, name in pairs}
+
+
+def _delimited(path: Path, name: str, names: dict[str, str]) -> Any:
+    from jaxforget.data import _formats
+    from jaxforget.data._lines import Layout, first_record
+
+    if name.endswith(".dat"):
+        return _formats.read_double_colon(path)
+    separator = "\t" if name.endswith((".tsv", ".tab")) else ","
+    header = first_record(Layout(str(path), separator))
+    names = {own: ours for own, ours in names.items() if ours != "value" or own in header}
+    try:
+        return _formats.read_delimited(path, names, separator=separator)
+    except ValueError as fault:
+        if "integer" not in str(fault):
+            raise
+        return _formats.read_delimited(path, names, separator=separator, text=("user", "item"))
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        raise Refused(f"{path}: pyarrow is not installed; pip install pyarrow") from None
+    return pyarrow.parquet.read_table(path).to_pandas()
+
+
+def _scipy(path: Path) -> tuple[np.ndarray, ...]:
+    import scipy.sparse
+
+    receipts.check_size(path)
+    cells = scipy.sparse.load_npz(path).tocoo()
+    return cells.row, cells.col, cells.data
+
+
+def _number(
+    path: Path, side: str, column: np.ndarray, size: int, mapping: Path | None, how: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The row of the model of each id of a column, and the ids of all rows."""
+    import pandas as pd
+
+    integers = np.issubdtype(column.dtype, np.integer)
+    if mapping is not None:
+        labels = receipts.read(lambda file: _labels(file, integers), mapping)
+    elif how in (None, "rows"):
+        if not integers:
+            raise Refused(
+                f"{path}: {side} ids are text: say how the model numbers them, with --{side}s FILE "
+                "or --ids sorted|appearance"
+            )
+        labels = np.arange(size)
+    else:
+        codes, labels = pd.factorize(column, sort=how == "sorted")
+    if len(labels) != size:
+        raise Refused(
+            f"{mapping or path}: {len(labels)} {side} ids, but the model has {size} {side}s: give "
+            f"--{side}s FILE, with the id of every row of the model"
+        )
+    labels = np.asarray(labels).astype(str) if not integers else np.asarray(labels)
+    codes = pd.Index(labels).get_indexer(pd.Index(column if integers else column.astype(str)))
+    if (codes < 0).any():
+        first = column[int(np.argmin(codes))]
+        raise Refused(
+            f"{path}: {side} {first} has no row in the model ({size} {side}s): give --ids, or "
+            f"--{side}s FILE"
+        )
+    return codes.astype(np.int32), labels
+
+
+def _labels(path: Path, integers: bool) -> np.ndarray:
+    """The ids of a file, one per line below a header."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
+    if len(set(lines)) < len(lines):
+        raise ValueError("an id is there twice")
+    return np.array([int(line) for line in lines]) if integers else np.array(lines, str)
