@@ -16,13 +16,26 @@ The line from a file to a measured, unlearnt model::
     print(info["residual"], jf.metrics.evaluate(state, parts, request)["ndcg@10"])
 
 Packages by idea: ``sparse`` (the kernels), ``als`` and ``gradient`` (the two papers), ``metrics``,
-``prepare``, ``shards``, and the doors ``data``, ``models``, ``methods``, each found by file name.
+``prepare``, ``shards``, and the doors ``data``, ``models``, ``methods``, each found by file name;
+``erase`` meets requests to a model that is being served.
 """
 
 import importlib.metadata as _metadata
 import sys as _sys
 
-from jaxforget import als, data, gradient, methods, metrics, models, prepare, shards, sparse, types
+from jaxforget import (
+    als,
+    data,
+    erase,
+    gradient,
+    methods,
+    metrics,
+    models,
+    prepare,
+    shards,
+    sparse,
+    types,
+)
 from jaxforget.als import certificate
 from jaxforget.gradient import descent, graph, influence
 from jaxforget.gradient.influence import importance
@@ -41,6 +54,7 @@ __all__ = [
     "certificate",
     "data",
     "descent",
+    "erase",
     "forget",
     "gradient",
     "graph",

@@ -94,7 +94,7 @@ def test_the_wheel_holds_the_data_and_no_package_called_experiments(wheel):
         assert any(
             n.startswith("jaxforget/data/movietweetings") and n.endswith(name) for n in names
         )
-    for name in ("figures/style.mplstyle", "commands/report.html"):
+    for name in ("figures/style.mplstyle", "commands/report.html", "commands/erase.html"):
         assert f"jaxforget_experiments/{name}" in names
 
 

@@ -26,6 +26,7 @@ PACKAGES = (
     "metrics",
     "models",
     "methods",
+    "erase",
 )  # a page each, in the order in which they may import one another
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from . import _erased, _receipt_files, _served
+from . import _erase_measures, _erased, _receipt_files, _served
 
 OUTSIDE = (
     "Backups, logs, caches, exported lists and copies of the model or of the data are outside of "
@@ -19,7 +19,9 @@ OUTSIDE = (
 )
 
 
-def contents(job: _erased.Job, done: _erased.Done, args: argparse.Namespace) -> dict[str, bytes]:
+def contents(
+    job: _erased.Job, done: _erase_measures.Done, args: argparse.Namespace
+) -> dict[str, bytes]:
     """The bytes of every file, by its name."""
     name = f"model{args.model.suffix}"
     found = {name: _served.content(job.served, done.factors, args.model)}

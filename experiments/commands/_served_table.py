@@ -93,12 +93,14 @@ def _delimited(path: Path, name: str, names: dict[str, str]) -> Any:
     separator = "\t" if name.endswith((".tsv", ".tab")) else ","
     header = first_record(Layout(str(path), separator))
     names = {own: ours for own, ours in names.items() if ours != "value" or own in header}
-    try:
-        return _formats.read_delimited(path, names, separator=separator)
-    except ValueError as fault:
-        if "integer" not in str(fault):
-            raise
-        return _formats.read_delimited(path, names, separator=separator, text=("user", "item"))
+    kinds = ((), ("user",), ("item",), ("user", "item"))  # which ids are text
+    for text in kinds[:-1]:
+        try:
+            return _formats.read_delimited(path, names, separator=separator, text=text)
+        except ValueError as fault:
+            if "must be an integer" not in str(fault):
+                raise
+    return _formats.read_delimited(path, names, separator=separator, text=kinds[-1])
 
 
 def _parquet(path: Path) -> Any:

@@ -25,7 +25,7 @@ from pathlib import Path
 from .. import files
 from ..errors import PROGRAM, Refused
 from ..lab import setup
-from . import _erase_report, _erased, _served, _updates
+from . import _erase_measures, _erase_report, _erased, _served, _updates
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +61,7 @@ def main(argv: list[str]) -> int:
         print(_erased.estimate(job, args))
         return 0
     update = _updates.run(job.method, job.model, job.factors, job.train, job.forget, args)
-    done = _erased.finish(job, update, args)
+    done = _erase_measures.finish(job, update, args)
     _write(args.out, _erase_report.contents(job, done, args))
     print(f"{args.out}: " + ", ".join(sorted(path.name for path in args.out.iterdir())))
     print(_erase_report.verdict(done.report))
@@ -76,6 +76,7 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not 0 < value < 1:
             raise Refused(f"--{name} must lie in (0, 1); got {value:g}")
+    _updates.choose(args.method, args.certify, 0.0)
     if args.tol is not None and args.method not in (None, "local"):
         raise Refused(f"--tol is of --method local, not {args.method}")
     if args.passes is not None and args.method not in _updates.PASSES:

@@ -1,0 +1,382 @@
+"""``erase``: from a served model, its table and a request to the model without it, and a report."""
+
+import dataclasses
+import gzip
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse
+
+from experiments import cli
+from experiments.commands import _erased, _updates
+from jaxforget import models
+from jaxforget.als.certificate.digests import hash_data
+from jaxforget.prepare import interop
+from jaxforget.sparse import layout
+from jaxforget.types import Factors
+
+U, I, D = 40, 30, 6
+HOW = {"reg": 4.0, "alpha": 3.0}
+SAVED = {"regularization": 4.0, "alpha": 3.0, "iterations": 8, "factors": D, "use_cg": False}
+
+
+def cells():
+    """Users like items of their own half, so that a wrong numbering shows."""
+    rng = np.random.default_rng(0)
+    users, items = np.divmod(rng.permutation(U * I)[:700], I)
+    kept = (users % 2 == items % 2) | (rng.random(700) < 0.1)
+    return users[kept], items[kept], rng.integers(1, 4, int(kept.sum())).astype(np.float32)
+
+
+USERS, ITEMS, VALUES = cells()
+TRAIN = layout.build(USERS, ITEMS, VALUES, n_users=U, n_items=I)
+
+
+@pytest.fixture(scope="module")
+def served():
+    """A model that was trained for eight passes, in float32."""
+    model = models.load("ials")(dim=D, max_sweeps=8, **HOW)
+    train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float32))
+    return model.fit(jax.random.key(0), train, jnp.ones_like(train.values))[0]
+
+
+@pytest.fixture
+def folder(served, tmp_path):
+    interop.save_factors(tmp_path / "model.npz", served, settings=SAVED)
+    data = scipy.sparse.csr_matrix((VALUES, (USERS, ITEMS)), shape=(U, I))
+    scipy.sparse.save_npz(tmp_path / "data.npz", data)
+    (tmp_path / "request.csv").write_text("user\n3\n8\n")
+    return tmp_path
+
+
+def command(folder, *more, model="model.npz", data="data.npz", request="request.csv", out="out"):
+    files = [str(folder / name) for name in (model, data, request)]
+    return cli.main(["erase", *files, "--out", str(folder / out), *more])
+
+
+def refused(capsys, folder, *more, **files):
+    """Runs what must be refused; nothing is written; returns the one line."""
+    before = sorted(folder.iterdir())
+    assert command(folder, *more, **files) == 2
+    assert sorted(folder.iterdir()) == before
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    return error
+
+
+def report(folder, out="out"):
+    return json.loads((folder / out / "report.json").read_text())
+
+
+def letters(number):
+    """Ids as text whose order is not that of the numbers."""
+    return f"id-{(number * 7) % 41:02d}"
+
+
+def written(folder, kind):
+    """The table in one of its formats, and the options to read it with."""
+    rows = list(zip(USERS.tolist(), ITEMS.tolist(), VALUES.tolist()))
+    if kind == "csv":
+        lines = ["who,what,much", *(f"{u},{i},{v}" for u, i, v in rows)]
+        (folder / "data.csv").write_text("\n".join(lines))
+        return "data.csv", ["--columns", "user=who,item=what,value=much"]
+    if kind == "gz":
+        lines = ["user\titem\tvalue", *(f"{u}\t{i}\t{v}" for u, i, v in rows)]
+        (folder / "data.tsv.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+        return "data.tsv.gz", []
+    if kind == "dat":
+        (folder / "data.dat").write_text("\n".join(f"{u}::{i}::{v}" for u, i, v in rows))
+        return "data.dat", []
+    if kind == "inter":
+        lines = ["user_id:token\titem_id:token\trating:float"]
+        (folder / "data.inter").write_text(
+            "\n".join([*lines, *(f"{u}\t{i}\t{v}" for u, i, v in rows)])
+        )
+        for side, size in (("users", U), ("items", I)):
+            (folder / side).write_text("\n".join(["id", *map(str, range(size))]))
+        return "data.inter", [f"--{s}={folder / s}" for s in ("users", "items")]
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+        import pandas as pd
+
+        frame = pd.DataFrame({"user": USERS, "item": ITEMS, "value": VALUES})
+        frame.to_parquet(folder / "data.parquet")
+        return "data.parquet", []
+    return "data.npz", []
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv", "gz", "dat", "inter", "parquet"])
+def test_the_model_comes_back_without_the_users_whatever_the_table_is(kind, folder, served, capsys):
+    data, more = written(folder, kind)
+    assert command(folder, *more, data=data) == 0
+    new = interop.load_factors(folder / "out" / "model.npz")
+    assert new.users.dtype == np.float32
+    np.testing.assert_array_equal(new.users[[3, 8]], 0)
+    assert (np.abs(new.users).sum(axis=1) > 0).sum() == U - 2
+    settings = interop.load_settings(folder / "out" / "model.npz")
+    assert {name: settings[name].item() for name in SAVED} == SAVED
+    gone = np.isin(TRAIN.users, (3, 8))
+    found = report(folder)
+    assert found["request"]["interactions"] == gone.sum() and found["request"]["kind"] == "users"
+    assert found["retained"]["sha256"] == hash_data(TRAIN, ~gone)
+    assert found["zero"] == {
+        "users_emptied": 2,
+        "users_zero": 2,
+        "items_emptied": 0,
+        "items_zero": 0,
+    }
+    assert found["certified"] is False and "ids" not in found["request"]
+    told = capsys.readouterr().out
+    assert f"{gone.sum():,} of {len(USERS):,} interactions to be erased" in told
+    assert "The model is not certified" in told
+    assert "The model is not certified" in (folder / "out" / "report.html").read_text()
+
+
+def test_text_ids_are_numbered_as_the_model_numbers_them(folder):
+    """Against the same request by row numbers."""
+    sorted_users = sorted(range(U), key=letters)  # row r of the model is user sorted_users[r]
+    name = {row: letters(number) for row, number in enumerate(sorted_users)}
+    lines = [f"{name[u]},i{i:02d},{v}" for u, i, v in zip(USERS, ITEMS, VALUES)]
+    (folder / "data.csv").write_text("\n".join(["user,item,value", *lines]))
+    (folder / "named.csv").write_text(f"user\n{name[3]}\n{name[8]}\n")
+    assert command(folder, "--ids", "sorted", data="data.csv", request="named.csv") == 0
+    assert command(folder, out="plain") == 0
+    one, other = (interop.load_factors(folder / out / "model.npz") for out in ("out", "plain"))
+    np.testing.assert_array_equal(one.users, other.users)
+    assert report(folder)["request"] == report(folder, "plain")["request"]
+
+
+def test_a_numbering_that_is_not_the_models_is_refused_and_nobody_is_forgotten(folder, capsys):
+    lines = [f"u{u:02d},i{i:02d},{v}" for u, i, v in zip(USERS, ITEMS, VALUES)]
+    (folder / "data.csv").write_text("\n".join(["user,item,value", *lines]))
+    (folder / "named.csv").write_text("user\nu03\n")
+    assert "text: say how" in refused(capsys, folder, data="data.csv", request="named.csv")
+    error = refused(capsys, folder, "--ids", "appearance", data="data.csv", request="named.csv")
+    assert "is no model of" in error and "--ids" in error
+    assert (
+        command(folder, "--ids", "appearance", "--trust", data="data.csv", request="named.csv") == 0
+    )
+
+
+@pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])
+@pytest.mark.parametrize("asked", ["user\n3\n", "item\n5\n", "user,item\n{},{}\n"])
+def test_every_method_serves_users_items_and_pairs(method, asked, folder):
+    (folder / "request.csv").write_text(asked.format(USERS[0], ITEMS[0]))
+    assert command(folder, "--method", method, "--name-ids") == 0
+    found = report(folder)
+    assert found["method"]["name"] == method
+    after = found["residual"]["after, on retained data"]
+    before = found["residual"]["before, on all data"]
+    assert after < (5 if method == "retrain" else 1.5) * before
+    assert set(found["request"]["ids"]) <= {"users", "items"}
+
+
+def test_local_moves_those_who_stay_less_than_passes_do(folder):
+    moved = {}
+    for method in ("local", "passes"):
+        assert command(folder, "--method", method, out=method) == 0
+        moved[method] = report(folder, method)["others"]
+    assert moved["local"]["distance"] < moved["passes"]["distance"]
+    assert moved["local"]["users"] == U - 2
+
+
+def test_the_method_follows_the_size_of_the_request():
+    assert _updates.choose(None, None, 0.001)[0] == "local"
+    assert _updates.choose(None, None, 0.05)[0] == "difference"
+    assert _updates.choose(None, None, 0.5)[0] == "retrain"
+    assert _updates.choose(None, 1e-3, 0.5)[0] == "certified"
+    assert _updates.choose("passes", None, 0.5)[0] == "passes"
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory):
+    """A model whose optimum fits, and a proof that it forgot."""
+    folder = tmp_path_factory.mktemp("certified")
+    model = models.load("ials")(dim=8, reg=40.0, alpha=3.0, max_sweeps=60)
+    values = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float32))
+    served = model.fit(jax.random.key(0), values, jnp.ones_like(values.values))[0]
+    how = {"regularization": 40.0, "alpha": 3.0}
+    interop.save_factors(folder / "model.npz", served, settings=how)
+    data = scipy.sparse.csr_matrix((VALUES, (USERS, ITEMS)), shape=(U, I))
+    scipy.sparse.save_npz(folder / "data.npz", data)
+    (folder / "request.csv").write_text("user\n3\n8\n")
+    assert command(folder, "--certify", "1e-4") == 0
+    return folder
+
+
+def verify(folder, *more):
+    out = folder / "out"
+    files = [str(out / name) for name in ("receipt.json", "model.npz", "retained.npz")]
+    return cli.main(["verify", *files, "--request", str(out / "request.csv"), *more])
+
+
+def test_a_certificate_is_of_the_numbers_as_they_are_served(certified, capsys):
+    found = report(certified)
+    assert found["certified"] and 0 < found["bound"] <= 1e-4
+    assert (
+        "differs from the optimum that never saw the"
+        in (certified / "out" / "report.html").read_text()
+    )
+    new = interop.load_factors(certified / "out" / "model.npz")
+    assert new.users.dtype == np.float32
+    assert verify(certified, "--before", str(certified / "model.npz")) == 0
+    assert "forgotten" in capsys.readouterr().out
+    optimum = models.load("ials")(dim=8, reg=40.0, alpha=3.0, max_sweeps=4000)
+    kept = jnp.asarray(~np.isin(TRAIN.users, (3, 8)), TRAIN.values.dtype)
+    best = optimum.fit(jax.random.key(5), TRAIN, kept)[0]
+    best, served = (np.asarray(f.users) @ np.asarray(f.items).T for f in (best, new))
+    assert np.linalg.norm(best - served) <= found["bound"] * np.linalg.norm(served)
+
+
+def test_a_receipt_of_another_model_than_the_served_one_is_not_verified(certified, capsys):
+    out = certified / "out"
+    honest = (out / "model.npz").read_bytes()
+    new = interop.load_factors(out / "model.npz")
+    try:
+        shifted = Factors(np.nextafter(new.users, np.float32(9)), new.items)
+        interop.save_factors(out / "model.npz", shifted, settings={"regularization": 40.0})
+        assert verify(certified) == 1
+        assert "are not those of the receipt" in capsys.readouterr().out
+    finally:
+        (out / "model.npz").write_bytes(honest)
+
+
+def test_a_bound_that_cannot_be_kept_is_refused(folder, capsys):
+    error = refused(capsys, folder, "--certify", "1e-3")
+    assert "not certified: the bound is" in error and "more dimensions than the model" in error
+
+
+def test_a_dry_run_says_what_it_would_do_and_writes_nothing(folder, capsys):
+    before = sorted(folder.iterdir())
+    for method in ("local", "difference"):
+        assert command(folder, "--dry-run", "--method", method) == 0
+        told = capsys.readouterr().out
+        assert "touched: 2 users and" in told and "time: about" in told and "MB" in told
+    assert sorted(folder.iterdir()) == before
+
+
+def test_safetensors_come_back_as_such(folder, served):
+    safetensors = pytest.importorskip("safetensors.numpy")
+    arrays = interop.implicit_arrays(served)
+    safetensors.save_file(arrays, folder / "model.safetensors", metadata={"by": "somebody"})
+    more = ["--reg", "4", "--alpha", "3"]
+    assert command(folder, *more, model="model.safetensors") == 0
+    with __import__("safetensors").safe_open(
+        folder / "out" / "model.safetensors", framework="numpy"
+    ) as file:
+        assert file.metadata() == {"by": "somebody"}
+        np.testing.assert_array_equal(file.get_tensor("user_factors")[[3, 8]], 0)
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"learning_rate": 0.1, "regularization": 1.0}, "trained by gradient descent"),
+        ({"regularization": 4.0}, "does not say its alpha: give --alpha"),
+        ({"alpha": 3.0}, "does not say its regularization: give --reg"),
+        ({"regularization": 0.0, "alpha": 3.0}, "reg must be"),
+        ({"regularization": 4.0, "alpha": 99.0}, "is no model of"),
+        ({"regularization": "many", "alpha": 3.0}, "regularization must be a number"),
+    ],
+)
+def test_models_that_erase_does_not_serve_are_refused(settings, words, folder, served, capsys):
+    interop.save_factors(folder / "model.npz", served, settings=settings)
+    assert words in refused(capsys, folder)
+
+
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("request.csv", "user\n3\n99\n", "1 of 2 lines name nothing"),
+        ("request.csv", "user\n", "no ids"),
+        ("request.csv", "person\n3\n", "the header must have user, item or both"),
+        ("request.csv", "user\nthree\n", "line 2"),
+        ("request.csv", "", "request.csv"),
+        ("model.npz", "no archive", "model.npz"),
+        ("data.npz", "no archive", "data.npz"),
+        ("data.csv", "user,thing,value\n1,2,3\n", "item"),
+        ("data.csv", "user,item,value\n1,2,three\n", "line 2"),
+        ("data.csv", "user,item,value\n1,2,3\n1,2,4\n", "repeat an earlier pair"),
+        ("data.csv", "user,item,value\n1,99,3\n", "item 99 has no row in the model"),
+        ("data.csv", "user,item,value\n", "no "),
+        ("data.dat", "1;2;3\n", "line 1"),
+    ],
+)
+def test_files_that_cannot_be_used_are_refused_by_name(name, content, words, folder, capsys):
+    (folder / name).write_text(content)
+    data = name if name.startswith("data") else "data.npz"
+    error = refused(capsys, folder, data=data)
+    assert words in error and name in error
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (["--method", "certified"], "--certify"),
+        (["--certify", "1e-3", "--method", "local"], "--method certified"),
+        (["--certify", "2"], "must lie in (0, 1)"),
+        (["--passes", "0"], "--passes must be 1 or more"),
+        (["--passes", "3"], "--passes needs --method"),
+        (["--tol", "0.1", "--method", "passes"], "--tol is of --method local"),
+        (["--columns", "user:who"], "--columns must be like"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(more, words, folder, capsys):
+    (folder / "data.csv").write_text("user,item,value\n1,2,3\n")
+    assert words in refused(capsys, folder, *more, data="data.csv")
+
+
+def test_what_is_there_already_is_kept(folder, capsys):
+    (folder / "out").mkdir()
+    assert "out is there already" in refused(capsys, folder)
+    assert not list((folder / "out").iterdir())
+
+
+def test_a_failure_while_writing_leaves_no_folder(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "model.npz")
+
+    monkeypatch.setattr("experiments.files.write_atomically", full)
+    before = sorted(folder.iterdir())
+    assert command(folder) == 2
+    assert sorted(folder.iterdir()) == before
+
+
+def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
+    folder, capsys, monkeypatch
+):
+    """Whatever byte is lost or changed: refused, or read as what it says."""
+
+    def reached(*_):
+        raise AssertionError("done with reading")
+
+    monkeypatch.setattr(_erased, "_check_fit", reached)
+    written(folder, "csv")
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for k in range(200):
+        name = ("model.npz", "data.npz", "request.csv", "data.csv")[k % 4]
+        whole = (folder / name).read_bytes()
+        damaged = bytearray(whole[: rng.integers(0, len(whole))] if k % 3 == 0 else whole)
+        for place in rng.integers(0, max(1, len(damaged)), 1 + k % 5):
+            if len(damaged):
+                damaged[place] = rng.integers(0, 256)
+        (folder / name).write_bytes(damaged)
+        data = "data.csv" if name == "data.csv" else "data.npz"
+        try:
+            code = command(folder, "--columns", "user=who,item=what,value=much", data=data)
+        except AssertionError as fault:
+            assert str(fault) == "done with reading"
+        else:
+            error = capsys.readouterr().err
+            assert code == 2 and error.startswith("error: ") and error.count("\n") == 1, (
+                name,
+                error,
+            )
+            n_refused += 1
+        (folder / name).write_bytes(whole)
+        assert not (folder / "out").exists() and not list(folder.glob(".*"))
+    assert n_refused > 120
