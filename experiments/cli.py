@@ -24,6 +24,7 @@ COMMANDS = {
     "doctor": "print versions, devices and known-bad combinations",
     "data": "list, show or fetch data sets",
     "erase": "erase people, items or pairs from a model that is serving",
+    "serve-requests": "meet deletion requests one after another, with a journal",
     "verify": "recompute a certificate from factors and retained data",
     "keygen": "make a key that signs receipts",
     "bench": "measure the library against its neighbours",
@@ -74,7 +75,7 @@ class Outlet:
 
 def usage() -> str:
     """The page of ``--help``."""
-    lines = [f"  {name:<15}{about}" for name, about in COMMANDS.items()]
+    lines = [f"  {name:<16}{about}" for name, about in COMMANDS.items()]
     head = f"usage: {PROGRAM} COMMAND ..."
     tail = f"Each command explains itself: {PROGRAM} COMMAND --help"
     return "\n".join([head, "", *lines, "", CODES, "", tail])

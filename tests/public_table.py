@@ -199,6 +199,7 @@ ALS = {
         (W,),
         LOOP,
     ),
+    "objectives.squares": Case(objectives.squares, (F,)),
     "objectives.gram": Case(objectives.gram, (F.users,)),
     "passes.solve_rows": Case(
         lambda x: passes.solve_rows(x, TRAIN, W, by="user", reg=1.0, alpha=2.0), (F.items,)
@@ -377,6 +378,9 @@ SPARSE = {
     "compact.shorten": Case(lambda v: compact.shorten(valued(v), 3), (W,), WHOLE),
     "degrees.degrees": Case(lambda w: degrees.degrees(TRAIN, w), (W,)),
     "degrees.clear_emptied": Case(lambda f: degrees.clear_emptied(f, TRAIN, ASKED), (F,)),
+    "degrees.clear_rows": Case(
+        lambda f: degrees.clear_rows(f, (jnp.ones(U), jnp.ones(I)), (W[:U], jnp.zeros(I))), (F,)
+    ),
     "degrees.exchange": Case(lambda f: degrees.exchange(TRAIN, W, f), (F,)),
     "dense.solve_spd": Case(lambda a, b: dense.solve_spd(a + a.T, b), (MATRIX, VECTOR)),
     "dense.inverse_root": Case(lambda a: dense.inverse_root(a + a.T), (MATRIX,)),

@@ -353,7 +353,7 @@ def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
     def reached(*_):
         raise AssertionError("done with reading")
 
-    monkeypatch.setattr(_erased, "_check_fit", reached)
+    monkeypatch.setattr(_erased, "check_fit", reached)
     written(folder, "csv")
     rng = np.random.default_rng(0)
     n_refused = 0

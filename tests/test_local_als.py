@@ -69,9 +69,9 @@ def test_from_a_converged_model_small_tolerances_reach_the_retrained_optimum(tra
     model, served = trained(train, 4000)
     forget = asked(train, np.isin(np.arange(220), [3, 50, 117]))
     reference = model.fit(jax.random.key(0), train, forget.after)[0]
-    method = methods.load("local_als")(model, tol=1e-9, max_rounds=2000)
+    method = methods.load("local_als")(model, tol=1e-10, max_rounds=4000)
     new, info = method.unlearn(jax.random.key(1), served, train, forget)
-    assert info["disturbance"] <= 1e-9 and info["residual"] < 1e-8
+    assert info["disturbance"] < 1e-7 and info["residual"] < 1e-8
     np.testing.assert_allclose(predictions(new), predictions(reference), atol=1e-7)
     difference = methods.load("difference_als")(model, max_sweeps=4000)
     new, _ = difference.unlearn(jax.random.key(1), served, train, forget)
@@ -84,33 +84,37 @@ def test_a_round_solves_the_rows_above_the_threshold_and_no_other(train):
     forget = asked(train, np.isin(np.arange(220), [3, 50, 117]))
     before, after = (als.implicit(train, w, reg=2.0, alpha=3.0) for w in forget)
     rest = als.objectives.gaps(served, train, before)
-    tol = 0.2
+    tol = 0.05
     new, info = local.repair(served, train, after, forget, rest, tol=tol, max_rounds=1)
     sides = [np.asarray(train.users), np.asarray(train.items)]
-    x = [np.array(side) for side in served]
+    x, start = [np.array(side) for side in served], [np.array(side) for side in served]
     curvature, target = np.asarray(after.curvature), np.asarray(after.target)
+    lost = [np.unique(side[[3, 50, 117]]) for side in sides]
 
-    def left(by, row):
-        mine, other = sides[by] == row, x[1 - by]
+    def system(by, row, models):
+        """The matrix and right-hand side of a row."""
+        mine, other = sides[by] == row, models[1 - by]
         y = other[sides[1 - by][mine]]
         matrix = other.T @ other + (y.T * curvature[mine]) @ y + 2.0 * np.eye(5)
-        return matrix, matrix @ x[by][row] - y.T @ target[mine] - np.asarray(rest[by])[row]
+        return matrix, y.T @ target[mine]
 
-    first = [[left(by, row)[1] for row in range(len(x[by]))] for by in (0, 1)]
-    size = sum(np.sum(np.square(side)) for side in first)
+    def left(by, row):
+        matrix, rhs = system(by, row, x)
+        return matrix @ x[by][row] - rhs - np.asarray(rest[by])[row]
+
+    first = sum(np.sum(left(by, row) ** 2) for by in (0, 1) for row in range(len(x[by])))
     solved = 0
     for by in (0, 1):
-        rows = [(row, *left(by, row)) for row in range(len(x[by]))]
-        for row, matrix, gap in rows:
-            if gap @ gap > tol**2 * size / 50:
-                x[by][row] -= np.linalg.solve(matrix, gap)
+        for row, gap in [(row, left(by, row)) for row in range(len(x[by]))]:
+            size = np.linalg.norm(system(by, row, start)[1])
+            if row in lost[by] or np.linalg.norm(gap) > tol * size:
+                x[by][row] -= np.linalg.solve(system(by, row, x)[0], gap)
                 solved += 1
-    assert 3 < solved < 50 and int(info["rows_solved"]) == solved
+    assert 6 < solved < 50 and int(info["rows_solved"]) == solved
     np.testing.assert_allclose(new.users, x[0], atol=1e-10)
     np.testing.assert_allclose(new.items, x[1], atol=1e-10)
-    last = [[left(by, row)[1] for row in range(len(x[by]))] for by in (0, 1)]
-    final = sum(np.sum(np.square(side)) for side in last)
-    np.testing.assert_allclose(info["disturbance"], np.sqrt(final / size), rtol=1e-9)
+    last = sum(np.sum(left(by, row) ** 2) for by in (0, 1) for row in range(len(x[by])))
+    np.testing.assert_allclose(info["disturbance"], np.sqrt(last / first), rtol=1e-9)
 
 
 def test_an_unfinished_model_moves_less_than_passes_move_it_and_ends_no_further_from_retraining():
@@ -136,9 +140,9 @@ def test_explicit_feedback_and_ridges_that_follow_the_counts_are_served_too(trai
     model = models.load("explicit_als")(dim=3, reg=1.0, nu=1.0, max_sweeps=3000)
     served = model.fit(jax.random.key(0), train, jnp.ones_like(train.values))[0]
     forget = asked(train, np.arange(220) == 9)
-    method = methods.load("local_als")(model, tol=1e-8, max_rounds=3000)
+    method = methods.load("local_als")(model, tol=1e-10, max_rounds=6000)
     info = method.unlearn(jax.random.key(1), served, train, forget)[1]
-    assert info["disturbance"] <= 1e-8 and info["residual"] < 1e-7
+    assert info["disturbance"] < 1e-6 and info["residual"] < 1e-7
 
 
 def test_factors_that_are_no_numbers_come_out_as_such(train):

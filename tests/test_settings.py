@@ -98,7 +98,7 @@ METHOD_VALUES = {
         {"max_sweeps": 2},
         {"max_sweeps": 1, "tol": 0.9, "variant": "finetune"},
     ),
-    "local_als": ("ials", {}, {"tol": 0.9, "max_rounds": (1, {"tol": 1e-3})}),
+    "local_als": ("ials", {}, {"tol": 1e-4, "max_rounds": (2, {"tol": 1e-3})}),
     "difference_als": ("ials", {}, {"max_sweeps": 1}),
     "certified_als": (
         "ials",

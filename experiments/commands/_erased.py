@@ -58,7 +58,7 @@ def prepare(args: argparse.Namespace) -> Job:
     except ValueError as fault:
         raise Refused(f"{args.model}: {fault}") from fault
     if not args.trust:
-        _check_fit(args, model, train, factors, request)
+        check_fit(args, model, train, factors)
     if method in _updates.PASSES and args.passes is None:
         args.passes = _updates.PASSES[method] or int(served.settings.get("iterations", 15))
     named, counts = (found.users, found.items), found.counts
@@ -85,11 +85,14 @@ def _columns(train: Any, dtype: Any) -> list[np.ndarray]:
     return [np.asarray(train.users), np.asarray(train.items), values]
 
 
-def _check_fit(args: argparse.Namespace, model: Any, train: Any, factors: Any, request: Any):
+def check_fit(args: argparse.Namespace, model: Any, train: Any, factors: Any) -> None:
     """Refuses a model that training on these interactions would move far at once."""
+    import jax.numpy as jnp
+
     from jaxforget import als
 
-    residual = float(als.optimality(factors, train, model.terms(train, request.before)))
+    terms = model.terms(train, jnp.ones_like(train.values))
+    residual = float(als.optimality(factors, train, terms))
     if not residual <= UNFIT:
         raise Refused(
             f"{args.model} is no model of {args.interactions}: residual {residual:.2g}, where one "

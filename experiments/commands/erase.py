@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     add("request", type=Path, metavar="REQUEST")
     add("--out", type=Path, required=True, help="folder to be written")
     add("--method", choices=_updates.METHODS, help="default: by the size of the request, and said")
-    add("--tol", type=float, help="of local: rows out by less, relatively, are left (0.01)")
+    add("--tol", type=float, help="of local: rows out by less, relatively, are left (0.1)")
     add("--passes", type=int, metavar="n", help="of difference (3), passes (10), retrain")
     add("--certify", type=float, metavar="TOL", help="prove this relative distance, or refuse")
     add("--ignore-missing", action="store_true", help="leave out lines that name nothing")

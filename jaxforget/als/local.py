@@ -22,10 +22,10 @@ from jax import Array
 from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.als import row_chunks
-from jaxforget.als.objectives import gap, gaps, gram
+from jaxforget.als.objectives import gap, gaps, gram, squares
 from jaxforget.sparse import dense
 from jaxforget.sparse.arithmetic import gather, ratio
-from jaxforget.sparse.degrees import clear_emptied, degrees, exchange
+from jaxforget.sparse.degrees import clear_rows, degrees, exchange
 from jaxforget.types import Factors, ForgetSet, Interactions, Side, Terms
 
 ROWS = 64  # solved side by side
@@ -39,16 +39,17 @@ def repair(
     terms: Terms,
     forget: ForgetSet,
     rest: Factors,
+    rhs: Factors | None = None,
     *,
-    tol: float = 0.01,
-    max_rounds: int = 3,
+    tol: float = 0.1,
+    max_rounds: int = 1,
 ) -> tuple[Factors, dict[str, Array]]:
     """Solves the rows of a request, and those that they disturb by more than a share of their own.
 
     ``r = A x - b - rest`` is not 0 where the request changed the data, ``r0`` at the start. A round
     solves exactly, first among the users and then among the items, every row with
     ``|r_row| > tol |b_row|``, and in the first round all rows that lose an interaction. Rounds end
-    when no row is solved any more; and a later one that makes ``|r|`` grow is not kept.
+    when no row is solved any more.
 
     Args:
       factors: the served model.
@@ -57,8 +58,9 @@ def repair(
       forget: the request; a row that loses its last interaction becomes exactly 0.
       rest: the gaps that stay, ``objectives.gaps`` of the served model in the equations that it
         was trained on; zeros go on training.
+      rhs: right-hand sides ``b`` to compare with; those of ``factors`` if None.
       tol: how far the equations of a row may be out, relative to their right-hand side.
-      max_rounds: most rounds.
+      max_rounds: most rounds. The first is the greater part of the way.
 
     Returns:
       the factors, and ``rounds``, ``rows_solved``, ``disturbance``, which is ``|r| / |r0|``.
@@ -75,10 +77,11 @@ def repair(
       >>> new.items[1].tolist(), bool(info["disturbance"] < 1)
       ([0.0], True)
     """
-    factors, rest = (clear_emptied(both, train, forget) for both in (factors, rest))
-    sizes = exchange(train, terms.target, factors)
-    least = Factors(*(tol**2 * jnp.sum(side**2, axis=1) for side in sizes))
-    lost = degrees(train, forget.before - forget.after)
+    before, after = (degrees(train, weights) for weights in forget)
+    factors, rest = (clear_rows(both, before, after) for both in (factors, rest))
+    rhs = exchange(train, terms.target, factors) if rhs is None else rhs
+    least = Factors(*(tol**2 * jnp.sum(side**2, axis=1) for side in rhs))
+    lost = [had > has for had, has in zip(before, after)]
     first = jax.tree.map(jnp.subtract, gaps(factors, train, terms), rest)
     solve = functools.partial(_solve, train=train, terms=terms)
 
@@ -88,18 +91,15 @@ def repair(
 
     def take(carry):
         factors, left, solved, n, _ = carry
-        asked = Factors(*((n == 0) & (count > 0) for count in lost))
+        asked = Factors(*((n == 0) & fewer for fewer in lost))
         users, _, n_users = solve(factors, left.users, least.users, asked.users, by="user")
         new = Factors(users, factors.items)
         of_items = gap(new, train, terms, by="item") - rest.items
         items, of_items, n_items = solve(new, of_items, least.items, asked.items, by="item")
         new = Factors(users, items)
-        after = Factors(gap(new, train, terms, by="user") - rest.users, of_items)
+        left = Factors(gap(new, train, terms, by="user") - rest.users, of_items)
         count = n_users + n_items
-        taken = (n == 0) | (_squares(after) <= _squares(left))
-        kept = jax.tree.map(lambda a, b: jnp.where(taken, a, b), (new, after), (factors, left))
-        one = taken.astype(jnp.int32)
-        return *kept, solved + one * count, n + one, taken & (count > 0)
+        return new, left, solved + count, n + 1, count > 0
 
     zero, yes = jnp.zeros((), jnp.int32), jnp.ones((), bool)
     start = (factors, first, zero, zero, yes)
@@ -107,12 +107,8 @@ def repair(
     return factors, {
         "rounds": n,
         "rows_solved": solved,
-        "disturbance": jnp.sqrt(ratio(_squares(left), _squares(first))),
+        "disturbance": jnp.sqrt(ratio(squares(left), squares(first))),
     }
-
-
-def _squares(both: Factors) -> Array:
-    return sum((jnp.sum(side**2) for side in both), jnp.zeros((), both.users.dtype))
 
 
 def _solve(

@@ -13,7 +13,7 @@ from jax import Array
 
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, times
-from jaxforget.sparse.degrees import degrees
+from jaxforget.sparse.degrees import degrees, exchange
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
 
@@ -126,10 +126,8 @@ def optimality(factors: Factors, train: Interactions, terms: Terms) -> Array:
     objective's gradient, so the residual is 0 exactly at a stationary point. Where every target is
     0 the numerator alone is returned.
     """
-    above = sum(jnp.sum(rows**2) for rows in gaps(factors, train, terms))
-    sides = (("user", factors.items), ("item", factors.users))
-    below = sum(jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2) for by, fixed in sides)
-    return jnp.sqrt(ratio(above, below))
+    sizes = exchange(train, terms.target, factors)
+    return jnp.sqrt(ratio(squares(gaps(factors, train, terms)), squares(sizes)))
 
 
 def gaps(factors: Factors, train: Interactions, terms: Terms) -> Factors:
@@ -164,6 +162,11 @@ def _gap(factors: Factors, slopes: Array, train: Interactions, terms: Terms, by:
     )
     everywhere = times(rows, terms.unobserved * gram(fixed))
     return everywhere + spmm(train, slopes, fixed, by=by) + ridge[:, None] * rows
+
+
+def squares(both: Factors) -> Array:
+    """The sum of the squares of all numbers of both sides."""
+    return jnp.sum(both.users**2) + jnp.sum(both.items**2)
 
 
 def gram(rows: Array) -> Array:

@@ -10,9 +10,10 @@ from jax import Array
 from jaxforget import als
 from jaxforget._settings import checked
 from jaxforget.als import local
+from jaxforget.als.objectives import squares
 from jaxforget.prepare import forget
 from jaxforget.sparse.arithmetic import ratio
-from jaxforget.sparse.kernels import spmm
+from jaxforget.sparse.degrees import clear_emptied, exchange
 from jaxforget.types import Factors, ForgetSet, Interactions, Model, Terms
 
 
@@ -22,8 +23,8 @@ class Session:
     A request is met as ``methods.local_als`` meets it, with the gaps ``rest`` of the model as it
     was when the session began: so many requests in turn solve the same equations as all of them
     at once, and end within ``tol`` of each other. One compiled program serves all requests. The
-    state is ``factors``, ``weights`` (``[N]``, 0 = forgotten) and ``rest``; it changes only when a
-    request has been met whole. Not for several threads at once.
+    state is ``factors``, ``weights`` (``[N]``, 0 = forgotten), ``rest`` and ``rhs``; it changes
+    only when a request has been met whole. Not for several threads at once.
 
     Example:
       >>> from jaxforget import models
@@ -45,8 +46,9 @@ class Session:
         *,
         weights: Array | None = None,
         rest: Factors | None = None,
-        tol: float = 0.01,
-        max_rounds: int = 3,
+        rhs: Factors | None = None,
+        tol: float = 0.1,
+        max_rounds: int = 1,
     ):
         """Begins, or goes on with, a session.
 
@@ -55,7 +57,7 @@ class Session:
           factors: the served model.
           train: the interactions that it was trained on.
           weights: ``[N]`` what it may know; None: all of it.
-          rest: of an earlier session, to go on with that one; None begins one.
+          rest, rhs: of an earlier session, to go on with that one; None begins one.
           tol, max_rounds: of ``als.local.repair``.
 
         Raises:
@@ -76,10 +78,13 @@ class Session:
         self.factors = Factors(*(jnp.asarray(side, train.values.dtype) for side in factors))
         ones = jnp.ones_like(train.values)
         self.weights = ones if weights is None else jnp.asarray(weights, ones.dtype)
-        self._terms, self._meet = jax.jit(model.terms), jax.jit(self._repaired)
-        self.rest = rest
-        if rest is None:
-            self.rest = als.objectives.gaps(self.factors, train, self._terms(train, self.weights))
+        terms_of: Any = model.terms
+        self._terms, self._meet = jax.jit(terms_of), jax.jit(self._repaired)
+        terms = self._terms(train, self.weights)
+        if rest is None or rhs is None:
+            rest = als.objectives.gaps(self.factors, train, terms)
+            rhs = exchange(train, terms.target, self.factors)
+        self.rest, self.rhs = jax.tree.map(jnp.asarray, (rest, rhs))
 
     def erase(self, *, users: Any = None, items: Any = None) -> dict[str, Any]:
         """Meets one request: whole users, whole items, or with both the listed pairs.
@@ -98,10 +103,13 @@ class Session:
             session is as it was.
         """
         _, request = forget.listed(self.train, users=users, items=items, before=self.weights)
-        factors, lost, info = self._meet(self.factors, self.train, request, self.rest)
+        factors, rest, lost, info = self._meet(
+            self.factors, self.train, request, self.rest, self.rhs
+        )
         if not np.isfinite(np.asarray(info["disturbance"])):
             raise ValueError("a session: the update is not finite: retrain the model")
-        self.factors, self.weights = factors, request.after
+        if lost:
+            self.factors, self.weights, self.rest = factors, request.after, rest
         return {"interactions": int(lost)} | {name: x.item() for name, x in info.items()}
 
     def drift(self) -> dict[str, float]:
@@ -118,19 +126,26 @@ class Session:
 
     def retrain(self, key: Array) -> dict[str, float]:
         """Trains anew on what may be known, and begins the session again from there."""
-        found, info = jax.jit(self.model.fit)(key, self.train, self.weights)
-        self.factors = found
-        self.rest = als.objectives.gaps(found, self.train, self._terms(self.train, self.weights))
+        self.factors, info = jax.jit(self.model.fit)(key, self.train, self.weights)
+        terms = self._terms(self.train, self.weights)
+        self.rest = als.objectives.gaps(self.factors, self.train, terms)
+        self.rhs = exchange(self.train, terms.target, self.factors)
         return {name: float(x) for name, x in info.items()}
 
     def _repaired(
-        self, factors: Factors, train: Interactions, request: ForgetSet, rest: Factors
-    ) -> tuple[Factors, Array, dict[str, Array]]:
-        terms = self.model.terms(train, request.after)
+        self,
+        factors: Factors,
+        train: Interactions,
+        request: ForgetSet,
+        rest: Factors,
+        rhs: Factors,
+    ) -> tuple[Factors, Factors, Array, dict[str, Array]]:
+        terms = self._terms(train, request.after)
         how = {"tol": self.tol, "max_rounds": self.max_rounds}
-        new, info = local.repair(factors, train, terms, request, rest, **how)
+        new, info = local.repair(factors, train, terms, request, rest, rhs, **how)
         lost = jnp.sum(request.before > request.after, dtype=jnp.int32)
-        return new, lost, info
+        # what has no data left keeps no gap either, or later requests would bring it back
+        return new, clear_emptied(rest, train, request), lost, info
 
 
 @jax.jit
@@ -139,10 +154,6 @@ def _left(
 ) -> tuple[Array, Array]:
     """The norms of the gaps beyond ``rest`` and of all gaps, relative to the right-hand sides."""
     gaps = als.objectives.gaps(factors, train, terms)
-    sides = (("user", factors.items), ("item", factors.users))
-    size = sum(jnp.sum(spmm(train, terms.target, fixed, by=by) ** 2) for by, fixed in sides)
-    beyond, whole = (
-        sum(jnp.sum(side**2) for side in both)
-        for both in (jax.tree.map(jnp.subtract, gaps, rest), gaps)
-    )
-    return jnp.sqrt(ratio(beyond, size)), jnp.sqrt(ratio(whole, size))
+    size = squares(exchange(train, terms.target, factors))
+    beyond = squares(jax.tree.map(jnp.subtract, gaps, rest))
+    return jnp.sqrt(ratio(beyond, size)), jnp.sqrt(ratio(squares(gaps), size))

@@ -12,7 +12,7 @@ TRACED = ("tol", "max_rounds")  # may be arguments of a compiled program
 
 
 @checked
-def build(model: Model, *, tol: float = 0.01, max_rounds: int = 3) -> Method:
+def build(model: Model, *, tol: float = 0.1, max_rounds: int = 1) -> Method:
     """Builds rounds over the rows that the request disturbs, for a model that is being served.
 
     Passes of ``unlearn_als`` go on with an unfinished training and so move everybody; here a row
@@ -22,7 +22,8 @@ def build(model: Model, *, tol: float = 0.01, max_rounds: int = 3) -> Method:
     Args:
       model: one that is trained by alternating least squares.
       tol: what may stay of the disturbance, see ``als.local.repair``.
-      max_rounds: most rounds. More than a few help where training has converged, and only there.
+      max_rounds: most rounds. More than one help where training has converged, and hardly
+        elsewhere.
 
     Raises:
       ValueError: the model is not trained by alternating least squares.

@@ -20,7 +20,11 @@ def degrees(train: Interactions, weights: Array) -> tuple[Array, Array]:
 
 def clear_emptied(rows: Factors, train: Interactions, forget: ForgetSet) -> Factors:
     """Sets every row to 0 that loses its last remembered interaction by the request."""
-    before, after = (degrees(train, weights) for weights in forget)
+    return clear_rows(rows, *(degrees(train, weights) for weights in forget))
+
+
+def clear_rows(rows: Factors, before: tuple[Array, Array], after: tuple[Array, Array]) -> Factors:
+    """Sets every row to 0 that had interactions and has none, by the ``degrees`` of both."""
     return Factors(
         *(
             jnp.where(((had > 0) & (has == 0))[:, None], 0, side)
