@@ -158,8 +158,7 @@ def _others(job: Job, factors: Any) -> dict[str, float | int]:
     import jax
     import jax.numpy as jnp
 
-    from jaxforget.metrics import distance, ranking
-    from jaxforget.sparse import layout
+    from jaxforget.metrics import distance
     from jaxforget.types import Factors
 
     stay = np.flatnonzero(lost(job)[0] == 0)
@@ -171,26 +170,36 @@ def _others(job: Job, factors: Any) -> dict[str, float | int]:
         Factors(jnp.asarray(f.users[stay], dtype), jnp.asarray(f.items, dtype))
         for f in (job.served.factors, factors)
     )
-    sample = np.sort(np.random.default_rng(0).permutation(stay)[:SAMPLE])
-    number = np.full(job.train.n_users, -1)
-    number[sample] = np.arange(len(sample))
-    kept = (number[np.asarray(job.train.users)] >= 0) & (np.asarray(job.forget.after) > 0)
-    users, items, values = (
-        np.asarray(x)[kept] for x in (job.train.users, job.train.items, job.train.values)
-    )
-    seen = layout.build(
-        number[users], items, values, n_users=len(sample), n_items=job.train.n_items
-    )
-    models = (
-        Factors(jnp.asarray(f.users[sample], dtype), jnp.asarray(f.items, dtype))
-        for f in (job.served.factors, factors)
-    )
-    k = min(K, job.train.n_items)
-    shared = ranking.overlap(*models, [(seen, jnp.ones_like(seen.values))], ks=[k])
+    compared, shared = overlap(new, old, job.train, job.forget.after, stay)
     return {
         "users": len(stay),
         "distance": float(jax.jit(distance.prediction_distance)(new, old)),
-        "compared": len(sample),
-        "k": k,
-        "overlap": float(shared[k]),
+        "compared": compared,
+        "k": min(K, job.train.n_items),
+        "overlap": shared,
     }
+
+
+def overlap(a: Any, b: Any, train: Any, weights: Any, users: np.ndarray) -> tuple[int, float]:
+    """How many of some users were compared, and the share of their lists that two models share.
+
+    The models hold the rows of these users alone.
+    """
+    import jax.numpy as jnp
+
+    from jaxforget.metrics import ranking
+    from jaxforget.sparse import layout
+    from jaxforget.types import Factors
+
+    chosen = np.sort(np.random.default_rng(0).permutation(len(users))[:SAMPLE])
+    number = np.full(train.n_users, -1)
+    number[users[chosen]] = np.arange(len(chosen))
+    kept = (number[np.asarray(train.users)] >= 0) & (np.asarray(weights) > 0)
+    ids, items, values = (np.asarray(x)[kept] for x in (train.users, train.items, train.values))
+    sizes = {"n_users": len(chosen), "n_items": train.n_items}
+    seen = layout.build(number[ids], items, values, **sizes)
+    models = (Factors(f.users[chosen], f.items) for f in (a, b))
+    k = min(K, train.n_items)
+    return len(chosen), float(
+        ranking.overlap(*models, [(seen, jnp.ones_like(seen.values))], ks=[k])[k]
+    )

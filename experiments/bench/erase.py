@@ -1,0 +1,144 @@
+"""Ways to erase users from a served ALS model: how near to retraining, whom they move, how long.
+
+A model is trained for some passes of CG-3, and trained again, from the same seed and for as many
+passes, without the users of a request. Each way starts from the first one. All numbers are about
+the users who stay: the distance of their predictions to those of the retrained model, the distance
+to what they were served before, and the share of their lists of ten that is as it was.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxforget import data, methods, models
+from jaxforget.metrics import distance
+from jaxforget.prepare import forget, preprocess
+from jaxforget.types import Factors
+
+from .. import files
+from ..commands import _erase_measures
+from ..errors import PROGRAM, Refused
+from ..lab import clock, provenance, setup
+from ..lab.tables import csv
+
+COLUMNS = [
+    *("data", "interactions", "users", "items", "dim", "passes", "request", "seed", "way"),
+    *("distance", "moved", "overlap", "seconds", "commit", "jaxlib", "device"),
+]
+SETS = {  # name: reader, its settings, and the objective
+    "ml1m": ("movielens", {"size": "1m"}, {"reg": 5.0, "alpha": 10.0}),
+    "gowalla": (
+        "adjacency",
+        {"path": "gowalla-lightgcn/train.txt.gz"},
+        {"reg": 20.0, "alpha": 10.0},
+    ),
+}
+WAYS = {
+    "local": ("local_als", {}),
+    "difference, 1 pass": ("difference_als", {"max_sweeps": 1}),
+    "difference, 3 passes": ("difference_als", {"max_sweeps": 3}),
+    "passes, 1": ("unlearn_als", {"max_sweeps": 1}),
+    "passes, 10": ("unlearn_als", {"max_sweeps": 10}),
+}
+REQUESTS = {"1 user": 1, "25 users": 25, "1 % of users": 0.01, "10 % of users": 0.1}
+DIM, PASSES = 64, 15
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench erase", description=__doc__)
+    parser.add_argument("--data", default="ml1m", choices=SETS)
+    parser.add_argument("--seeds", type=int, default=5, metavar="n")
+    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--out", default="results/bench/erase.csv", help="rows are added to it")
+    options = parser.parse_args(argv)
+    setup.configure(None, "float32")
+    train = _read(options.data, setup.root(options.root))
+    rows = []
+    for seed in range(options.seeds):
+        for row in _measure(options.data, train, seed):
+            rows.append(row)
+            told = "  ".join(f"{name} {row[name]:.4f}" for name in COLUMNS[9:12])
+            print(
+                f"{row['request']:<14}{row['way']:<22}seed {seed}  {told}  {row['seconds']:.3f} s"
+            )
+    path = Path(options.out)
+    files.write_atomically(path, csv(COLUMNS, _others(path, options.data) + rows))
+    return 0
+
+
+def _read(name, root):
+    """All likes of a data set, each of value 1."""
+    use, settings, _ = SETS[name]
+    try:
+        frame = data.read(use, root, **settings)
+    except FileNotFoundError as fault:
+        raise Refused(str(fault)) from fault
+    if use == "movielens":
+        frame = preprocess.binarise(frame, threshold=4.0)
+    return data.encode(frame.assign(value=np.ones(len(frame), np.float32)))[0]
+
+
+def _others(path, name):
+    """The rows of the file that are of other data."""
+    if not path.exists():
+        return []
+    import pandas as pd
+
+    found = pd.read_csv(path)
+    return found[found["data"] != name].to_dict("records")
+
+
+def _measure(name, train, seed):
+    """A row for each request and way, of models trained from one seed."""
+    objective, ones = SETS[name][2], jnp.ones_like(train.values)
+    model = models.load("ials")(dim=DIM, max_sweeps=PASSES, cg_steps=3, **objective)
+    fit, key = jax.jit(model.fit), jax.random.key(seed)
+    served = fit(key, train, ones)[0]
+    facts = provenance.lasting()
+    base = {
+        **{"data": name, "interactions": len(train.users), "users": train.n_users},
+        **{"items": train.n_items, "dim": DIM, "passes": PASSES, "seed": seed},
+        **{"commit": provenance.commit(), "jaxlib": facts["jaxlib"]},
+        "device": facts["device_kind"],
+    }
+    for request, size in REQUESTS.items():
+        count = size if isinstance(size, int) else round(size * train.n_users)
+        _, asked = forget.users(jax.random.key(seed), train, count=count)
+        retrained, timing = clock.timed(fit, key, train, asked.after)
+        stay = _staying(train, asked)
+        other, _ = fit(jax.random.key(1000 + seed), train, asked.after)
+        found = {"nothing": (served, 0.0), "retrained": (retrained[0], timing.run)}
+        found["retrained, another seed"] = (other, timing.run)
+        for way, (method, settings) in WAYS.items():
+            unlearn = jax.jit(methods.load(method)(model, **settings).unlearn)
+            (new, _), timing = clock.timed(unlearn, key, served, train, asked, repeats=3)
+            found[way] = new, timing.run
+        for way, (new, seconds) in found.items():
+            yield (
+                base
+                | {"request": request, "way": way, "seconds": seconds}
+                | _numbers(new, served, retrained[0], train, asked, stay)
+            )
+
+
+def _staying(train, asked):
+    """Users who lose nothing and have something."""
+    gone = np.asarray(asked.before) > np.asarray(asked.after)
+    users = np.asarray(train.users)
+    return np.setdiff1d(users, users[gone])
+
+
+def _numbers(new, served, retrained, train, asked, stay):
+    def of_stay(factors):
+        return Factors(factors.users[stay], factors.items)
+
+    new, old, best = of_stay(new), of_stay(served), of_stay(retrained)
+    apart = jax.jit(distance.prediction_distance)
+    return {
+        "distance": float(apart(new, best)),
+        "moved": float(apart(new, old)),
+        "overlap": _erase_measures.overlap(new, old, train, asked.after, stay)[1],
+    }
