@@ -19,9 +19,8 @@ from jaxforget.prepare import forget, preprocess
 from jaxforget.types import Factors
 
 from .. import files
-from ..commands import _erase_measures
 from ..errors import PROGRAM, Refused
-from ..lab import clock, provenance, setup
+from ..lab import clock, movement, provenance, setup
 from ..lab.tables import csv
 
 COLUMNS = [
@@ -140,5 +139,5 @@ def _numbers(new, served, retrained, train, asked, stay):
     return {
         "distance": float(apart(new, best)),
         "moved": float(apart(new, old)),
-        "overlap": _erase_measures.overlap(new, old, train, asked.after, stay)[1],
+        "overlap": movement.overlap(new, old, train, asked.after, stay)[1],
     }

@@ -6,12 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..errors import Refused
-from ..lab import provenance
+from ..lab import movement, provenance
 from . import _updates
 from ._erased import Job, lost
-
-K = 10  # length of the lists that are compared
-SAMPLE = 2_000  # users whose lists are compared
 
 
 class Done(NamedTuple):
@@ -170,36 +167,11 @@ def _others(job: Job, factors: Any) -> dict[str, float | int]:
         Factors(jnp.asarray(f.users[stay], dtype), jnp.asarray(f.items, dtype))
         for f in (job.served.factors, factors)
     )
-    compared, shared = overlap(new, old, job.train, job.forget.after, stay)
+    compared, shared = movement.overlap(new, old, job.train, job.forget.after, stay)
     return {
         "users": len(stay),
         "distance": float(jax.jit(distance.prediction_distance)(new, old)),
         "compared": compared,
-        "k": min(K, job.train.n_items),
+        "k": min(movement.K, job.train.n_items),
         "overlap": shared,
     }
-
-
-def overlap(a: Any, b: Any, train: Any, weights: Any, users: np.ndarray) -> tuple[int, float]:
-    """How many of some users were compared, and the share of their lists that two models share.
-
-    The models hold the rows of these users alone.
-    """
-    import jax.numpy as jnp
-
-    from jaxforget.metrics import ranking
-    from jaxforget.sparse import layout
-    from jaxforget.types import Factors
-
-    chosen = np.sort(np.random.default_rng(0).permutation(len(users))[:SAMPLE])
-    number = np.full(train.n_users, -1)
-    number[users[chosen]] = np.arange(len(chosen))
-    kept = (number[np.asarray(train.users)] >= 0) & (np.asarray(weights) > 0)
-    ids, items, values = (np.asarray(x)[kept] for x in (train.users, train.items, train.values))
-    sizes = {"n_users": len(chosen), "n_items": train.n_items}
-    seen = layout.build(number[ids], items, values, **sizes)
-    models = (Factors(f.users[chosen], f.items) for f in (a, b))
-    k = min(K, train.n_items)
-    return len(chosen), float(
-        ranking.overlap(*models, [(seen, jnp.ones_like(seen.values))], ks=[k])[k]
-    )
