@@ -54,7 +54,7 @@ COUNTS = {  # name: the least that makes sense
 COUNTS_OF = {"certified_als": {"dim": 0}}  # 0: as many as the model has
 
 POSITIVE = {"alpha", "attention_lr", "bm25_k1", "capacity", "init_scale", "k1", "lr"}
-POSITIVE_OF = {"ials": {"reg"}, "explicit_als": {"reg"}, "certified_als": {"tol"}}
+POSITIVE_OF = {"ials": {"reg"}, "ease": {"reg"}, "explicit_als": {"reg"}, "certified_als": {"tol"}}
 NOT_NEGATIVE = {
     "damping",
     "damping_power",

@@ -274,13 +274,14 @@ class Model(NamedTuple):
     fit: Fit
     factors: Callable[[Any, Interactions, Array], Factors]  # (params, train, edges)
     loss: Loss
-    # only models trained by alternating least squares have these:
+    # only models trained by alternating least squares:
     terms: Callable[..., Terms] | None = None  # (train, weights, *, statistics=None)
     refine: Refine | None = None
     implicit: bool = False  # its terms weigh every pair, observed or not
     # what influence methods can make use of:
     margins: MarginLoss | None = None  # the loss once more, by what it is made of
     by_row: bool = False  # params are Factors: a row per user and per item
+    update: Callable[..., Any] | None = None  # closed form: (params, train, before, after)
 
 
 class Method(NamedTuple):

@@ -9,16 +9,17 @@ from jaxforget import _plugins, models
 
 MODELS = {name: models.load(name) for name in _plugins.names(_plugins.DOORS["models"])}
 SETTINGS = {
-    "mf": {"init_scale": 0.1, "lr": 0.1, "n_epochs": 1},
-    "lightgcn": {"init_scale": 0.1, "lr": 0.1, "n_epochs": 1},
-    "ials": {"reg": 1.0, "alpha": 2.0, "max_sweeps": 1},
-    "explicit_als": {"reg": 1.0, "max_sweeps": 1},
+    "ease": {"reg": 1.0},
+    "mf": {"dim": 2, "init_scale": 0.1, "lr": 0.1, "n_epochs": 1},
+    "lightgcn": {"dim": 2, "init_scale": 0.1, "lr": 0.1, "n_epochs": 1},
+    "ials": {"dim": 2, "reg": 1.0, "alpha": 2.0, "max_sweeps": 1},
+    "explicit_als": {"dim": 2, "reg": 1.0, "max_sweeps": 1},
 }
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_models_own_functions_can_be_transformed_directly(name, labelled):
-    model = MODELS[name](dim=2, **SETTINGS[name])
+    model = MODELS[name](**SETTINGS[name])
     key, ones = jax.random.key(0), jnp.ones(60)
     params, _ = model.fit(key, labelled, ones)
     again, _ = jax.jit(model.fit)(key, labelled, ones)
@@ -30,18 +31,20 @@ def test_a_models_own_functions_can_be_transformed_directly(name, labelled):
         params, labelled, jnp.stack([ones, ones / 2]), ones
     )
     np.testing.assert_allclose(halves[0], want, rtol=1e-10)
+    params = jax.tree.map(lambda x: x + 0.1, params)  # away from an optimum, where it is 0
+    want = model.loss(params, labelled, ones, ones)
     slope = jax.grad(model.loss)(params, labelled, ones, ones)
     step = jax.tree.map(lambda g: 1e-6 * g, slope)
     moved = model.loss(jax.tree.map(jnp.add, params, step), labelled, ones, ones)
     size = sum(jnp.sum(g**2) for g in slope)
     np.testing.assert_allclose((moved - want) / 1e-6, size, rtol=1e-3)
     served = jax.jit(model.factors)(params, labelled, ones)
-    assert served.users.shape == (12, 2)
+    assert served.users.shape == (12, SETTINGS[name].get("dim", 10))
 
 
 @pytest.mark.parametrize("name", ["mf", "lightgcn"])
 def test_a_penalty_may_be_an_array_and_has_a_derivative(name, labelled):
-    model = MODELS[name](dim=2, **SETTINGS[name])
+    model = MODELS[name](**SETTINGS[name])
     ones = jnp.ones(60)
     params, _ = model.fit(jax.random.key(0), labelled, ones)
 

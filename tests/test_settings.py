@@ -72,6 +72,7 @@ MODEL_VALUES = {
         },
     ),
 }
+MODEL_VALUES["ease"] = ({"reg": 2.0}, {"reg": 0.5})
 MODEL_VALUES["lightgcn"] = (
     MODEL_VALUES["mf"][0] | {"n_layers": 1},
     MODEL_VALUES["mf"][1] | {"n_layers": 2},
@@ -98,6 +99,7 @@ METHOD_VALUES = {
         {"max_sweeps": 2},
         {"max_sweeps": 1, "tol": 0.9, "variant": "finetune"},
     ),
+    "closed_form": ("ease", {}, {}),
     "local_als": ("ials", {}, {"tol": 1e-4, "max_rounds": (2, {"tol": 1e-3})}),
     "difference_als": ("ials", {}, {"max_sweeps": 1}),
     "certified_als": (

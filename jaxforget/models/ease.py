@@ -1,0 +1,105 @@
+"""EASE: an item-item matrix in closed form, from the inverse of a regularised Gram matrix."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from jaxforget._settings import checked
+from jaxforget.models import _item_item
+from jaxforget.sparse.arithmetic import times
+from jaxforget.types import Factors, Interactions, Model
+
+TRACED = ("reg",)  # may be an argument of a compiled program
+DRAWS = False  # training draws nothing: every key gives the same model
+
+
+class Inverse(NamedTuple):
+    """What is trained: everything else follows from it."""
+
+    inverse: Array  # [I, I], (X' X + reg I)^-1
+
+
+@checked
+def build(*, reg: float) -> Model:
+    """Builds EASE: ``min |X - X B|^2 + reg |B|^2`` with a diagonal of zeros.
+
+    ``B_ij = -P_ij / P_jj`` off the diagonal, ``P = (X' X + reg I)^-1``; ``x_ui`` is the weighted
+    value of an interaction, 0 elsewhere, and ``score(u, i) = x_u . B_i``. As factors: the users'
+    rows of ``X`` and the columns of ``B``, both as wide as there are items. A change of the data is
+    an exact low-rank change of P (``Model.update``, method ``closed_form``).
+
+    Memory grows with the square of the number of items, of users times items where a model is
+    evaluated; for some thousands of items that is little.
+
+    Args:
+      reg: > 0; some hundreds for 0/1 data.
+
+    Raises:
+      ValueError: ``reg`` is not positive.
+
+    Source: Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW 2019.
+    """
+
+    def fit(
+        key: Array, train: Interactions, weights: Array, start: Any = None
+    ) -> tuple[Inverse, dict[str, Array]]:
+        del key, start  # a closed form starts nowhere
+        x = weights * train.values
+        found = _item_item.invert(train, x, reg)
+        return Inverse(found), {"residual": _item_item.check(found, train, x, reg)}
+
+    def update(
+        params: Inverse, train: Interactions, before: Array, after: Array
+    ) -> tuple[Inverse, dict[str, Array]]:
+        change = _item_item.Change(before * train.values, after * train.values)
+        found, info = _item_item.update(params.inverse, train, change, reg)
+        return Inverse(found), info
+
+    def factors(params: Inverse, train: Interactions, edges: Array) -> Factors:
+        rows = jnp.zeros((train.n_users, train.n_items), params.inverse.dtype)
+        rows = rows.at[train.users, train.items].add(edges * train.values)
+        return Factors(rows, item_item(params).T)
+
+    def loss(params: Inverse, train: Interactions, weights: Array, edges: Array) -> Array:
+        del edges
+        gram, matrix = _item_item.gram(train, weights * train.values), item_item(params)
+        left = jnp.eye(len(matrix), dtype=matrix.dtype) - matrix
+        return jnp.sum(left * times(gram, left)) + reg * jnp.sum(matrix**2)
+
+    return Model(lambda train: train, fit, factors, loss, update=update)
+
+
+def item_item(params: Inverse) -> Array:
+    """``B``, ``[I, I]``, with a diagonal of zeros.
+
+    Example:
+      >>> item_item(Inverse(jnp.array([[2.0, 1.0], [1.0, 4.0]]))).tolist()
+      [[0.0, -0.25], [-0.5, 0.0]]
+    """
+    inverse = params.inverse
+    eye = jnp.eye(len(inverse), dtype=bool)
+    return jnp.where(eye, 0, -inverse / jnp.diag(inverse)[None])
+
+
+def scores(params: Inverse, train: Interactions, edges: Array, users: Array) -> Array:
+    """What is served to some users ``[R]``: ``[R, I]``, without a table of all users.
+
+    Args:
+      params: of the model.
+      train: the interactions.
+      edges: ``[N]`` which of them a user is served from.
+      users: int32 ids.
+
+    Example:
+      >>> from jaxforget.sparse import layout
+      >>> train = layout.build([0, 0, 1], [0, 1, 0], [1.0, 1.0, 1.0])
+      >>> trained, _ = build(reg=1.0).fit(None, train, jnp.ones(3))
+      >>> scores(trained, train, jnp.ones(3), jnp.array([1])).round(3).tolist() == [[0.0, 0.333]]
+      True
+    """
+    rows = _item_item.dense_rows(train, edges * train.values, users)
+    return times(rows, item_item(params))
+
+
+TOY = {"reg": 2.0}
