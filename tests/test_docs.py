@@ -189,6 +189,14 @@ def test_the_notebook_on_pure_functions_runs():
 
 
 @pytest.mark.slow
+def test_the_notebook_on_erasing_runs():
+    told = notebook("erase")
+    assert "35 of 20,734 interactions to be erased" in told and "is no model of" in told
+    assert "differs from the optimum that never saw the 35" in told and "verified  |M - M*|" in told
+    assert "3 requests," in told
+
+
+@pytest.mark.slow
 def test_the_notebook_on_methods_runs():
     told = notebook("add_method")
     assert "never loaded: 0.0" in told

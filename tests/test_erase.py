@@ -380,3 +380,50 @@ def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
         (folder / name).write_bytes(whole)
         assert not (folder / "out").exists() and not list(folder.glob(".*"))
     assert n_refused > 120
+
+
+@pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")  # from implicit itself
+def test_a_real_implicit_model_of_movielens_1m_recommends_without_ten_users(
+    tmp_path, real_data, capsys
+):
+    """Trained, saved, erased from, loaded and asked by ``implicit`` itself."""
+    als = pytest.importorskip("implicit.cpu.als")
+    from jaxforget import data
+    from jaxforget.prepare import preprocess
+
+    try:
+        ratings = data.read("movielens", real_data, size="1m")
+    except FileNotFoundError as reason:
+        pytest.skip(str(reason))
+    likes = preprocess.binarise(ratings, threshold=4.0)
+    users, u = np.unique(likes["user"], return_inverse=True)
+    i = np.unique(likes["item"], return_inverse=True)[1]
+    seen = scipy.sparse.csr_matrix((np.ones(len(u), np.float32), (u, i)))
+    how = {"factors": 32, "regularization": 5.0, "alpha": 10.0, "iterations": 6}
+    model = als.AlternatingLeastSquares(**how, random_state=0, num_threads=1)
+    model.fit(seen, show_progress=False)
+    model.save(str(tmp_path / "model.npz"))
+    likes[["user", "item"]].to_csv(tmp_path / "likes.csv", index=False)
+    gone = users[np.random.default_rng(0).permutation(len(users))[:10]]
+    (tmp_path / "request.csv").write_text("\n".join(["user", *map(str, gone)]))
+    assert command(tmp_path, "--ids", "sorted", data="likes.csv") == 0
+    assert "of 575,281 interactions to be erased (10 lines" in capsys.readouterr().out
+
+    new = als.AlternatingLeastSquares.load(str(tmp_path / "out" / "model.npz"))
+    for name, value in how.items():
+        assert getattr(new, name) == value, name
+    erased = np.searchsorted(users, gone)
+    np.testing.assert_array_equal(new.user_factors[erased], 0)
+    left = seen.tolil()
+    left[erased] = 0
+    left = left.tocsr()
+    others = np.setdiff1d(np.arange(len(users)), erased)[:500]
+    lists = new.recommend(others, left[others], N=10)[0]
+    before = model.recommend(others, left[others], N=10)[0]
+    kept = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(lists, before)])
+    assert kept > 0.95
+    anew = new.recommend(others, left[others], N=10, recalculate_user=True)[0]
+    assert np.mean([len(set(a) & set(b)) / 10 for a, b in zip(lists, anew)]) > 0.7
+    nobody = new.recommend(erased[:1], left[erased[:1]], N=10, recalculate_user=True)
+    assert np.isfinite(nobody[1]).all() and np.abs(nobody[1]).max() == 0
+    assert new.partial_fit_users(others[:2], left[others[:2]]) is None

@@ -1,5 +1,6 @@
 """Exchange of data: ids, SciPy matrices, RecBole files, request files, the old shuffle of NumPy."""
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -237,3 +238,19 @@ def test_the_legacy_order_leaves_the_global_generator_alone():
     np.random.seed(5)
     split.legacy_permutation(1, 10)
     assert np.random.rand() == wanted
+
+
+def test_tables_of_arrow_are_read_as_those_of_pandas():
+    pyarrow = pytest.importorskip("pyarrow")
+    frame = pd.DataFrame({"user": ["b", "a"], "item": [7, 2**40], "value": [1.0, 2.0]})
+    table = pyarrow.Table.from_pandas(frame)
+    for ours, theirs in zip(interop.encode(frame), interop.encode(table)):
+        jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+    numbers = frame.assign(user=[0, 1], item=[2, 0])
+    want, got = (interop.from_frame(x) for x in (numbers, pyarrow.Table.from_pandas(numbers)))
+    jax.tree.map(np.testing.assert_array_equal, want, got)
+
+
+def test_what_is_no_table_is_refused():
+    with pytest.raises(ValueError, match="must be a frame of pandas, Polars or Arrow; got dict"):
+        interop.encode({"user": [1], "item": [1], "value": [1.0]})

@@ -64,7 +64,9 @@ def main(argv: list[str]) -> int:
                 f"{row['request']:<14}{row['way']:<22}seed {seed}  {told}  {row['seconds']:.3f} s"
             )
     path = Path(options.out)
-    files.write_atomically(path, csv(COLUMNS, _others(path, options.data) + rows))
+    kept = [*_others(path, options.data), *rows]
+    lines = [[row[name] for name in COLUMNS] for row in kept]
+    files.write_atomically(path, csv(COLUMNS, lines))
     return 0
 
 

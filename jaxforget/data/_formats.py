@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from jaxforget import _checks
 from jaxforget._checks import shorten
-from jaxforget.data._frame import require
+from jaxforget.data._frame import as_pandas, require
 from jaxforget.data._lines import Layout, first_record, lines
 from jaxforget.data._table import ROLES, finished, read
 
@@ -142,12 +142,14 @@ def write_recbole(frame: Any, path: str | Path) -> None:
     """Writes a raw table as a RecBole ``.inter`` file.
 
     Args:
-      frame: pandas, with the columns ``user``, ``item``, ``value`` and perhaps ``time``.
+      frame: pandas, Polars or Arrow, with the columns ``user``, ``item``, ``value`` and perhaps
+        ``time``.
       path: the file to write.
 
     Raises:
       ValueError: a missing column, or an id with a tab or a line break in it.
     """
+    frame = as_pandas(frame)
     require(frame)
     names = {"user": "user_id:token", "item": "item_id:token"}
     names |= {"value": "rating:float", "time": "timestamp:float"}

@@ -13,7 +13,8 @@ def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
     """Numbers the ids of a raw table in the order of their first appearance.
 
     Args:
-      frame: pandas, with the columns ``user``, ``item``, ``value``; ids of any kind.
+      frame: pandas, Polars or Arrow, with the columns ``user``, ``item``, ``value``; ids of any
+        kind.
 
     Returns:
       The interactions, the ``[U]`` original user ids and the ``[I]`` original item ids.
@@ -29,6 +30,7 @@ def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
       >>> users.tolist(), items.tolist(), train.users.tolist()
       (['b', 'a'], [7], [0, 1])
     """
+    frame = as_pandas(frame)
     require(frame)
     users, user_labels = number(frame["user"])
     items, item_labels = number(frame["item"])
@@ -36,6 +38,23 @@ def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
     values, n_users, n_items = frame["value"].to_numpy(), len(user_labels), len(item_labels)
     train = build(users, items, values, n_users=n_users, n_items=n_items)
     return train, user_labels, item_labels
+
+
+def as_pandas(frame: Any) -> Any:
+    """A frame of pandas, from one, or from a table that can become one (Polars, Arrow).
+
+    Raises:
+      ValueError: it is neither.
+    """
+    import pandas as pd
+
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    if not hasattr(frame, "to_pandas"):
+        raise ValueError(
+            f"a table must be a frame of pandas, Polars or Arrow; got {type(frame).__name__}"
+        )
+    return frame.to_pandas()
 
 
 def number(column: Any) -> tuple[np.ndarray, np.ndarray]:

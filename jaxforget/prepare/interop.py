@@ -7,7 +7,7 @@ import numpy as np
 from jaxforget import _checks
 from jaxforget.data._formats import read_recbole as from_recbole
 from jaxforget.data._formats import write_recbole as to_recbole
-from jaxforget.data._frame import encode, require
+from jaxforget.data._frame import as_pandas, encode, require
 from jaxforget.prepare._factor_files import (
     from_arrays,
     from_implicit,
@@ -48,7 +48,7 @@ def from_frame(
     """Reads a frame whose ids are numbers from 0 already; others go through ``encode``.
 
     Args:
-      frame: pandas, with the columns ``user``, ``item``, ``value``.
+      frame: pandas, Polars or Arrow, with the columns ``user``, ``item``, ``value``.
       n_users: number of users; the largest id + 1 if None.
       n_items: likewise for items.
       repeats: what to do with a pair that occurs more than once, as in ``layout.build``.
@@ -59,6 +59,7 @@ def from_frame(
     Raises:
       ValueError: a column is missing, or as ``layout.build``.
     """
+    frame = as_pandas(frame)
     require(frame)
     users, items, values = (frame[name].to_numpy() for name in ("user", "item", "value"))
     return layout.build(users, items, values, n_users=n_users, n_items=n_items, repeats=repeats)
