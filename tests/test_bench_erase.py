@@ -21,7 +21,7 @@ def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, cap
     rows = pd.read_csv(path)
     assert rows.groupby("data").size().to_dict() == {"ml1m": 16, "gowalla": 16}
     by_way = rows.groupby("way")[["distance", "moved", "overlap"]].mean()
-    assert by_way.loc["nothing", "moved"] == 0 and by_way.loc["nothing", "overlap"] == 1
-    assert by_way.loc["retrained", "distance"] == 0
+    assert by_way.loc["nothing", "moved"] < 1e-6 and by_way.loc["nothing", "overlap"] == 1
+    assert by_way.loc["retrained", "distance"] < 1e-6
     assert by_way.loc["local", "moved"] < by_way.loc["passes, 10", "moved"]
     assert "local" in capsys.readouterr().out

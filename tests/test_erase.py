@@ -231,6 +231,36 @@ def test_a_certificate_is_of_the_numbers_as_they_are_served(certified, capsys):
     assert np.linalg.norm(best - served) <= found["bound"] * np.linalg.norm(served)
 
 
+def test_a_receipt_is_signed_with_a_key_where_one_is_given(certified, tmp_path, capsys):
+    pytest.importorskip("cryptography")
+    assert cli.main(["keygen", str(tmp_path / "key")]) == 0
+    more = ["--certify", "1e-4", "--sign", str(tmp_path / "key")]
+    assert command(certified, *more, out="signed") == 0
+    out = certified / "signed"
+    files = [str(out / name) for name in ("receipt.json", "model.npz", "retained.npz")]
+    assert cli.main(["verify", *files, "--signer", str(tmp_path / "key.pub")]) == 0
+    assert "signed    by sha256:" in capsys.readouterr().out
+    (tmp_path / "none").write_text("no key")
+    more = ["--certify", "1e-4", "--sign", str(tmp_path / "none")]
+    assert "no receipt of what is served: not a private key" in refused(
+        capsys, certified, *more, out="unsigned"
+    )
+
+
+def test_the_retained_rows_may_be_a_table_as_erase_reads_it(certified, tmp_path, capsys):
+    kept = ~np.isin(USERS, (3, 8))
+    data = scipy.sparse.csr_matrix((VALUES[kept], (USERS[kept], ITEMS[kept])), shape=(U, I))
+    scipy.sparse.save_npz(tmp_path / "matrix.npz", data)
+    lines = [f"{u},{i},{v}" for u, i, v in zip(USERS[kept], ITEMS[kept], VALUES[kept])]
+    (tmp_path / "table.csv").write_text("\n".join(["user,item,value", *lines]))
+    (tmp_path / "short.csv").write_text("\n".join(["user,item,value", *lines[1:]]))
+    out = certified / "out"
+    for name, code in (("matrix.npz", 0), ("table.csv", 0), ("short.csv", 1)):
+        files = [str(out / "receipt.json"), str(out / "model.npz"), str(tmp_path / name)]
+        assert cli.main(["verify", *files, "--request", str(out / "request.csv")]) == code, name
+    assert "the retained data are not those of the receipt" in capsys.readouterr().out
+
+
 def test_a_receipt_of_another_model_than_the_served_one_is_not_verified(certified, capsys):
     out = certified / "out"
     honest = (out / "model.npz").read_bytes()
@@ -318,6 +348,7 @@ def test_files_that_cannot_be_used_are_refused_by_name(name, content, words, fol
         (["--method", "certified"], "--certify"),
         (["--certify", "1e-3", "--method", "local"], "--method certified"),
         (["--certify", "2"], "must lie in (0, 1)"),
+        (["--sign", "key"], "--sign signs the receipt of --certify"),
         (["--passes", "0"], "--passes must be 1 or more"),
         (["--passes", "3"], "--passes needs --method"),
         (["--tol", "0.1", "--method", "passes"], "--tol is of --method local"),

@@ -31,10 +31,10 @@ def finish(job: Job, update: _updates.Update, args: argparse.Namespace) -> Done:
 
 def _receipt(job: Job, factors: Any, args: argparse.Namespace) -> dict[str, Any]:
     """The receipt of what is served, the rounding of its numbers included."""
-    from jaxforget.als.certificate import receipt
+    from jaxforget.als.certificate import receipt, signing
 
     try:
-        return receipt.make(
+        made = receipt.make(
             factors,
             job.train,
             job.forget,
@@ -44,8 +44,13 @@ def _receipt(job: Job, factors: Any, args: argparse.Namespace) -> dict[str, Any]
             seed=0,
             version=provenance.version("jaxforget") or "unknown",
         )
+        if args.sign is None:
+            return made
+        return signing.sign(made, args.sign.read_bytes())
+    except ModuleNotFoundError as fault:
+        raise Refused(f"--sign: {fault}") from fault
     except ValueError as fault:
-        raise Refused(f"not certified as it is served: {fault}") from fault
+        raise Refused(f"no receipt of what is served: {fault}") from fault
 
 
 def _report(

@@ -93,11 +93,11 @@ def receipt(path: Path) -> dict:
 def factors(path: Path, stated: str) -> Any:
     """The factors of a file; in 64 bits where that is what ``stated``, their hash, is about."""
     from jaxforget.als.certificate.receipt import hash_arrays
-    from jaxforget.prepare import interop
     from jaxforget.types import Factors
 
-    check_size(path)
-    stored = interop.load_factors(path)
+    from . import _served
+
+    stored = _served.model(path).factors
     if any(side.dtype not in (np.float32, np.float64) for side in stored):
         raise ValueError("factors must be real numbers of 32 or 64 bits")
     if not all(np.isfinite(side).all() for side in stored):
@@ -118,6 +118,15 @@ def retained(path: Path) -> dict[str, np.ndarray]:
     if arrays["values"].dtype.kind not in "iuf":
         raise ValueError("values must be real numbers")
     return arrays
+
+
+def is_matrix(path: Path) -> bool:
+    """Whether an .npz is a matrix of SciPy."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return "format.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False  # its reader says what is wrong
 
 
 def check_size(path):

@@ -27,18 +27,7 @@ class Served(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say how a table is to be read, and what objective a model has."""
-    add = parser.add_argument_group("how the table is read").add_argument
-    add("--columns", help="names in its header, such as user=userId,item=movieId,value=rating")
-    add("--threshold", type=float, help="keep rows with this value or more, and count each as 1")
-    add(
-        "--repeats",
-        default="refuse",
-        choices=("refuse", "sum", "last", "mean"),
-        help="what becomes of a pair that occurs twice",
-    )
-    add("--ids", choices=_served_table.IDS, help="how the model numbers ids: see above")
-    add("--users", type=Path, help="original user ids, one per row of the model, under a header")
-    add("--items", type=Path, help="original item ids, likewise")
+    add = _served_table.add_arguments(parser)
     add("--trust", action="store_true", help="do not ask whether the model fits the table")
     add = parser.add_argument_group("the objective, where the file does not say").add_argument
     add("--reg", type=float, help="regularization")

@@ -20,6 +20,23 @@ class Table(NamedTuple):
     items: np.ndarray
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> Any:
+    """The options that say how a table is to be read; returns how to add one more of them."""
+    add = parser.add_argument_group("how the table is read").add_argument
+    add("--columns", help="names in its header, such as user=userId,item=movieId,value=rating")
+    add("--threshold", type=float, help="keep rows with this value or more, and count each as 1")
+    add(
+        "--repeats",
+        default="refuse",
+        choices=("refuse", "sum", "last", "mean"),
+        help="what becomes of a pair that occurs twice",
+    )
+    add("--ids", choices=IDS, help="how the model numbers ids: see above")
+    add("--users", type=Path, help="original user ids, one per row of the model, under a header")
+    add("--items", type=Path, help="original item ids, likewise")
+    return add
+
+
 def read(path: Path, factors: Any, args: argparse.Namespace) -> Table:
     """Reads the interactions and numbers their ids as the rows of the model are numbered."""
     from jaxforget.sparse import layout

@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tol", type=float, help="of local: rows out by less, relatively, are left (0.1)")
     add("--passes", type=int, metavar="n", help="of difference (3), passes (10), retrain")
     add("--certify", type=float, metavar="TOL", help="prove this relative distance, or refuse")
+    add("--sign", type=Path, metavar="KEY", help="sign the receipt with a key of keygen")
     add("--ignore-missing", action="store_true", help="leave out lines that name nothing")
     add("--name-ids", action="store_true", help="list the erased ids in the report")
     add("--keep-served-until", metavar="DATE", help="of the old model; recorded, nothing else")
@@ -77,13 +78,16 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and not 0 < value < 1:
             raise Refused(f"--{name} must lie in (0, 1); got {value:g}")
     _updates.choose(args.method, args.certify, 0.0)
+    if args.sign is not None and args.certify is None:
+        raise Refused("--sign signs the receipt of --certify: give that too")
     if args.tol is not None and args.method not in (None, "local"):
         raise Refused(f"--tol is of --method local, not {args.method}")
     if args.passes is not None and args.method not in _updates.PASSES:
         raise Refused(f"--passes needs --method {', '.join(_updates.PASSES)}")
     if args.out.exists() and not args.dry_run:
         raise Refused(f"{args.out} is there already: remove it, or choose another --out")
-    for path in (args.model, args.interactions, args.request):
+    given = (args.model, args.interactions, args.request, args.sign)
+    for path in (path for path in given if path is not None):
         if not Path(str(path).partition("!")[0]).is_file():
             raise Refused(f"{path}: no such file")
 

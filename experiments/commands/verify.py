@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import PROGRAM, Refused
 from . import _receipt_files as files
+from . import _served_table
 from ._receipt_files import save
 
 __all__ = ["main", "save"]
@@ -36,10 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} verify", description=__doc__)
     add = parser.add_argument
     add("receipt", type=Path, help="receipt.json")
-    add("model", type=Path, help="factors.npz as `implicit` saves them")
-    add("data", type=Path, help="retained.npz with users, items, values, shape")
+    add("model", type=Path, help="factors.npz as `implicit` saves them, or .safetensors")
+    add("data", type=Path, help="retained.npz, or the retained rows as `erase` reads a table")
     add("--request", type=Path, help="CSV user,item,value of what was asked to be forgotten")
     add("--before", type=Path, help="factors of the model before the request")
+    _served_table.add_arguments(parser)
     demands = parser.add_argument_group("what you demand (FAILED where the receipt has another)")
     demands.add_argument("--tol", type=float, help="largest relative distance")
     for name in OBJECTIVE:
@@ -60,7 +62,6 @@ def _recompute(receipt, args):
     import jax
 
     from jaxforget.als.certificate import check_settings, fields, verifying
-    from jaxforget.sparse import layout
 
     proof = {name: getattr(args, name) for name in ("proof", "failure", "steps", "width")}
     proof["deflate"] = 32
@@ -70,19 +71,7 @@ def _recompute(receipt, args):
     fields.require(receipt)
     with jax.enable_x64(True):
         factors = _factors(args.model, receipt)
-        data = files.read(files.retained, args.data)
-        sizes = [len(side) for side in factors]
-        if data["shape"].tolist() != sizes:
-            raise Refused(
-                f"{args.data} has {data['shape'].tolist()} users and items, {args.model} {sizes}"
-            )
-        retained = layout.build(
-            data["users"],
-            data["items"],
-            data["values"].astype(np.float64),
-            n_users=sizes[0],
-            n_items=sizes[1],
-        )
+        retained = _retained(args, factors)
         verdict = verifying.verify(
             receipt,
             factors,
@@ -92,7 +81,30 @@ def _recompute(receipt, args):
             before=None if args.before is None else _factors(args.before, receipt["before"]),
             settings=proof,
         )
-    return verdict, (len(retained.users), *sizes)
+    return verdict, (len(retained.users), retained.n_users, retained.n_items)
+
+
+def _retained(args, factors):
+    """The retained interactions, of the file that ``erase`` wrote or of a table."""
+    from jaxforget.sparse import layout
+
+    if args.data.suffix != ".npz" or files.is_matrix(args.data):
+        train = _served_table.read(args.data, factors, args).train
+        columns = train.users, train.items, np.asarray(train.values, np.float64)
+        return layout.build(*columns, n_users=train.n_users, n_items=train.n_items)
+    data = files.read(files.retained, args.data)
+    sizes = [len(side) for side in factors]
+    if data["shape"].tolist() != sizes:
+        raise Refused(
+            f"{args.data} has {data['shape'].tolist()} users and items, {args.model} {sizes}"
+        )
+    return layout.build(
+        data["users"],
+        data["items"],
+        data["values"].astype(np.float64),
+        n_users=sizes[0],
+        n_items=sizes[1],
+    )
 
 
 def _factors(path, receipt):
