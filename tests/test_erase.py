@@ -161,6 +161,26 @@ def test_a_numbering_that_is_not_the_models_is_refused_and_nobody_is_forgotten(f
     )
 
 
+def test_two_exchanged_ids_in_a_file_of_ids_do_not_forget_somebody_else(folder, capsys):
+    """Where the model as a whole still fits."""
+    model = models.load("ials")(dim=D, max_sweeps=200, **HOW)
+    train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float32))
+    served = model.fit(jax.random.key(0), train, jnp.ones_like(train.values))[0]
+    interop.save_factors(folder / "model.npz", served, settings=SAVED)
+    ids = list(range(U))
+    for exchanged, code in ((False, 0), (True, 2)):
+        if exchanged:
+            ids[3], ids[8] = ids[8], ids[3]
+        (folder / "ids.csv").write_text("\n".join(["id", *map(str, ids)]))
+        (folder / "request.csv").write_text("user\n3\n")
+        more = ["--users", str(folder / "ids.csv")]
+        assert command(folder, *more, out=f"out{code}") == code
+    error = capsys.readouterr().err
+    assert "is no model of" in error or "1 of the 1 users that" in error
+    (folder / "ids.csv").write_text("\n".join(["id", "07", "7", *map(str, range(2, U))]))
+    assert "an id is there twice" in refused(capsys, folder, *more)
+
+
 @pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])
 @pytest.mark.parametrize("asked", ["user\n3\n", "item\n5\n", "user,item\n{},{}\n"])
 def test_every_method_serves_users_items_and_pairs(method, asked, folder):

@@ -11,6 +11,7 @@ from ..lab import provenance
 from . import _receipt_files as receipts
 from . import _served, _served_table, _updates
 
+ROW_UNFIT = 0.2  # share that the equations of a row may be out by; wrong rows: mostly above 0.3
 UNFIT = 0.05  # residual: below 0.03 after two passes, 0.06 to 0.13 with alpha off by a factor of 2
 
 
@@ -59,6 +60,7 @@ def prepare(args: argparse.Namespace) -> Job:
         raise Refused(f"{args.model}: {fault}") from fault
     if not args.trust:
         check_fit(args, model, train, factors)
+        _check_rows(args, model, train, factors, request)
     if method in _updates.PASSES and args.passes is None:
         args.passes = _updates.PASSES[method] or int(served.settings.get("iterations", 15))
     named, counts = (found.users, found.items), found.counts
@@ -99,6 +101,33 @@ def check_fit(args: argparse.Namespace, model: Any, train: Any, factors: Any) ->
             "that was trained on it is near 0: its rows may be numbered otherwise (--ids, --users, "
             "--items), its values be others (--threshold), or its --reg and --alpha; or --trust"
         )
+
+
+def _check_rows(
+    args: argparse.Namespace, model: Any, train: Any, factors: Any, request: Any
+) -> None:
+    """Refuses a request for people, or items, whose rows fit their data far worse than others do.
+
+    So two ids that a file of ids has exchanged do not make the request forget somebody else.
+    """
+    from jaxforget import als
+    from jaxforget.sparse.degrees import exchange
+
+    terms = model.terms(train, request.before)
+    gaps = als.objectives.gaps(factors, train, terms)
+    gone = np.asarray(request.before) > np.asarray(request.after)
+    sides = zip(("users", "items"), gaps, exchange(train, terms.target, factors))
+    for name, gap, rhs in sides:
+        out, size = (np.linalg.norm(np.asarray(side), axis=1) for side in (gap, rhs))
+        share = np.divide(out, size, out=np.zeros_like(out), where=size > 0)
+        asked = np.unique(np.asarray(getattr(train, name))[gone])
+        most = max(ROW_UNFIT, 3 * float(np.percentile(share[size > 0], 99)))
+        if n := int(np.count_nonzero(share[asked] > most)):
+            raise Refused(
+                f"{n} of the {len(asked)} {name} that {args.request} touches fit their rows in "
+                f"{args.model} far worse than others do: their ids may be exchanged: check --ids, "
+                "--users and --items; or --trust"
+            )
 
 
 def estimate(job: Job, args: argparse.Namespace) -> str:

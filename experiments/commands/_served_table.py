@@ -173,6 +173,7 @@ def _number(
 def _labels(path: Path, integers: bool) -> np.ndarray:
     """The ids of a file, one per line below a header."""
     lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
-    if len(set(lines)) < len(lines):
+    labels = np.array([int(line) for line in lines]) if integers else np.array(lines, str)
+    if len(np.unique(labels)) < len(labels):
         raise ValueError("an id is there twice")
-    return np.array([int(line) for line in lines]) if integers else np.array(lines, str)
+    return labels
