@@ -7,7 +7,7 @@ import pandas as pd
 from test_erase import TRAIN
 
 from experiments import cli
-from experiments.bench import erase
+from experiments.bench import erase, stream
 
 
 def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, capsys):
@@ -25,3 +25,13 @@ def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, cap
     assert by_way.loc["retrained", "distance"] < 1e-6
     assert by_way.loc["local", "moved"] < by_way.loc["passes, 10", "moved"]
     assert "local" in capsys.readouterr().out
+
+
+def test_the_stream_has_a_row_for_each_way(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(stream, "SIZES", {"n_users": 60, "n_items": 40})
+    path = tmp_path / "stream.csv"
+    more = ["--interactions=500", "--dim=3", "--requests=4", f"--out={path}"]
+    assert cli.main(["bench", "stream", *more]) == 0
+    rows = pd.read_csv(path)
+    assert rows["n"].tolist() == [4, 3, 3] and (rows["p50"] > 0).all()
+    assert "one user, local" in capsys.readouterr().out

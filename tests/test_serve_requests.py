@@ -111,6 +111,8 @@ def test_what_a_session_cannot_serve_is_refused_and_leaves_it_as_it_was():
         erase.Session(model, served._replace(users=served.items, items=served.users), TRAIN)
     with pytest.raises(ValueError, match="not finite"):
         erase.Session(model, served._replace(users=served.users * jnp.nan), TRAIN)
+    with pytest.raises(ValueError, match="a session: weights"):
+        erase.Session(model, served, TRAIN, weights=jnp.ones(3))
     session = erase.Session(model, served, TRAIN)
     with pytest.raises(ValueError, match="users have no training interactions"):
         session.erase(users=[999])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget import als
+from jaxforget import _checks, als
 from jaxforget._settings import checked
 from jaxforget.als import local
 from jaxforget.als.objectives import squares
@@ -21,8 +21,8 @@ class Session:
     """A served ALS model, what it may know, and the requests that it is asked to meet.
 
     A request is met as ``methods.local_als`` meets it, with the gaps ``rest`` of the model as it
-    was when the session began: so many requests in turn solve the same equations as all of them
-    at once, and end within ``tol`` of each other. One compiled program serves all requests. The
+    was when the session began: so requests in turn solve the same equations as all of them at
+    once, and end near each other. One compiled program serves all requests. The
     state is ``factors``, ``weights`` (``[N]``, 0 = forgotten), ``rest`` and ``rhs``; it changes
     only when a request has been met whole. Not for several threads at once.
 
@@ -77,6 +77,8 @@ class Session:
         self.model, self.train, self.tol, self.max_rounds = model, train, tol, max_rounds
         self.factors = Factors(*(jnp.asarray(side, train.values.dtype) for side in factors))
         ones = jnp.ones_like(train.values)
+        if weights is not None:
+            _checks.weights("a session: weights", weights, len(ones))
         self.weights = ones if weights is None else jnp.asarray(weights, ones.dtype)
         terms_of: Any = model.terms
         self._terms, self._meet = jax.jit(terms_of), jax.jit(self._repaired)
@@ -125,8 +127,21 @@ class Session:
         return {"drift": float(drift), "residual": float(residual)}
 
     def retrain(self, key: Array) -> dict[str, float]:
-        """Trains anew on what may be known, and begins the session again from there."""
-        self.factors, info = jax.jit(self.model.fit)(key, self.train, self.weights)
+        """Trains anew on what may be known, and begins the session again from there.
+
+        Args:
+          key: typed JAX key; consumed.
+
+        Returns:
+          the info of training.
+
+        Raises:
+          ValueError: what came out is not finite.
+        """
+        factors, info = jax.jit(self.model.fit)(key, self.train, self.weights)
+        if not all(np.isfinite(side).all() for side in factors):
+            raise ValueError("a session: training did not end in numbers; the model is as it was")
+        self.factors = factors
         terms = self._terms(self.train, self.weights)
         self.rest = als.objectives.gaps(self.factors, self.train, terms)
         self.rhs = exchange(self.train, terms.target, self.factors)

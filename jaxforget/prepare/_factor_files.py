@@ -57,7 +57,7 @@ def save_factors(
     Args:
       path: of the file, as it stands: no suffix is added.
       factors: of a model.
-      dtype: of the file; the receipt of a certified deletion needs float64.
+      dtype: of the file; a receipt is about the numbers as they are there.
       like: the file that the model came from: its settings are kept.
       settings: such as ``{"regularization": 0.1, "alpha": 2.0}``; they come before ``like``.
 
