@@ -6,9 +6,11 @@ file by its path, so that it decides as the library does without importing jax.
 """
 
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,9 +43,20 @@ DOORS = {
 }
 
 
+@functools.cache
+def _points(group: str, path: tuple[str, ...]) -> tuple[importlib.metadata.EntryPoint, ...]:
+    """The entry points of a group; a run asks for them hundreds of times, some ms each.
+
+    Args:
+      path: ``sys.path``, on which the packages lie.
+    """
+    del path
+    return tuple(importlib.metadata.entry_points(group=group))
+
+
 def names(door: Door) -> list[str]:
     """The names of all plug-ins of a kind: files and entry points, sorted."""
-    points = importlib.metadata.entry_points(group=door.group)
+    points = _points(door.group, tuple(sys.path))
     return sorted({*_files(door), *(point.name for point in points)})
 
 
@@ -69,7 +82,7 @@ def resolve(name: str, door: Door) -> Target:
             raise ValueError(f"{door.noun} {name!r}: expected package.module:{door.function}")
         return Target(module, function)
     targets = [Target(f"{door.package}.{name}", door.function)] if name in _files(door) else []
-    for point in importlib.metadata.entry_points(group=door.group):
+    for point in _points(door.group, tuple(sys.path)):
         target = Target(point.module, point.attr or door.function)
         if point.name == name and target not in targets:
             targets.append(target)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import html.parser
 import json
 
 import jax
@@ -133,6 +134,37 @@ def test_the_model_comes_back_without_the_users_whatever_the_table_is(kind, fold
     assert f"{gone.sum():,} of {len(USERS):,} interactions to be erased" in told
     assert "The model is not certified" in told
     assert "The model is not certified" in (folder / "out" / "report.html").read_text()
+
+
+def test_the_page_is_whole_and_shows_what_the_report_holds(folder):
+    (folder / "request.csv").write_text(f"user,item\n{USERS[0]},{ITEMS[0]}\n")
+    more = ["--name-ids", "--keep-served-until", "2026-12-31 <b>", "--method", "local"]
+    assert command(folder, *more) == 0
+    page, found = (folder / "out" / "report.html").read_text(), report(folder)
+    opened = []
+
+    class Tags(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag != "meta":
+                opened.append(tag)
+
+        def handle_endtag(self, tag):
+            assert opened.pop() == tag
+
+    Tags().feed(page)
+    assert not opened and "$" not in page and "<b>" not in page
+    for fact in (
+        found["request"]["sha256"],
+        found["retained"]["sha256"],
+        found["model"]["after"],
+        *found["files"].values(),
+        found["method"]["claim"],
+        "2026-12-31",
+        "<td>nobody lost everything</td>",
+    ):
+        assert fact in page
+    assert found["keep_served_until"] == "2026-12-31 <b>"
+    assert found["request"]["ids"] == {"users": [int(USERS[0])], "items": [int(ITEMS[0])]}
 
 
 def test_text_ids_are_numbered_as_the_model_numbers_them(folder):
