@@ -3,7 +3,8 @@
 A model is trained for some passes of CG-3, and trained again, from the same seed and for as many
 passes, without the users of a request. Each way starts from the first one. All numbers are about
 the users who stay: the distance of their predictions to those of the retrained model, the distance
-to what they were served before, and the share of their lists of ten that is as it was.
+to what they were served before, and the share of their lists of ten that is as it was. Where the
+catalogue is small enough for it, EASE and its closed form are measured in the same way.
 """
 
 import argparse
@@ -44,6 +45,7 @@ WAYS = {
 }
 REQUESTS = {"1 user": 1, "25 users": 25, "1 % of users": 0.01, "10 % of users": 0.1}
 DIM, PASSES = 64, 15
+EASE_ITEMS, EASE_REG = 5_000, 500.0  # the most items that EASE is measured with, and its ridge
 
 
 def main(argv: list[str]) -> int:
@@ -57,7 +59,10 @@ def main(argv: list[str]) -> int:
     train = _read(options.data, setup.root(options.root))
     rows = []
     for seed in range(options.seeds):
-        for row in _measure(options.data, train, seed):
+        for row in (
+            *_measure(options.data, train, seed),
+            *_measure_ease(options.data, train, seed),
+        ):
             rows.append(row)
             told = "  ".join(f"{name} {row[name]:.4f}" for name in COLUMNS[9:12])
             print(
@@ -98,16 +103,8 @@ def _measure(name, train, seed):
     model = models.load("ials")(dim=DIM, max_sweeps=PASSES, cg_steps=3, **objective)
     fit, key = jax.jit(model.fit), jax.random.key(seed)
     served = fit(key, train, ones)[0]
-    facts = provenance.lasting()
-    base = {
-        **{"data": name, "interactions": len(train.users), "users": train.n_users},
-        **{"items": train.n_items, "dim": DIM, "passes": PASSES, "seed": seed},
-        **{"commit": provenance.commit(), "jaxlib": facts["jaxlib"]},
-        "device": facts["device_kind"],
-    }
-    for request, size in REQUESTS.items():
-        count = size if isinstance(size, int) else round(size * train.n_users)
-        _, asked = forget.users(jax.random.key(seed), train, count=count)
+    base = _facts(name, train, seed)
+    for request, asked in _requests(train, seed):
         retrained, timing = clock.timed(fit, key, train, asked.after)
         stay = _staying(train, asked)
         other, _ = fit(jax.random.key(1000 + seed), train, asked.after)
@@ -123,6 +120,67 @@ def _measure(name, train, seed):
                 | {"request": request, "way": way, "seconds": seconds}
                 | _numbers(new, served, retrained[0], train, asked, stay)
             )
+
+
+def _requests(train, seed):
+    """The requests and their names, drawn by the seed of the model."""
+    for request, size in REQUESTS.items():
+        count = size if isinstance(size, int) else round(size * train.n_users)
+        yield request, forget.users(jax.random.key(seed), train, count=count)[1]
+
+
+def _facts(name, train, seed):
+    """What all rows of one model have in common."""
+    facts = provenance.lasting()
+    return {
+        **{"data": name, "interactions": len(train.users), "users": train.n_users},
+        **{"items": train.n_items, "dim": DIM, "passes": PASSES, "seed": seed},
+        **{"commit": provenance.commit(), "jaxlib": facts["jaxlib"]},
+        "device": facts["device_kind"],
+    }
+
+
+def _measure_ease(name, train, seed):
+    """A row for each request, of EASE, whose training draws nothing."""
+    if train.n_items > EASE_ITEMS:
+        return
+    model = models.load("ease")(reg=EASE_REG)
+    fit = jax.jit(model.fit)
+    unlearn = jax.jit(methods.load("closed_form")(model).unlearn)
+    served, _ = fit(None, train, jnp.ones_like(train.values))
+    base = _facts(name, train, seed) | {"dim": train.n_items, "passes": 0}
+    for request, asked in _requests(train, seed):
+        (best, _), anew = clock.timed(fit, None, train, asked.after)
+        (new, _), timing = clock.timed(unlearn, None, served, train, asked, repeats=3)
+        stay = _staying(train, asked)
+
+        def lists(params, stay=stay, asked=asked):
+            served = model.factors(params, train, asked.after)
+            return Factors(served.users[stay], served.items)
+
+        found = {"EASE, closed_form": (new, timing.run), "EASE, retrained": (best, anew.run)}
+        for way, (params, seconds) in found.items():
+            yield (
+                base
+                | {"request": request, "way": way, "seconds": seconds}
+                | {
+                    "distance": float(_apart(lists(params), lists(best))),
+                    "moved": float(_apart(lists(params), lists(served))),
+                    "overlap": movement.overlap(
+                        lists(params), lists(served), train, asked.after, stay
+                    )[1],
+                }
+            )
+
+
+@jax.jit
+def _apart(a, b):
+    """The relative distance of all predictions of two models with the same users' rows.
+
+    As these rows are as wide as the catalogue, the tables of scores are the cheaper way.
+    """
+    scores = b.users @ b.items.T
+    return jnp.linalg.norm(a.users @ a.items.T - scores) / jnp.linalg.norm(scores)
 
 
 def _staying(train, asked):
