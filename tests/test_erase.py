@@ -226,6 +226,17 @@ def test_every_method_serves_users_items_and_pairs(method, asked, folder):
     assert set(found["request"]["ids"]) <= {"users", "items"}
 
 
+@pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])
+def test_rows_of_the_erased_are_nought_also_where_passes_take_a_few_steps_of_cg(
+    method, folder, served
+):
+    interop.save_factors(folder / "model.npz", served, settings=SAVED | {"use_cg": True})
+    assert command(folder, "--method", method) == 0
+    assert report(folder)["zero"]["users_zero"] == 2
+    new = interop.load_factors(folder / "out" / "model.npz")
+    np.testing.assert_array_equal(new.users[[3, 8]], 0)
+
+
 def test_local_moves_those_who_stay_less_than_passes_do(folder):
     moved = {}
     for method in ("local", "passes"):
@@ -274,6 +285,7 @@ def test_a_certificate_is_of_the_numbers_as_they_are_served(certified, capsys):
     )
     new = interop.load_factors(certified / "out" / "model.npz")
     assert new.users.dtype == np.float32
+    np.testing.assert_array_equal(new.users[[3, 8]], 0)
     assert verify(certified, "--before", str(certified / "model.npz")) == 0
     assert "forgotten" in capsys.readouterr().out
     optimum = models.load("ials")(dim=8, reg=40.0, alpha=3.0, max_sweeps=4000)
@@ -360,6 +372,8 @@ def test_safetensors_come_back_as_such(folder, served):
         ({"regularization": 4.0}, "does not say its alpha: give --alpha"),
         ({"alpha": 3.0}, "does not say its regularization: give --reg"),
         ({"regularization": 0.0, "alpha": 3.0}, "reg must be"),
+        ({"regularization": 4.0, "alpha": 3.0, "iterations": "many"}, "model.npz: "),
+        ({"regularization": 4.0, "alpha": 3.0, "use_cg": True, "cg_steps": [1, 2]}, "model.npz: "),
         ({"regularization": 4.0, "alpha": 99.0}, "is no model of"),
         ({"regularization": "many", "alpha": 3.0}, "regularization must be a number"),
     ],

@@ -56,13 +56,13 @@ def prepare(args: argparse.Namespace) -> Job:
     more = {"cg_steps": 0} if method == "certified" else {}
     try:
         model = _served.build(served, objective, **more)
-    except ValueError as fault:
+        if method in _updates.PASSES and args.passes is None:
+            args.passes = _updates.PASSES[method] or int(served.settings.get("iterations", 15))
+    except (ValueError, TypeError) as fault:
         raise Refused(f"{args.model}: {fault}") from fault
     if not args.trust:
         check_fit(args, model, train, factors)
         _check_rows(args, model, train, factors, request)
-    if method in _updates.PASSES and args.passes is None:
-        args.passes = _updates.PASSES[method] or int(served.settings.get("iterations", 15))
     named, counts = (found.users, found.items), found.counts
     return Job(served, table, objective, model, factors, train, request, named, counts, method, why)
 
@@ -121,7 +121,8 @@ def _check_rows(
         out, size = (np.linalg.norm(np.asarray(side), axis=1) for side in (gap, rhs))
         share = np.divide(out, size, out=np.zeros_like(out), where=size > 0)
         asked = np.unique(np.asarray(getattr(train, name))[gone])
-        most = max(ROW_UNFIT, 3 * float(np.percentile(share[size > 0], 99)))
+        usual = np.percentile(share[size > 0], 99) if size.any() else 0.0
+        most = max(ROW_UNFIT, 3 * float(usual))
         if n := int(np.count_nonzero(share[asked] > most)):
             raise Refused(
                 f"{n} of the {len(asked)} {name} that {args.request} touches fit their rows in "

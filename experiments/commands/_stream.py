@@ -171,8 +171,12 @@ def _begin(args: argparse.Namespace) -> tuple[Any, dict[str, Any], dict[str, Any
     }
     state = {"done": 0}
     state |= {f"factors_{side}": rows for side, rows in zip(SIDES, served.factors)}
+    try:
+        model = _model(how, served.factors)
+    except (ValueError, TypeError) as fault:
+        raise Refused(f"{args.model}: {fault}") from fault
     if not args.trust:
-        _erased.check_fit(args, _model(how, served.factors), table.train, served.factors)
+        _erased.check_fit(args, model, table.train, served.factors)
     return table, how, state
 
 
