@@ -13,13 +13,13 @@ from experiments.bench import erase, stream
 def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, capsys):
     train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float32))
     monkeypatch.setattr(erase, "_read", lambda *_: train)
-    monkeypatch.setattr(erase, "REQUESTS", {"1 user": 1, "10 % of users": 0.1})
+    monkeypatch.setattr(erase, "REQUESTS", {"10 % of users": 0.1})
     monkeypatch.setattr(erase, "DIM", 3)
     path = tmp_path / "erase.csv"
     for name in ("ml1m", "gowalla", "ml1m"):
         assert cli.main(["bench", "erase", f"--data={name}", "--seeds=1", f"--out={path}"]) == 0
     rows = pd.read_csv(path)
-    assert rows.groupby("data").size().to_dict() == {"ml1m": 20, "gowalla": 20}
+    assert rows.groupby("data").size().to_dict() == {"ml1m": 10, "gowalla": 10}
     by_way = rows.groupby("way")[["distance", "moved", "overlap"]].mean()
     assert by_way.loc["nothing", "moved"] < 1e-6 and by_way.loc["nothing", "overlap"] == 1
     assert by_way.loc["retrained", "distance"] < 1e-6

@@ -14,7 +14,7 @@ import scipy.sparse
 from experiments import cli
 from experiments.commands import _erased, _updates
 from jaxforget import models
-from jaxforget.als.certificate.digests import hash_data
+from jaxforget.als.certificate.digests import hash_arrays, hash_data
 from jaxforget.prepare import interop
 from jaxforget.sparse import layout
 from jaxforget.types import Factors
@@ -237,6 +237,31 @@ def test_rows_of_the_erased_are_nought_also_where_passes_take_a_few_steps_of_cg(
     np.testing.assert_array_equal(new.users[[3, 8]], 0)
 
 
+def test_rows_can_be_gone_and_the_ids_of_the_others_are_written(folder):
+    lines = [f"u{u:02d},i{i:02d},{v}" for u, i, v in zip(USERS, ITEMS, VALUES)]
+    (folder / "data.csv").write_text("\n".join(["user,item,value", *lines]))
+    (folder / "request.csv").write_text("user\nu03\nu08\n")
+    more = ["--ids", "sorted"]
+    assert command(folder, *more, data="data.csv", out="zero") == 0
+    assert command(folder, *more, "--drop-rows", data="data.csv") == 0
+    whole, new = (interop.load_factors(folder / o / "model.npz") for o in ("zero", "out"))
+    np.testing.assert_array_equal(new.users, np.delete(whole.users, [3, 8], axis=0))
+    np.testing.assert_array_equal(new.items, whole.items)
+    ids = (folder / "out" / "users.csv").read_text().split()
+    assert ids == ["id", *(f"u{u:02d}" for u in range(U) if u not in (3, 8))]
+    found = report(folder)
+    assert found["model"]["after"] == hash_arrays(*new)
+    again = ["--users", str(folder / "out" / "users.csv"), "--items"]
+    again += [str(folder / "out" / "items.csv"), "--trust"]
+    left = [line for line in lines if line[:3] not in ("u03", "u08")]
+    (folder / "left.csv").write_text("\n".join(["user,item,value", *left]))
+    (folder / "request.csv").write_text("user\nu09\n")
+    (folder / "out" / "model.npz").rename(folder / "new.npz")
+    assert command(folder, *again, model="new.npz", data="left.csv", out="second") == 0
+    second = interop.load_factors(folder / "second" / "model.npz")
+    np.testing.assert_array_equal(second.users[ids.index("u09") - 1], 0)
+
+
 def test_local_moves_those_who_stay_less_than_passes_do(folder):
     moved = {}
     for method in ("local", "passes"):
@@ -414,6 +439,7 @@ def test_files_that_cannot_be_used_are_refused_by_name(name, content, words, fol
         (["--method", "certified"], "--certify"),
         (["--certify", "1e-3", "--method", "local"], "--method certified"),
         (["--certify", "2"], "must lie in (0, 1)"),
+        (["--drop-rows", "--certify", "1e-3"], "give one of the two"),
         (["--sign", "key"], "--sign signs the receipt of --certify"),
         (["--passes", "0"], "--passes must be 1 or more"),
         (["--passes", "3"], "--passes needs --method"),

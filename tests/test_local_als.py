@@ -66,14 +66,14 @@ def test_a_user_and_an_item_that_lost_everything_are_exactly_nought(name, train)
 
 
 def test_from_a_converged_model_small_tolerances_reach_the_retrained_optimum(train):
-    model, served = trained(train, 4000)
+    model, served = trained(train, 2000)
     forget = asked(train, np.isin(np.arange(220), [3, 50, 117]))
     reference = model.fit(jax.random.key(0), train, forget.after)[0]
     method = methods.load("local_als")(model, tol=1e-10, max_rounds=4000)
     new, info = method.unlearn(jax.random.key(1), served, train, forget)
     assert info["disturbance"] < 1e-7 and info["residual"] < 1e-8
     np.testing.assert_allclose(predictions(new), predictions(reference), atol=1e-7)
-    difference = methods.load("difference_als")(model, max_sweeps=4000)
+    difference = methods.load("difference_als")(model, max_sweeps=2000)
     new, _ = difference.unlearn(jax.random.key(1), served, train, forget)
     np.testing.assert_allclose(predictions(new), predictions(reference), atol=1e-7)
 

@@ -17,16 +17,31 @@ class Done(NamedTuple):
     factors: Any  # Factors, NumPy, as they are written
     report: dict[str, Any]
     receipt: dict[str, Any] | None
+    ids: list[np.ndarray] | None  # of users and items, in the order of the rows, if some are gone
 
 
 def finish(job: Job, update: _updates.Update, args: argparse.Namespace) -> Done:
     """Rounds the model to what is served, measures it, and states it."""
+    from jaxforget.als.certificate.digests import hash_arrays
     from jaxforget.types import Factors
 
     dtype = job.served.factors.users.dtype
     factors = Factors(*(np.asarray(side).astype(dtype) for side in update.factors))
     made = _receipt(job, factors, args) if job.method == "certified" else None
-    return Done(factors, _report(job, update, factors, made, args), made)
+    report = _finite(_report(job, update, factors, made, args))
+    if args.drop_rows:
+        kept = [~gone for gone in _emptied(job)]
+        factors = Factors(*(side[rows] for side, rows in zip(factors, kept)))
+        report["model"]["after"] = hash_arrays(*factors)
+        return Done(factors, report, made, [side[rows] for side, rows in zip(job.table[1:], kept)])
+    return Done(factors, report, made, None)
+
+
+def _finite(found: Any) -> Any:
+    """The same, with None for what is not defined, as JSON has no other word for it."""
+    if isinstance(found, dict):
+        return {name: _finite(value) for name, value in found.items()}
+    return None if isinstance(found, float) and not np.isfinite(found) else found
 
 
 def _receipt(job: Job, factors: Any, args: argparse.Namespace) -> dict[str, Any]:
@@ -146,12 +161,18 @@ def _residuals(job: Job, factors: Any) -> dict[str, float]:
 def _zero(job: Job, factors: Any) -> dict[str, int]:
     """How many users and items lost everything, and how many of these are exactly 0 now."""
     found = {}
-    sides = (job.train.users, job.train.items)
-    for name, ids, rows, gone in zip(("users", "items"), sides, factors, lost(job)):
-        left = np.bincount(np.asarray(ids)[np.asarray(job.forget.after) > 0], minlength=len(gone))
-        emptied = (gone > 0) & (left == 0)
+    for name, rows, emptied in zip(("users", "items"), factors, _emptied(job)):
         found[f"{name}_emptied"] = int(emptied.sum())
         found[f"{name}_zero"] = int((~rows[emptied].any(axis=1)).sum())
+    return found
+
+
+def _emptied(job: Job) -> list[np.ndarray]:
+    """Which users, and which items, lose their last interaction."""
+    found = []
+    for ids, gone in zip((job.train.users, job.train.items), lost(job)):
+        left = np.bincount(np.asarray(ids)[np.asarray(job.forget.after) > 0], minlength=len(gone))
+        found.append((gone > 0) & (left == 0))
     return found
 
 

@@ -33,6 +33,8 @@ def contents(
             before=job.served.factors,
             request=job.forget,
         )
+    for side, ids in zip(("users", "items"), done.ids or ()):
+        found[f"{side}.csv"] = "\n".join(["id", *map(str, ids.tolist()), ""]).encode()
     report = done.report | {"files": {name: _sha256(data) for name, data in found.items()}}
     found["report.json"] = (json.dumps(report, indent=2, allow_nan=False) + "\n").encode()
     found["report.html"] = page(report).encode()
@@ -89,7 +91,7 @@ def page(report: dict[str, Any]) -> str:
             | {name: ", ".join(map(str, ids)) for name, ids in request.get("ids", {}).items()}
         ),
         measured=_rows(
-            {f"residual {name}": f"{x:.3g}" for name, x in report["residual"].items()}
+            {f"residual {name}": _number(x) for name, x in report["residual"].items()}
             | _moved(report["others"])
             | {"seconds": f"{report['seconds']:.3g}"}
         ),
@@ -108,10 +110,14 @@ def _moved(others: dict[str, Any]) -> dict[str, str]:
         return {"users who lost nothing": "none"}
     return {
         "users who lost nothing": f"{others['users']:,}",
-        "their scores moved by": f"{others['distance']:.3g} of their size",
-        f"their lists of {others['k']} kept": f"{others['overlap']:.1%} of the items "
+        "their scores moved by": f"{_number(others['distance'])} of their size",
+        f"their lists of {others['k']} kept": f"a share of {_number(others['overlap'])} "
         f"({others['compared']:,} users compared)",
     }
+
+
+def _number(x: float | None) -> str:
+    return "not defined" if x is None else f"{x:.3g}"
 
 
 def _rows(facts: dict[str, str]) -> str:

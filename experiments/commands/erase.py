@@ -12,8 +12,9 @@ which ids first appear), or --users and --items, files with the original id of e
 that does not fit the table so numbered is refused.
 
 OUT, a folder that must not be there yet, gets the new model in the format that came in, report.html
-and report.json for an auditor and, with --certify, a receipt and what `verify` needs. A run that
-fails writes nothing.
+and report.json for an auditor and, with --certify, a receipt and what `verify` needs. The rows of
+who lost everything are 0; with --drop-rows they are gone, and users.csv and items.csv name those
+that are left. A run that fails writes nothing.
 """
 
 import argparse
@@ -44,6 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--passes", type=int, metavar="n", help="of difference (3), passes (10), retrain")
     add("--certify", type=float, metavar="TOL", help="prove this relative distance, or refuse")
     add("--sign", type=Path, metavar="KEY", help="sign the receipt with a key of keygen")
+    add(
+        "--drop-rows",
+        action="store_true",
+        help="remove the rows of who lost everything",
+    )
     add("--ignore-missing", action="store_true", help="leave out lines that name nothing")
     add("--name-ids", action="store_true", help="list the erased ids in the report")
     add("--keep-served-until", metavar="DATE", help="of the old model; recorded, nothing else")
@@ -78,6 +84,8 @@ def _check(args: argparse.Namespace) -> None:
         if value is not None and not 0 < value < 1:
             raise Refused(f"--{name} must lie in (0, 1); got {value:g}")
     _updates.choose(args.method, args.certify, 0.0)
+    if args.drop_rows and args.certify is not None:
+        raise Refused("--drop-rows renumbers rows, and a receipt names them: give one of the two")
     if args.sign is not None and args.certify is None:
         raise Refused("--sign signs the receipt of --certify: give that too")
     if args.tol is not None and args.method not in (None, "local"):
