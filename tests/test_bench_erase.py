@@ -4,12 +4,14 @@ import dataclasses
 
 import jax.numpy as jnp
 import pandas as pd
+import pytest
 from test_erase import TRAIN
 
 from experiments import cli
 from experiments.bench import erase, stream
 
 
+@pytest.mark.slow  # compiles every way twice
 def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, capsys):
     train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float32))
     monkeypatch.setattr(erase, "_read", lambda *_: train)

@@ -104,7 +104,7 @@ HEAVY |= {
     (method, m)
     for method in ("finetune", "gradient_ascent", "projected_gradient", "newton")
     for m in MODELS
-    if m.endswith("als")
+    if m.endswith("als") or m == "ease"
 }
 PAIRS = [
     pytest.param(m, n, id=f"{m}-{n}", marks=[pytest.mark.slow] if (n, m) in HEAVY else [])

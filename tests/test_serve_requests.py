@@ -34,8 +34,8 @@ def trained(max_sweeps=8):
 
 
 def test_a_stream_of_a_converged_model_ends_where_one_request_and_retraining_end():
-    model, served = trained(4000)
-    how = {"tol": 1e-10, "max_rounds": 4000}
+    model, served = trained(1000)
+    how = {"tol": 1e-9, "max_rounds": 500}
     stream, batch = (erase.Session(model, served, TRAIN, **how) for _ in range(2))
     for user in ASKED:
         stream.erase(users=[user])
@@ -45,8 +45,8 @@ def test_a_stream_of_a_converged_model_ends_where_one_request_and_retraining_end
     want = np.asarray(retrained.users) @ np.asarray(retrained.items).T
     for session in (stream, batch):
         got = np.asarray(session.factors.users) @ np.asarray(session.factors.items).T
-        np.testing.assert_allclose(got, want, atol=1e-6)
-        assert session.drift()["drift"] < 1e-8
+        np.testing.assert_allclose(got, want, atol=1e-5)
+        assert session.drift()["drift"] < 1e-7
 
 
 def test_a_stream_ends_near_one_request_where_training_was_not_finished():
