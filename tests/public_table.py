@@ -400,6 +400,9 @@ SPARSE = {
     "layout.members": Case(
         lambda n: layout.members(TRAIN.by_user, n, n + 2, 3), (jnp.asarray(1, jnp.int32),), WHOLE
     ),
+    "layout.part": Case(
+        lambda n: layout.part(ITEMS, n, n + 2, 3), (jnp.asarray(1, jnp.int32),), WHOLE
+    ),
     "search.position": Case(
         lambda u: search.position(TRAIN, u, ITEMS, after=True), (USERS,), WHOLE
     ),

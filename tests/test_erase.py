@@ -237,6 +237,14 @@ def test_rows_of_the_erased_are_nought_also_where_passes_take_a_few_steps_of_cg(
     np.testing.assert_array_equal(new.users[[3, 8]], 0)
 
 
+def test_training_anew_takes_a_pass_at_least_whatever_the_file_says(folder, served):
+    """With none the served model would come back, called exact."""
+    interop.save_factors(folder / "model.npz", served, settings=SAVED | {"iterations": 0})
+    assert command(folder, "--method", "retrain") == 0
+    new = interop.load_factors(folder / "out" / "model.npz")
+    assert np.abs(new.items - served.items).max() > 1e-3
+
+
 def test_rows_can_be_gone_and_the_ids_of_the_others_are_written(folder):
     lines = [f"u{u:02d},i{i:02d},{v}" for u, i, v in zip(USERS, ITEMS, VALUES)]
     (folder / "data.csv").write_text("\n".join(["user,item,value", *lines]))

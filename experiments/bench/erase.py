@@ -106,7 +106,7 @@ def _measure(name, train, seed):
     base = _facts(name, train, seed)
     for request, asked in _requests(train, seed):
         retrained, timing = clock.timed(fit, key, train, asked.after)
-        stay = _staying(train, asked)
+        stay = movement.staying(train, asked)
         other, _ = fit(jax.random.key(1000 + seed), train, asked.after)
         found = {"nothing": (served, 0.0), "retrained": (retrained[0], timing.run)}
         found["retrained, another seed"] = (other, timing.run)
@@ -152,7 +152,7 @@ def _measure_ease(name, train, seed):
     for request, asked in _requests(train, seed):
         (best, _), anew = clock.timed(fit, None, train, asked.after)
         (new, _), timing = clock.timed(unlearn, None, served, train, asked, repeats=3)
-        stay = _staying(train, asked)
+        stay = movement.staying(train, asked)
 
         def lists(params, stay=stay, asked=asked):
             served = model.factors(params, train, asked.after)
@@ -181,13 +181,6 @@ def _apart(a, b):
     """
     scores = b.users @ b.items.T
     return jnp.linalg.norm(a.users @ a.items.T - scores) / jnp.linalg.norm(scores)
-
-
-def _staying(train, asked):
-    """Users who lose nothing and have something."""
-    gone = np.asarray(asked.before) > np.asarray(asked.after)
-    users = np.asarray(train.users)
-    return np.setdiff1d(users, users[gone])
 
 
 def _numbers(new, served, retrained, train, asked, stay):

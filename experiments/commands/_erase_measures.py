@@ -184,8 +184,7 @@ def _others(job: Job, factors: Any) -> dict[str, float | int]:
     from jaxforget.metrics import distance
     from jaxforget.types import Factors
 
-    stay = np.flatnonzero(lost(job)[0] == 0)
-    stay = stay[np.isin(stay, np.asarray(job.train.users))]
+    stay = movement.staying(job.train, job.forget)
     if not len(stay):
         return {"users": 0}
     dtype = job.train.values.dtype

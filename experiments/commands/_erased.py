@@ -1,6 +1,7 @@
 """What `erase` is about: the model, the data and the request, read and ready."""
 
 import argparse
+import dataclasses
 import time
 from typing import Any, NamedTuple
 
@@ -36,7 +37,6 @@ def prepare(args: argparse.Namespace) -> Job:
     import jax.numpy as jnp
 
     from jaxforget.prepare import forget
-    from jaxforget.sparse import layout
     from jaxforget.types import Factors
 
     served = _served.model(args.model)
@@ -45,8 +45,7 @@ def prepare(args: argparse.Namespace) -> Job:
     found = _find(args, table)
     train = table.train
     if args.certify is not None:
-        sizes = {"n_users": train.n_users, "n_items": train.n_items}
-        train = layout.build(*_columns(train, np.float64), **sizes)
+        train = dataclasses.replace(train, values=jnp.asarray(train.values, jnp.float64))
     _, request = forget.listed(train, users=found.users, items=found.items)
     if not np.asarray(request.after).any():
         raise Refused(f"{args.request}: names every interaction: there is nothing to serve then")
@@ -57,7 +56,7 @@ def prepare(args: argparse.Namespace) -> Job:
     try:
         model = _served.build(served, objective, **more)
         if method in _updates.PASSES and args.passes is None:
-            args.passes = _updates.PASSES[method] or int(served.settings.get("iterations", 15))
+            args.passes = _updates.PASSES[method] or _served.n_passes(served)
     except (ValueError, TypeError) as fault:
         raise Refused(f"{args.model}: {fault}") from fault
     if not args.trust:
@@ -80,11 +79,6 @@ def _find(args: argparse.Namespace, table: _served_table.Table) -> Any:
     return receipts.read(
         lambda path: requests.listed(path, parts, table.users, table.items, **more), args.request
     )
-
-
-def _columns(train: Any, dtype: Any) -> list[np.ndarray]:
-    values = np.asarray(train.values, dtype)
-    return [np.asarray(train.users), np.asarray(train.items), values]
 
 
 def check_fit(args: argparse.Namespace, model: Any, train: Any, factors: Any) -> None:

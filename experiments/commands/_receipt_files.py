@@ -26,7 +26,7 @@ def save(folder: Path, receipt: dict, factors, train, weights, *, before=None, r
     library ``implicit`` gives them.
     """
     found = contents(receipt, train, weights, before=before, request=request)
-    found = {"factors.npz": _archive(_arrays_of(factors))} | found
+    found = {"factors.npz": archive(_arrays_of(factors))} | found
     for name, content in found.items():
         write_atomically(folder / name, content)
 
@@ -36,9 +36,9 @@ def contents(receipt: dict, train, weights, *, before=None, request=None) -> dic
     kept = np.asarray(weights) > 0
     columns = [np.asarray(x) for x in (train.users, train.items, train.values)]
     data = [*(column[kept] for column in columns), np.array([train.n_users, train.n_items])]
-    found = {"retained.npz": _archive(dict(zip(COLUMNS, data)))}
+    found = {"retained.npz": archive(dict(zip(COLUMNS, data)))}
     if before is not None:
-        found["before.npz"] = _archive(_arrays_of(before))
+        found["before.npz"] = archive(_arrays_of(before))
     if request is not None:
         gone = np.asarray(request.before) > np.asarray(request.after)
         rows = zip(*(column[gone].tolist() for column in columns))
@@ -48,7 +48,8 @@ def contents(receipt: dict, train, weights, *, before=None, request=None) -> dic
     return found
 
 
-def _archive(arrays: dict[str, Any]) -> bytes:
+def archive(arrays: dict[str, Any]) -> bytes:
+    """The bytes of an .npz."""
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **arrays)
     return content.getvalue()

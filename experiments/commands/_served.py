@@ -1,11 +1,8 @@
 """A served model: its files, and the objective that it was trained on."""
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from ..errors import Refused
 from . import _receipt_files as receipts
@@ -72,9 +69,7 @@ def content(served: Served, factors: Any, path: Path) -> bytes:
         from safetensors.numpy import save
 
         return save(arrays, metadata=served.text or None)
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **(served.settings | arrays))
-    return file.getvalue()
+    return receipts.archive(served.settings | arrays)
 
 
 def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str, float]:
@@ -97,6 +92,11 @@ def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str,
     return found
 
 
+def n_passes(served: Served) -> int:
+    """For how many passes the model was trained, as far as its file says."""
+    return max(1, int(served.settings.get("iterations", 15)))
+
+
 def build(served: Served, objective: dict[str, float], **more: Any) -> Any:
     """The model ``ials`` with the settings of a served one."""
     from jaxforget import models
@@ -104,8 +104,7 @@ def build(served: Served, objective: dict[str, float], **more: Any) -> Any:
     unobserved = objective["unobserved"] if objective["nu"] else None
     how = {name: objective[name] for name in ("reg", "alpha", "nu")} | {"unobserved": unobserved}
     kept = served.settings
-    if "max_sweeps" not in more and np.ndim(kept.get("iterations", 0)) == 0:
-        more["max_sweeps"] = max(1, int(kept.get("iterations", 15)))
+    how["max_sweeps"] = n_passes(served)
     if bool(kept.get("use_cg", False)):
         more.setdefault("cg_steps", int(kept.get("cg_steps", 3)))
     return models.load("ials")(dim=served.factors.items.shape[1], **how, **more)

@@ -108,9 +108,7 @@ class Stream:
         for name in ("factors", "rest", "rhs"):
             for side, rows in zip(SIDES, getattr(session, name)):
                 state[f"{name}_{side}"] = rows
-        file = io.BytesIO()
-        np.savez(file, allow_pickle=False, **{k: np.asarray(x) for k, x in state.items()})
-        write_atomically(self.folder / STATE, file.getvalue())
+        write_atomically(self.folder / STATE, receipts.archive(state))
 
 
 @contextlib.contextmanager
@@ -200,10 +198,8 @@ def _session(train: Any, how: dict[str, Any], state: dict[str, Any]) -> Any:
 
 def _packed(how: dict[str, Any]) -> bytes:
     """The settings of a stream as bytes; those of the model's file keep their types."""
-    settings = io.BytesIO()
-    np.savez(settings, allow_pickle=False, **how["settings"])
     plain = {name: value for name, value in how.items() if name != "settings"}
-    return json.dumps(plain).encode() + b"\n" + settings.getvalue()
+    return json.dumps(plain).encode() + b"\n" + receipts.archive(how["settings"])
 
 
 def _unpacked(state: dict[str, Any]) -> dict[str, Any]:
@@ -217,9 +213,7 @@ def _table_bytes(table: Any) -> bytes:
     arrays = {"users": train.users, "items": train.items, "values": train.values}
     arrays |= {"user_labels": table.users, "item_labels": table.items}
     arrays["shape"] = np.array([train.n_users, train.n_items])
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **{name: np.asarray(x) for name, x in arrays.items()})
-    return file.getvalue()
+    return receipts.archive(arrays)
 
 
 def _read_table(path: Path) -> Any:

@@ -1,6 +1,7 @@
 """Checks a receipt of certified unlearning: recomputes its certificate, trusting nobody."""
 
 import argparse
+import dataclasses
 import secrets
 from pathlib import Path
 
@@ -86,12 +87,13 @@ def _recompute(receipt, args):
 
 def _retained(args, factors):
     """The retained interactions, of the file that ``erase`` wrote or of a table."""
+    import jax.numpy as jnp
+
     from jaxforget.sparse import layout
 
     if args.data.suffix != ".npz" or files.is_matrix(args.data):
         train = _served_table.read(args.data, factors, args).train
-        columns = train.users, train.items, np.asarray(train.values, np.float64)
-        return layout.build(*columns, n_users=train.n_users, n_items=train.n_items)
+        return dataclasses.replace(train, values=jnp.asarray(train.values, jnp.float64))
     data = files.read(files.retained, args.data)
     sizes = [len(side) for side in factors]
     if data["shape"].tolist() != sizes:

@@ -8,6 +8,12 @@ K = 10  # length of the lists that are compared
 SAMPLE = 2_000  # users whose lists are compared
 
 
+def staying(train: Any, forget: Any) -> np.ndarray:
+    """The users who lose nothing by a request and have something."""
+    users = np.asarray(train.users)
+    return np.setdiff1d(users, users[np.asarray(forget.before) > np.asarray(forget.after)])
+
+
 def overlap(a: Any, b: Any, train: Any, weights: Any, users: np.ndarray) -> tuple[int, float]:
     """How many of some users were compared, and the share of their lists that two models share.
 

@@ -23,7 +23,7 @@ from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.als import row_chunks
 from jaxforget.als.objectives import gap, gaps, gram, squares
-from jaxforget.sparse import dense
+from jaxforget.sparse import dense, layout
 from jaxforget.sparse.arithmetic import gather, ratio
 from jaxforget.sparse.degrees import clear_rows, degrees, exchange
 from jaxforget.types import Factors, ForgetSet, Interactions, Side, Terms
@@ -143,8 +143,7 @@ def _solve(
     shared = terms.unobserved * gram(fixed)
 
     def solve_chunk(k, x):
-        slots = k * ROWS + jnp.arange(ROWS, dtype=jnp.int32)
-        rows = jnp.where(slots < n, listed.at[slots].get(mode="clip"), len(x))
+        rows = layout.part(listed, k * ROWS, n, ROWS)
         matrices = row_chunks.normal_matrices(curvature, ridge, shared, side, fixed, rows, STEP)
         own = left.at[rows].get(mode="fill", fill_value=0)
         change = jax.vmap(dense.solve_spd)(matrices, own)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _varying
-from jaxforget.sparse import dense
+from jaxforget.sparse import dense, layout
 from jaxforget.sparse.arithmetic import gather, ratio, times
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import spmm
@@ -101,14 +101,7 @@ def check(inverse: Array, train: Interactions, x: Array, reg: Array | float) -> 
 
 def _in_front(chosen: Array) -> tuple[Array, Array]:
     """The ids that are chosen, before all others, and how many there are."""
-    return jnp.argsort(~chosen, stable=True), jnp.sum(chosen, dtype=jnp.int32)
-
-
-def _slots(k: Array, listed: Array, n: Array) -> Array:
-    """The ids ``[RANK]`` of step ``k``; past the end of the list, one past the end of all ids."""
-    slots = k * RANK + jnp.arange(RANK, dtype=jnp.int32)
-    ids = listed.at[slots].get(mode="clip").astype(jnp.int32)
-    return jnp.where(slots < n, ids, len(listed))
+    return jnp.argsort(~chosen, stable=True).astype(jnp.int32), jnp.sum(chosen, dtype=jnp.int32)
 
 
 def _by_users(inverse: Array, train: Interactions, change: Change, chosen: Array) -> Array:
@@ -116,7 +109,7 @@ def _by_users(inverse: Array, train: Interactions, change: Change, chosen: Array
     signs = jnp.repeat(jnp.array([1.0, -1.0], inverse.dtype), RANK)
 
     def step(k: Array, inverse: Array) -> Array:
-        ids = _slots(k, listed, n)
+        ids = layout.part(listed, k * RANK, n, RANK)
         rows = jnp.concatenate([dense_rows(train, x, ids) for x in (change.after, change.before)])
         return _woodbury(inverse, rows, jnp.diag(signs))
 
@@ -132,7 +125,7 @@ def _by_items(inverse: Array, train: Interactions, change: Change, chosen: Array
     swap = jnp.kron(jnp.array([[0.0, 1.0], [1.0, 0.0]]), jnp.eye(RANK)).astype(inverse.dtype)
 
     def step(k: Array, inverse: Array) -> Array:
-        ids = _slots(k, listed, n)
+        ids = layout.part(listed, k * RANK, n, RANK)
         unit = (jnp.arange(train.n_items, dtype=jnp.int32)[:, None] == ids[None]).astype(
             inverse.dtype
         )

@@ -211,8 +211,13 @@ def members(side: Side, first: Array, end: Array, count: int) -> Array:
 
     Padding is the number of rows: an id past the end, which a scatter drops.
     """
+    return part(side.ranked, first, end, count)
+
+
+def part(ids: Array, first: Array, end: Array, count: int) -> Array:
+    """Reads ``ids[first:end]`` of a list of all ids as ``[count]``; padding is their number."""
     slots = first + jnp.arange(count, dtype=jnp.int32)
-    return jnp.where(slots < end, side.ranked.at[slots].get(mode="clip"), len(side.ranked))
+    return jnp.where(slots < end, ids.at[slots].get(mode="clip"), len(ids))
 
 
 def widths_of(lengths: np.ndarray) -> tuple[int, ...]:
