@@ -272,7 +272,7 @@ class Model(NamedTuple):
 
     prepare: Callable[[Interactions], Interactions]  # host, once: checks and labels
     fit: Fit
-    factors: Callable[[Any, Interactions, Array], Factors]  # (params, train, edges)
+    factors: Callable[[Any, Interactions, Array], Any]  # (params, train, edges) -> Factors or such
     loss: Loss
     # only models trained by alternating least squares:
     terms: Callable[..., Terms] | None = None  # (train, weights, *, statistics=None)
@@ -292,7 +292,7 @@ class Method(NamedTuple):
 
     fit: Callable[..., tuple[Any, dict[str, Array]]]  # (key, train, weights)
     unlearn: Callable[..., tuple[Any, dict[str, Array]]]  # (key, state, train, forget)
-    factors: Callable[[Any, Interactions, Array], Factors]  # (state, train, weights)
+    factors: Callable[[Any, Interactions, Array], Any]  # (state, train, weights), as the model's
 
 
 for kind in (Side, Interactions, Watched, Split, ForgetSet, Factors, Solution, Terms, Batch):

@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -55,6 +56,7 @@ from jaxforget.metrics import (
     stable,
     top,
 )
+from jaxforget.models.ease import ItemItem
 from jaxforget.prepare import forget
 from jaxforget.shards import assignment, attention, partition, training
 from jaxforget.sparse import (
@@ -67,6 +69,7 @@ from jaxforget.sparse import (
     kernels,
     layout,
     search,
+    serving,
 )
 from jaxforget.types import Factors, ForgetSet, Split, watch
 
@@ -110,6 +113,7 @@ POINT = spectral.spectral(KEY, F, TERMS, width=3)
 STATE = proximal.start(POINT, TRAIN, TERMS)
 SHARED = woodbury.decompose(GRAM, RIDGE)
 MATRIX, VECTOR = spd(), draw(D)
+SQUARE, served = draw(I, I), functools.partial(ItemItem, TRAIN, W)
 MF = models.load("mf")(dim=D, init_scale=0.1, lr=0.1, n_epochs=1, reg=0.1)
 GCN = models.load("lightgcn")(dim=D, init_scale=0.1, lr=0.1, n_epochs=1, reg=0.1)
 LOSS = losses.build("bce", reg=0.1, n_layers=1)
@@ -394,6 +398,18 @@ SPARSE = {
     "kernels.spmm": Case(lambda v: kernels.spmm(TRAIN, v, F.items, by="user"), (W,)),
     "kernels.sddmm": Case(lambda x: kernels.sddmm(TRAIN, x, F.items), (F.users,)),
     "kernels.indices": Case(lambda v: kernels.indices(valued(v)), (W,), WHOLE),
+    "serving.tables": Case(lambda x: serving.tables(served(x)), (SQUARE,), WHOLE),
+    "serving.scores": Case(
+        lambda x: serving.scores(served(x), jnp.array([2, 0], jnp.int32)), (SQUARE,), WHOLE
+    ),
+    "serving.scores_of": Case(lambda x: serving.scores_of(served(x), HELD), (SQUARE,), WHOLE),
+    "serving.sum_over_users": Case(
+        lambda x: serving.sum_over_users(lambda u: jnp.sum(x[:, u], axis=1), F), (F.users.T,), WHOLE
+    ),
+    "serving.largest": Case(lambda x: serving.largest(served(x)), (SQUARE,), WHOLE),
+    "serving.histories": Case(
+        lambda u: serving.histories(TRAIN, u, 3), (jnp.array([1, 0], jnp.int32),), WHOLE
+    ),
     "layout.rank": Case(
         lambda p: layout.rank(jnp, p, TRAIN.by_user.widths), (TRAIN.by_user.indptr,), WHOLE
     ),
@@ -575,6 +591,10 @@ SHARDED = {
 }
 METRICS = {
     "distance.prediction_distance": Case(distance.prediction_distance, (F, F2)),
+    "distance.mean_square": Case(distance.mean_square, (F,)),
+    "distance.of_scores": Case(
+        lambda x: distance.of_scores(x, KEPT, W, jnp.asarray(1.0)), (0.5 * W,), WHOLE
+    ),
     "distance.distance_on": Case(lambda f: distance.distance_on(f, F2, TRAIN, W), (F,)),
     "ensembles.klom": Case(lambda x: ensembles.klom(x, x[::-1] + 0.1), (draw(4, 3),), WHOLE),
     "ensembles.membership": Case(
@@ -695,6 +715,9 @@ EXEMPT = {  # a function, or a module of them, and why it is not walked
     "als.mesh_users": "programs of several devices; tests/test_mesh.py",
     "als.confidence.require_counts": SETTINGS + "tests/test_values.py",
     "sparse.kernels.shape_of": "two Python numbers",
+    "sparse.serving.sizes": "two Python numbers",
+    "sparse.serving.precision": "a dtype",
+    "sparse.serving.users_at_once": "a Python number",
     "sparse.layout.build": HOST + "tests/test_layout.py",
     "sparse.layout.widths_of": HOST + "tests/test_layout.py",
     "gradient.losses.build": SETTINGS + "tests/test_influence.py",

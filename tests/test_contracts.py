@@ -11,6 +11,7 @@ import pytest
 from oracles import request
 
 from jaxforget import _plugins, methods, models
+from jaxforget.sparse import serving
 from jaxforget.types import Method, Model
 
 MODELS = _plugins.names(_plugins.DOORS["models"])
@@ -70,7 +71,7 @@ def test_a_model_fits_factors_of_the_right_shape_and_a_finite_loss(name, narrow)
     assert isinstance(model, Model)
     train = model.prepare(narrow)
     params, info = jax.jit(model.fit)(jax.random.key(0), train, ones)
-    factors = model.factors(params, train, ones)
+    factors = serving.tables(model.factors(params, train, ones))
     assert factors.users.shape[0] == 12 and factors.items.shape[0] == 10
     assert all(np.isfinite(x).all() and x.dtype == np.float32 for x in leaves(factors))
     assert info and all(np.ndim(value) == 0 for value in info.values())
@@ -130,7 +131,7 @@ def test_one_trace_serves_every_request_of_a_training_set(model_name, method_nam
         forget = request(train, rows)
         left, info = unlearn(jax.random.key(1), state, train, forget)
         assert all(np.ndim(value) == 0 for value in info.values())
-        factors = method.factors(left, train, forget.after)
+        factors = serving.tables(method.factors(left, train, forget.after))
         assert factors.users.shape[0] == 12 and factors.items.shape[0] == 10
         if len(rows) < 60:  # with nothing left at all, finite is not promised
             assert all(np.isfinite(x).all() for x in leaves(factors))
@@ -153,5 +154,5 @@ def test_a_map_over_requests_equals_one_after_the_other(model_name, method_name,
     for k, forget in enumerate(requests):
         one = jax.tree.map(lambda x, k=k: x[k], mapped)
         want, _ = alone(key, state, train, forget)
-        got, want = (method.factors(s, train, forget.after) for s in (one, want))
+        got, want = (serving.tables(method.factors(s, train, forget.after)) for s in (one, want))
         assert np.linalg.norm(scores(got) - scores(want)) <= 1e-3 * np.linalg.norm(scores(want))

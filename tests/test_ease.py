@@ -10,7 +10,7 @@ import pytest
 from jaxforget import methods, metrics, models
 from jaxforget.models import _item_item, ease
 from jaxforget.prepare import forget, preprocess, split
-from jaxforget.sparse import layout
+from jaxforget.sparse import layout, serving
 from jaxforget.types import ForgetSet, Split
 
 U, I, REG = 50, 36, 3.0
@@ -18,6 +18,8 @@ RNG = np.random.default_rng(4)
 CELLS = np.sort(RNG.permutation(U * I)[:420])
 TRAIN = layout.build(CELLS // I, CELLS % I, RNG.uniform(0.5, 2, 420), n_users=U, n_items=I)
 ONES = jnp.ones_like(TRAIN.values)
+FREE = np.setdiff1d(np.arange(U * I), CELLS)
+HELD = [(c // I, c % I, np.ones(60)) for c in RNG.permutation(FREE)[:120].reshape(2, 60)]
 MODEL = models.load("ease")(reg=REG)
 METHOD = methods.load("closed_form")(MODEL)
 FIT, UNLEARN = jax.jit(MODEL.fit), jax.jit(METHOD.unlearn)
@@ -61,11 +63,37 @@ def test_the_matrix_is_the_ridge_regression_of_each_item_on_the_others():
     want = by_columns(dense(weights))
     np.testing.assert_allclose(ease.item_item(trained), want, atol=1e-12)
     assert info["residual"] < 1e-12
-    served = MODEL.factors(trained, TRAIN, weights)
-    np.testing.assert_allclose(served.users @ served.items.T, dense(weights) @ want, atol=1e-12)
+    served, scores = MODEL.factors(trained, TRAIN, weights), dense(weights) @ want
     some = jnp.array([3, 0, 41])
-    rows = ease.scores(trained, TRAIN, weights, some)
-    np.testing.assert_allclose(rows, (dense(weights) @ want)[np.asarray(some)], atol=1e-12)
+    np.testing.assert_allclose(served.scores(some), scores[np.asarray(some)], atol=1e-12)
+    tables = served.tables()
+    np.testing.assert_allclose(tables.users @ tables.items.T, scores, atol=1e-12)
+
+
+@pytest.mark.parametrize("at_once", [1, 3 * I, 10**6])
+def test_what_scores_on_demand_is_measured_as_its_tables_are(monkeypatch, at_once):
+    """Whatever the number of users at a time; also beside factors, and under jit."""
+    monkeypatch.setattr(serving, "SCORES_AT_ONCE", at_once)
+    held = [layout.build(*part, n_users=U, n_items=I) for part in HELD]
+    request = without(REQUESTS["a user"])
+    served, other = (
+        MODEL.factors(FIT(jax.random.key(0), TRAIN, w)[0], TRAIN, w) for w in (ONES, request.after)
+    )
+    for own, goal in ((served, other), (served, other.tables()), (served.tables(), other)):
+        found = jax.jit(metrics.evaluate, static_argnames="ks")(
+            own, Split(TRAIN, *held), request, ks=(5,), reference=goal
+        )
+        want = metrics.evaluate(
+            served.tables(), Split(TRAIN, *held), request, ks=(5,), reference=other.tables()
+        )
+        assert found.keys() == want.keys()
+        for name in found:
+            np.testing.assert_allclose(found[name], want[name], rtol=1e-9, err_msg=name)
+    scores = served.scores(jnp.arange(U))
+    np.testing.assert_allclose(serving.scores_of(served, TRAIN), scores[TRAIN.users, TRAIN.items])
+    np.testing.assert_allclose(serving.largest(served), jnp.max(jnp.abs(scores)))
+    spoilt = dataclasses.replace(served, matrix=served.matrix.at[0, 1].set(jnp.inf))
+    assert np.isnan(serving.largest(spoilt))
 
 
 def test_the_loss_is_smallest_at_the_trained_matrix_and_is_what_is_written():

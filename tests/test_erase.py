@@ -13,7 +13,7 @@ import scipy.sparse
 
 from experiments import cli
 from experiments.commands import _erased, _updates
-from jaxforget import models
+from jaxforget import als, models
 from jaxforget.als.certificate.digests import hash_arrays, hash_data
 from jaxforget.prepare import interop
 from jaxforget.sparse import layout
@@ -224,6 +224,28 @@ def test_every_method_serves_users_items_and_pairs(method, asked, folder):
     before = found["residual"]["before, on all data"]
     assert after < (5 if method == "retrain" else 1.5) * before
     assert set(found["request"]["ids"]) <= {"users", "items"}
+
+
+@pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])
+def test_a_model_of_explicit_feedback_is_served_with_its_own_objective(method, folder):
+    model = models.load("explicit_als")(dim=4, reg=0.2, max_sweeps=12)
+    train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float32))
+    served, _ = model.fit(jax.random.key(1), train, jnp.ones_like(train.values))
+    interop.save_factors(folder / "model.npz", served, settings={"iterations": 12})
+    asked = ("--method", method, "--explicit", "--reg", "0.2")
+    assert command(folder, *asked) == 0
+    found = report(folder)
+    assert found["model"]["objective"] == {"nu": 1.0, "reg": 0.2}
+    kept = ~np.isin(TRAIN.users, (3, 8))
+    want = float(als.optimality(*_of_report(folder, train, model, kept)))
+    np.testing.assert_allclose(found["residual"]["after, on retained data"], want, rtol=1e-3)
+    assert want < 2 * found["residual"]["before, on all data"] + 0.02
+
+
+def _of_report(folder, train, model, kept):
+    new = interop.load_factors(folder / "out" / "model.npz")
+    new = Factors(*map(jnp.asarray, new))
+    return new, train, model.terms(train, jnp.asarray(kept, train.values.dtype))
 
 
 @pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])
@@ -452,6 +474,8 @@ def test_files_that_cannot_be_used_are_refused_by_name(name, content, words, fol
         (["--passes", "0"], "--passes must be 1 or more"),
         (["--passes", "3"], "--passes needs --method"),
         (["--tol", "0.1", "--method", "passes"], "--tol is of --method local"),
+        (["--explicit", "--certify", "1e-3"], "leave out it or --explicit"),
+        (["--explicit", "--alpha", "2"], "--alpha is of implicit feedback"),
         (["--columns", "user:who"], "--columns must be like"),
     ],
 )

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from jaxforget import metrics
-from jaxforget.metrics import ranking
 from jaxforget.metrics.ranking import Ranked
-from jaxforget.sparse import layout
+from jaxforget.sparse import layout, serving
 from jaxforget.types import Factors, ForgetSet, Split
 
 # Three users: relevant items at ranks 0 and 3; at rank 2 only; none at all.
@@ -126,7 +125,7 @@ def by_hand(f, split, forget, part, k):
 
 @pytest.mark.parametrize("cells", [1, 30, 1 << 21])
 def test_full_ranking_equals_sorting_each_users_catalogue(cells, monkeypatch):
-    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", cells)  # chunks of one user, of two, of all
+    monkeypatch.setattr(serving, "SCORES_AT_ONCE", cells)  # chunks of one user, of two, of all
     f, split, forget = problem()
     found = metrics.evaluate(f, split, forget, ks=(2, 5))
     for name, part in (("", split.test), ("_valid", split.valid)):

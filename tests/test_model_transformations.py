@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxforget import _plugins, models
+from jaxforget.sparse import serving
 
 MODELS = {name: models.load(name) for name in _plugins.names(_plugins.DOORS["models"])}
 SETTINGS = {
@@ -38,7 +39,7 @@ def test_a_models_own_functions_can_be_transformed_directly(name, labelled):
     moved = model.loss(jax.tree.map(jnp.add, params, step), labelled, ones, ones)
     size = sum(jnp.sum(g**2) for g in slope)
     np.testing.assert_allclose((moved - want) / 1e-6, size, rtol=1e-3)
-    served = jax.jit(model.factors)(params, labelled, ones)
+    served = serving.tables(jax.jit(model.factors)(params, labelled, ones))
     assert served.users.shape == (12, SETTINGS[name].get("dim", 10))
 
 

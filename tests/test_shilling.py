@@ -10,7 +10,7 @@ import pytest
 from jaxforget import metrics, models
 from jaxforget.metrics import ranking
 from jaxforget.prepare import shilling
-from jaxforget.sparse import layout
+from jaxforget.sparse import layout, serving
 from jaxforget.types import Factors, Split
 
 N_USERS, N_ITEMS = 30, 20
@@ -144,7 +144,7 @@ def test_a_setting_out_of_range_is_named(more, words):
 @pytest.mark.parametrize("cells", [1, 40, 1 << 21])
 def test_exposure_equals_hand_arithmetic(cells, monkeypatch):
     """Users 0..3 see item 2, the target, at ranks 0, 1, 1 or 2, hidden; user 4 does not count."""
-    monkeypatch.setattr(ranking, "SCORES_AT_ONCE", cells)
+    monkeypatch.setattr(serving, "SCORES_AT_ONCE", cells)
     scores = [[1, 2, 9, 0], [3, 0, 2, 1], [3, 2, 2, 0], [0, 0, 9, 0], [0, 0, 9, 0]]
     factors = Factors(jnp.asarray(scores, float), jnp.eye(4))
     seen = layout.build([0, 3], [1, 2], [1.0, 1.0], n_users=5, n_items=4)

@@ -27,9 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = _served_table.add_arguments(parser)
     add("--trust", action="store_true", help="do not ask whether the model fits the table")
     add = parser.add_argument_group("the objective, where the file does not say").add_argument
+    add(
+        "--explicit",
+        action="store_true",
+        help="explicit feedback: only observed values were fitted (models.explicit_als, ALS-WR)",
+    )
     add("--reg", type=float, help="regularization")
-    add("--alpha", type=float, help="confidence per unit of value")
-    add("--nu", type=float, default=0.0, help="power of the counts in the ridges (default 0)")
+    add("--alpha", type=float, help="confidence per unit of value; none with --explicit")
+    add("--nu", type=float, help="power of the counts in the ridges (default 0; --explicit 1)")
     add("--unobserved", type=float, help="what a pair never observed adds to a count, with --nu")
 
 
@@ -73,15 +78,24 @@ def content(served: Served, factors: Any, path: Path) -> bytes:
 
 
 def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str, float]:
-    """``reg``, ``alpha``, ``nu`` and ``unobserved``, from the options or the file."""
+    """The settings of the objective, from the options or the file.
+
+    ``reg``, ``alpha``, ``nu`` and ``unobserved``; of explicit feedback ``reg`` and ``nu``.
+    """
     for name, what in OTHERS.items():
         if name in served.settings:
             raise Refused(
                 f"{path}: its settings have {name}, so it was {what}: erase serves implicit ALS; "
                 "train this model again without the request"
             )
-    found = {"nu": args.nu, "unobserved": args.unobserved or 0.0}
-    for name, theirs in (("reg", "regularization"), ("alpha", "alpha")):
+    asked = [("reg", "regularization"), ("alpha", "alpha")]
+    found = {"nu": args.nu or 0.0, "unobserved": args.unobserved or 0.0}
+    if args.explicit:
+        for name in ("alpha", "unobserved"):
+            if getattr(args, name) is not None:
+                raise Refused(f"--{name} is of implicit feedback: leave out it or --explicit")
+        found, asked = {"nu": 1.0 if args.nu is None else args.nu}, asked[:1]
+    for name, theirs in asked:
         given = getattr(args, name)
         if given is None and theirs not in served.settings:
             raise Refused(f"{path}: does not say its {theirs}: give --{name}")
@@ -98,13 +112,14 @@ def n_passes(served: Served) -> int:
 
 
 def build(served: Served, objective: dict[str, float], **more: Any) -> Any:
-    """The model ``ials`` with the settings of a served one."""
+    """The model ``ials`` or ``explicit_als`` with the settings of a served one."""
     from jaxforget import models
 
-    unobserved = objective["unobserved"] if objective["nu"] else None
-    how = {name: objective[name] for name in ("reg", "alpha", "nu")} | {"unobserved": unobserved}
-    kept = served.settings
+    name, how, kept = "explicit_als", dict(objective), served.settings
+    if "alpha" in objective:
+        name = "ials"
+        how["unobserved"] = objective["unobserved"] if objective["nu"] else None
     how["max_sweeps"] = n_passes(served)
     if bool(kept.get("use_cg", False)):
         more.setdefault("cg_steps", int(kept.get("cg_steps", 3)))
-    return models.load("ials")(dim=served.factors.items.shape[1], **how, **more)
+    return models.load(name)(dim=served.factors.items.shape[1], **how, **more)

@@ -86,6 +86,8 @@ def _check(args: argparse.Namespace) -> None:
     _updates.choose(args.method, args.certify, 0.0)
     if args.drop_rows and args.certify is not None:
         raise Refused("--drop-rows renumbers rows, and a receipt names them: give one of the two")
+    if args.explicit and args.certify is not None:
+        raise Refused("--certify proves of implicit feedback alone: leave out it or --explicit")
     if args.sign is not None and args.certify is None:
         raise Refused("--sign signs the receipt of --certify: give that too")
     if args.tol is not None and args.method not in (None, "local"):

@@ -8,7 +8,8 @@ import jax
 from jaxforget.metrics import ranking
 from jaxforget.prepare import shilling
 from jaxforget.prepare.shilling import Attack
-from jaxforget.types import Factors, ForgetSet, Interactions, Split
+from jaxforget.sparse.serving import Served
+from jaxforget.types import ForgetSet, Interactions, Split
 
 from ..errors import Refused
 
@@ -29,10 +30,10 @@ def request(train: Interactions, spam: Attack) -> ForgetSet:
     return shilling.request(train, spam.genuine)
 
 
-def exposure(ks: list[int]) -> Callable[[Factors, Attack, ForgetSet], dict[str, jax.Array]]:
+def exposure(ks: list[int]) -> Callable[[Served, Attack, ForgetSet], dict[str, jax.Array]]:
     """A function that measures the target's exposure to genuine users who do not know it."""
 
-    def expose(factors: Factors, attack: Attack, request: ForgetSet) -> dict[str, jax.Array]:
+    def expose(factors: Served, attack: Attack, request: ForgetSet) -> dict[str, jax.Array]:
         hidden = [(attack.split.train, request.after)]
         shown = ranking.exposure(factors, attack.target, attack.genuine, hidden, ks=tuple(ks))
         return {f"exposure@{k}": value for k, value in shown.items()}

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from jaxforget import metrics
+from jaxforget.sparse import serving
+from jaxforget.sparse.serving import Served
 from jaxforget.types import Factors, ForgetSet, Interactions, Split
 
 from ..config.grid import Cell, canonical
@@ -22,6 +24,8 @@ from .programs import (
     reference_key,
     reference_spec,
 )
+
+_largest = jax.jit(serving.largest)
 
 COMPARED = ("distance", "overlap")  # metrics that need the reference
 SPLITS = ("test", "valid", "forgotten", "retained")  # how a metric's name may end
@@ -67,7 +71,7 @@ class Judging:
         self.materials, self.programs = materials, programs
         self._faults = Recent(16)  # of stages that cells share
 
-        def judge(factors: Factors, parts: Split, request: ForgetSet, reference: Factors):
+        def judge(factors: Served, parts: Split, request: ForgetSet, reference: Served):
             return metrics.evaluate(factors, parts, request, ks=tuple(ks), reference=reference)
 
         self._judge = judge  # one function object, hence one compilation per shape
@@ -141,11 +145,13 @@ class Judging:
             for name, stage in stages.items()
         }
 
-    def _fault(self, stage: Stage, factors: Factors, train: Interactions) -> str | None:
+    def _fault(self, stage: Stage, factors: Served, train: Interactions) -> str | None:
         """What is wrong with the factors that a stage serves, if anything."""
 
         def look():
-            return soundness.of_factors(*jax.device_get((factors, train.values)))
+            if isinstance(factors, Factors):
+                return soundness.of_factors(*jax.device_get((factors, train.values)))
+            return soundness.of_largest(float(_largest(factors)), train.values)
 
         return look() if stage.name is None else self._faults.get(stage.name, look)
 

@@ -28,7 +28,13 @@ def of_factors(factors: Any, values: Any) -> str | None:
     # no score is larger than the product of the largest norms (Cauchy and Schwarz)
     with np.errstate(over="ignore"):
         squares = [np.einsum("nd,nd->n", side, side).max(initial=0.0) for side in sides]
-        most = math.sqrt(squares[0]) * math.sqrt(squares[1])
+        return of_largest(math.sqrt(squares[0]) * math.sqrt(squares[1]), values)
+
+
+def of_largest(most: float, values: Any) -> str | None:
+    """What is wrong with scores of which ``most`` bounds the size; NaN where one is not finite."""
+    if math.isnan(most):
+        return "scores not finite"
     if not most <= ABSURD * max(1.0, float(np.abs(values).max(initial=0.0))):
         return f"scores more than {ABSURD:.0e} times the values".replace("+0", "")
     return None

@@ -10,6 +10,7 @@ from jaxforget._settings import checked
 from jaxforget.metrics import claims
 from jaxforget.shards import attention
 from jaxforget.shards import partition as deal
+from jaxforget.sparse import serving
 from jaxforget.types import Interactions, Method, Model
 
 
@@ -60,7 +61,7 @@ def build(
             return deal.random(key, train, n_shards=n_shards, by=by)
         draw, start = jax.random.split(key)
         params, _ = model.fit(draw, train, weights)
-        alike = model.factors(params, train, weights)
+        alike = serving.tables(model.factors(params, train, weights))
         return deal.balanced(start, train, weights, alike, by=by, n_shards=n_shards, **balance)
 
     fit = attention.trainer("receraser", lr=attention_lr, n_steps=attention_steps)

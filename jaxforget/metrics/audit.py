@@ -15,6 +15,7 @@ from jaxforget import _checks
 from jaxforget.metrics import differences, variations
 from jaxforget.metrics.claims import Claim
 from jaxforget.metrics.differences import Gap, Stage
+from jaxforget.sparse import serving
 from jaxforget.types import ForgetSet, Interactions, Method
 
 CHECKS = ("values", "validation", "retrained", "pairs", "padding")
@@ -127,14 +128,14 @@ def _runs(key: Array, method: Method) -> tuple[Callable[..., Stage], Callable[..
 
     def trained(key, train, weights):
         state, _ = fit(key, train, weights)
-        return Stage(state, serve(state, train, weights))
+        return Stage(state, serving.tables(serve(state, train, weights)))
 
     def unlearnt(train, requests):
         """What there is after each of the requests."""
         state, stages = fit(key, train, requests[0].before)[0], []
         for request in requests:
             state, _ = unlearn(key, state, train, request)
-            stages.append(Stage(state, serve(state, train, request.after)))
+            stages.append(Stage(state, serving.tables(serve(state, train, request.after))))
         return stages
 
     return trained, unlearnt

@@ -3,20 +3,22 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio, times
-from jaxforget.sparse.kernels import sddmm
+from jaxforget.sparse.serving import Served
 from jaxforget.types import Factors, Interactions
 
 
-def prediction_distance(a: Factors, b: Factors) -> Array:
+def prediction_distance(a: Served, b: Served) -> Array:
     """Relative distance of the predictions for all user-item pairs, without forming them.
 
     ``|A - B|_F / |B|_F`` with the score matrices ``A = a.users a.items'`` and ``B`` likewise.
 
-    ``A - B`` is the product of ``[a.users, b.users]`` and ``[a.items, -b.items]'``. With the
-    triangles R and S of the QR decompositions of the two, its norm is that of ``R S'``, a matrix of
-    the size of the factors. Neither a rotation nor a rescaling of users against items, which change
-    no score, changes more than the last digits; Gram matrices would lose half of the digits.
+    Of factors, ``A - B`` is the product of ``[a.users, b.users]`` and ``[a.items, -b.items]'``.
+    With the triangles R and S of the QR decompositions of the two, its norm is that of ``R S'``, a
+    matrix of the size of the factors. Neither a rotation nor a rescaling of users against items,
+    which change no score, changes more than the last digits; Gram matrices would lose half of the
+    digits. Of models that score on demand, the squares are added up over chunks of users.
 
     Args:
       a: the model to judge; its dimension may differ from that of ``b``.
@@ -31,6 +33,8 @@ def prediction_distance(a: Factors, b: Factors) -> Array:
       >>> round(float(prediction_distance(a, b)), 4)  # 3 / sqrt(18)
       0.7071
     """
+    if not (isinstance(a, Factors) and isinstance(b, Factors)):
+        return _by_rows(a, b)
     left = jnp.linalg.qr(jnp.concatenate([a.users, b.users], axis=1), mode="r")
     # one after the other: independent LAPACK calls of one program can wait for each other for ever
     left, a_items = lax.optimization_barrier((left, a.items))
@@ -41,7 +45,27 @@ def prediction_distance(a: Factors, b: Factors) -> Array:
     return ratio(difference, norm, otherwise=jnp.nan)
 
 
-def distance_on(a: Factors, b: Factors, cells: Interactions, where: Array) -> Array:
+def _by_rows(a: Served, b: Served) -> Array:
+    def squares(users: Array) -> tuple[Array, Array]:
+        own, other = (serving.scores(served, users) for served in (a, b))
+        return jnp.sum((own - other) ** 2), jnp.sum(other**2)
+
+    difference, size = serving.sum_over_users(squares, b)
+    return ratio(jnp.sqrt(difference), jnp.sqrt(size), otherwise=jnp.nan)
+
+
+def mean_square(served: Served) -> Array:
+    """Mean of the squared predictions of all user-item pairs, a scalar; 0 where there is none."""
+    n_users, n_items = serving.sizes(served)
+    if isinstance(served, Factors):
+        users, items = (times(side.T, side) for side in served)
+        total = jnp.maximum(jnp.sum(users * items), 0)
+    else:
+        total = serving.sum_over_users(lambda u: jnp.sum(served.scores(u) ** 2), served)
+    return total / max(1, n_users * n_items)
+
+
+def distance_on(a: Served, b: Served, cells: Interactions, where: Array) -> Array:
     """Relative distance of the predictions for some pairs: ``|w^1/2 (a - b)| / |w^1/2 b|``.
 
     Args:
@@ -55,10 +79,14 @@ def distance_on(a: Factors, b: Factors, cells: Interactions, where: Array) -> Ar
       ``b`` predicts nothing for these pairs, so that nothing is relative to it: root mean square
       below 1e-6 of that of all its predictions. A user who lost everything is such a case.
     """
-    scores, reference = (jnp.where(where > 0, sddmm(cells, *f), 0) for f in (a, b))
-    difference = jnp.sqrt(jnp.sum(where * (scores - reference) ** 2))
-    norm = jnp.sqrt(jnp.sum(where * reference**2))
-    gram = times(b.users.T, b.users) * times(b.items.T, b.items)
-    mean_square = jnp.sum(gram) / max(1, len(b.users) * len(b.items))
-    least = 1e-6 * jnp.sqrt(jnp.maximum(mean_square, 0) * jnp.sum(where))
+    own, other = (serving.scores_of(served, cells) for served in (a, b))
+    return of_scores(own, other, where, mean_square(b))
+
+
+def of_scores(a: Array, b: Array, where: Array, typical: Array) -> Array:
+    """``distance_on`` of scores ``[N]``; ``typical`` is the mean square of what b predicts."""
+    a, b = (jnp.where(where > 0, scores, 0) for scores in (a, b))
+    difference = jnp.sqrt(jnp.sum(where * (a - b) ** 2))
+    norm = jnp.sqrt(jnp.sum(where * b**2))
+    least = 1e-6 * jnp.sqrt(typical * jnp.sum(where))
     return jnp.where(norm > least, ratio(difference, norm, otherwise=jnp.nan), jnp.nan)

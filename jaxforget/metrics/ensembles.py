@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from jaxforget._settings import checked
 from jaxforget.metrics.labels import auc
-from jaxforget.sparse.kernels import sddmm
+from jaxforget.sparse.serving import scores_of
 from jaxforget.types import ForgetSet, Interactions, Method
 
 SMALLEST = 1e-5  # added to the share of models in every bin, so that no bin is empty
@@ -43,7 +43,7 @@ def ensemble(
         unlearnt, _ = method.unlearn(unlearn_key, state, train, forget)
         retrained, _ = method.fit(retrain_key, train, forget.after)
         served = (method.factors(s, train, forget.after) for s in (retrained, unlearnt))
-        return tuple(sddmm(train, *factors) for factors in served)
+        return tuple(scores_of(factors, train) for factors in served)
 
     return lax.map(one, jax.random.split(key, n_models))
 

@@ -1,30 +1,31 @@
 """Everything a results table holds about one model."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
-from jaxforget.metrics import ranking
-from jaxforget.metrics.distance import distance_on, prediction_distance
+from jaxforget.metrics import distance, ranking
 from jaxforget.metrics.labels import auc, rmse, touched
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
+from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio
-from jaxforget.sparse.kernels import sddmm
-from jaxforget.types import Factors, ForgetSet, Interactions, Split
+from jaxforget.sparse.serving import Served
+from jaxforget.types import ForgetSet, Interactions, Split
 
 AT_K = {"recall": recall, "ndcg": ndcg, "precision": precision, "hit": hit, "mrr": mrr}
 
 
 def evaluate(
-    factors: Factors,
+    factors: Served,
     split: Split,
     forget: ForgetSet,
     *,
     ks: Sequence[int] = (10, 20),
-    reference: Factors | None = None,
+    reference: Served | None = None,
 ) -> dict[str, Array]:
     """Measures everything a results table holds, as scalars.
 
@@ -49,7 +50,7 @@ def evaluate(
       ``distance_test`` of the predictions relative to it, and ``overlap@k`` of the top-k lists.
 
     Args:
-      factors: the model to judge.
+      factors: the model to judge: ``Factors``, or what scores on demand (``serving.OnDemand``).
       split: training, validation and test interactions.
       forget: the request, in weights of the training interactions.
       ks: lengths of the lists that users are shown.
@@ -72,19 +73,37 @@ def evaluate(
     remembered = (split.train, forget.after)
     validated = (split.valid, jnp.ones_like(split.valid.values))
     in_test, in_valid = (_counted(part, split.train, forget) for part in (split.test, split.valid))
+    scores = _scores(factors, split)
     found = {}
     for name, part, where, hidden in (
         ("", split.test, in_test, [remembered, validated]),
         ("_valid", split.valid, in_valid, [remembered]),
     ):
         if len(part.users):
-            found |= _of_labels(factors, part, where, split.train, forget, name)
+            own = scores.valid if name else scores.test
+            found |= _of_labels(own, part, where, split.train, forget, name)
         if len(part.users) and ks:
             found |= _of_rankings(factors, part, where, hidden, name, ks)
-    found |= _of_forgotten(factors, split, forget, in_test)
+    found |= _of_forgotten(scores, split, forget, in_test)
     if reference is not None:
-        found |= _against(factors, reference, split, forget, in_test, ks)
+        found["distance"] = distance.prediction_distance(factors, reference)
+        found |= _on_parts(scores, _scores(reference, split), reference, forget, in_test)
+        if ks:
+            shared = ranking.overlap(factors, reference, [remembered], ks=ks)
+            found |= {f"overlap@{k}": value for k, value in shared.items()}
     return found
+
+
+class Scores(NamedTuple):
+    """What a model predicts for the pairs of each part of a split."""
+
+    train: Array
+    valid: Array
+    test: Array
+
+
+def _scores(served: Served, split: Split) -> Scores:
+    return Scores(*(serving.scores_of(served, part) for part in split))
 
 
 def _counted(part: Interactions, train: Interactions, forget: ForgetSet) -> Array:
@@ -99,7 +118,7 @@ def _counted(part: Interactions, train: Interactions, forget: ForgetSet) -> Arra
 
 
 def _of_labels(
-    factors: Factors,
+    scores: Array,
     part: Interactions,
     where: Array,
     train: Interactions,
@@ -107,7 +126,6 @@ def _of_labels(
     name: str,
 ) -> dict[str, Array]:
     """How well the scores predict the values of a part; ``name`` is its suffix."""
-    scores = sddmm(part, *factors)
     users, items = touched(train, forget)
     users, items = users[part.users], items[part.items]
     return {
@@ -119,7 +137,7 @@ def _of_labels(
 
 
 def _of_rankings(
-    factors: Factors,
+    factors: Served,
     part: Interactions,
     where: Array,
     hidden: ranking.Hidden,
@@ -127,7 +145,7 @@ def _of_rankings(
     ks: Sequence[int],
 ) -> dict[str, Array]:
     """Means over users of what the ranking of the catalogue is worth on a part."""
-    dtype = factors.users.dtype
+    dtype = serving.precision(factors)
 
     def measure(ranked: ranking.Ranked) -> dict[str, Array]:
         values = {f"{m}{name}@{k}": f(ranked, k=k) for m, f in AT_K.items() for k in ks}
@@ -138,39 +156,29 @@ def _of_rankings(
 
 
 def _of_forgotten(
-    factors: Factors, split: Split, forget: ForgetSet, counts: Array
+    scores: Scores, split: Split, forget: ForgetSet, counts: Array
 ) -> dict[str, Array]:
     """How the forgotten pairs are scored, and whether that sets them apart from test pairs."""
-    forgotten, scores = forget.before - forget.after, sddmm(split.train, *factors)
-    total = jnp.sum(jnp.where(forgotten > 0, forgotten * scores, 0))
+    forgotten = forget.before - forget.after
+    total = jnp.sum(jnp.where(forgotten > 0, forgotten * scores.train, 0))
     mean = ratio(total, jnp.sum(forgotten), otherwise=jnp.nan)
     if not len(split.test.users):
         return {"score_forgotten": mean}
-    scores = jnp.concatenate([scores, sddmm(split.test, *factors)])
+    both = jnp.concatenate([scores.train, scores.test])
     labels = jnp.concatenate([forgotten, jnp.zeros_like(split.test.values)])
     positive = jnp.concatenate([split.train.values, split.test.values]) > 0
     compared = jnp.concatenate([forgotten > 0, counts])
-    return {"score_forgotten": mean, "membership": auc(scores, labels, compared & positive)}
+    return {"score_forgotten": mean, "membership": auc(both, labels, compared & positive)}
 
 
-def _against(
-    factors: Factors,
-    reference: Factors,
-    split: Split,
-    forget: ForgetSet,
-    counts: Array,
-    ks: Sequence[int],
+def _on_parts(
+    scores: Scores, others: Scores, reference: Served, forget: ForgetSet, counts: Array
 ) -> dict[str, Array]:
-    """How far the predictions and the lists are from those of another model."""
-    parts = {
-        "forgotten": (split.train, forget.before - forget.after),
-        "retained": (split.train, forget.after),
-        "test": (split.test, counts.astype(factors.users.dtype)),
+    """How far the predictions for some pairs are from those of another model."""
+    pairs = {
+        "forgotten": (scores.train, others.train, forget.before - forget.after),
+        "retained": (scores.train, others.train, forget.after),
+        "test": (scores.test, others.test, counts.astype(scores.test.dtype)),
     }
-    found = {"distance": prediction_distance(factors, reference)}
-    for name, (pairs, weights) in parts.items():
-        found[f"distance_{name}"] = distance_on(factors, reference, pairs, weights)
-    if ks:
-        shared = ranking.overlap(factors, reference, [(split.train, forget.after)], ks=ks)
-        found |= {f"overlap@{k}": value for k, value in shared.items()}
-    return found
+    typical = distance.mean_square(reference)
+    return {f"distance_{name}": distance.of_scores(*x, typical) for name, x in pairs.items()}

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget.sparse.arithmetic import ratio
-from jaxforget.sparse.kernels import sddmm
-from jaxforget.types import Factors, ForgetSet, Interactions
+from jaxforget.sparse.serving import Served, scores_of
+from jaxforget.types import ForgetSet, Interactions
 
 
 def auc(scores: Array, labels: Array, where: Array) -> Array:
@@ -41,7 +41,7 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
     return jnp.where(known, lead + 0.5, jnp.nan)
 
 
-def label_auc(factors: Factors, part: Interactions, where: Array | None = None) -> Array:
+def label_auc(factors: Served, part: Interactions, where: Array | None = None) -> Array:
     """AUC of the labels of some interactions, all users together.
 
     Args:
@@ -53,7 +53,7 @@ def label_auc(factors: Factors, part: Interactions, where: Array | None = None) 
       scalar, as ``auc``.
     """
     where = jnp.ones(len(part.users), bool) if where is None else where
-    return auc(sddmm(part, *factors), part.values, where)
+    return auc(scores_of(factors, part), part.values, where)
 
 
 def remembered(part: Interactions, train: Interactions, weights: Array) -> Array:

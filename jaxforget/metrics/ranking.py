@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,10 @@ from jax import Array, lax
 
 from jaxforget import _checks, _varying
 from jaxforget.metrics import top
-from jaxforget.sparse import layout
-from jaxforget.sparse.arithmetic import ratio, times
-from jaxforget.types import Factors, Interactions
-
-SCORES_AT_ONCE = 1 << 21  # scores held at a time, so users times the size of the catalogue
+from jaxforget.sparse import layout, serving
+from jaxforget.sparse.arithmetic import ratio
+from jaxforget.sparse.serving import Served
+from jaxforget.types import Interactions
 
 USERS_AT_ONCE = 256  # at most, of similar history length
 
@@ -39,7 +38,7 @@ class Ranked(NamedTuple):
 
 def over_users(
     measure: Callable[[Ranked], dict[str, Array]],
-    factors: Factors,
+    factors: Served,
     held_out: Interactions,
     hidden: Hidden,
     counts: Array | None = None,
@@ -60,6 +59,7 @@ def over_users(
 
     Example:
       >>> from jaxforget.metrics import rank_measures
+      >>> from jaxforget.types import Factors
       >>> model = Factors(jnp.array([[1.0]]), jnp.array([[3.0], [2.0], [1.0]]))
       >>> test = layout.build([0], [1], [1.0], n_items=3)
       >>> found = over_users(lambda r: {"mrr": rank_measures.mrr(r, k=3)}, model, test, hidden=[])
@@ -69,7 +69,7 @@ def over_users(
     side, n_users = held_out.by_user, held_out.n_users
     if not side.widths:
         return {}
-    size = max(1, min(USERS_AT_ONCE, SCORES_AT_ONCE // held_out.n_items, n_users))
+    size = min(USERS_AT_ONCE, serving.users_at_once(factors), max(1, n_users))
     relevant = held_out.values > 0
     relevant = relevant if counts is None else relevant & counts
 
@@ -80,7 +80,7 @@ def over_users(
         nothing = jnp.where(known, 0, jnp.nan)
         values = {k: v + nothing.astype(v.dtype) for k, v in measure(ranked).items()}
         values = {k: jnp.sum(jnp.where(counted, v, 0)) for k, v in values.items()}
-        return values, jnp.sum(counted, dtype=factors.users.dtype)
+        return values, jnp.sum(counted, dtype=serving.precision(factors))
 
     first = side.starts[0]  # users without a held-out item stand before all others
 
@@ -94,7 +94,7 @@ def over_users(
     return {name: ratio(value, n_counted, otherwise=jnp.nan) for name, value in values.items()}
 
 
-def overlap(a: Factors, b: Factors, hidden: Hidden, *, ks: Sequence[int]) -> dict[int, Array]:
+def overlap(a: Served, b: Served, hidden: Hidden, *, ks: Sequence[int]) -> dict[int, Array]:
     """Mean share of items that two models' top-k lists have in common.
 
     ``sum_i min(p_a(i), p_b(i)) / k`` with ``p(i)`` the chance of item ``i`` to be in the list: 0 or
@@ -112,28 +112,28 @@ def overlap(a: Factors, b: Factors, hidden: Hidden, *, ks: Sequence[int]) -> dic
       such user or where a score of one is not finite.
     """
     _checks.count("overlap", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
-    n_items = len(a.items)
+    n_items, dtype = serving.sizes(a)[1], serving.precision(a)
 
     def common(users: Array) -> tuple[dict[int, Array], Array]:
         shown = ~hide(hidden, users, n_items)
         scores, finite = zip(*(_scores(f, users) for f in (a, b)), strict=True)
         known = finite[0] & finite[1]
-        length = jnp.sum(shown, axis=1, dtype=a.users.dtype)
+        length = jnp.sum(shown, axis=1, dtype=dtype)
         counted = length > 0
         chances = [top.chances(jnp.where(shown, s, -jnp.inf), shown, ks) for s in scores]
         found = {}
         for k, both in zip(ks, zip(*chances, strict=True), strict=True):
             share = jnp.sum(jnp.minimum(*both), axis=1) / jnp.clip(length, 1, k)
-            share = jnp.where(known, share, jnp.nan).astype(a.users.dtype)
+            share = jnp.where(known, share, jnp.nan).astype(dtype)
             found[k] = jnp.sum(jnp.where(counted, share, 0))
-        return found, jnp.sum(counted, dtype=a.users.dtype)
+        return found, jnp.sum(counted, dtype=dtype)
 
-    totals, n_users = _sum_over_users(common, a)
+    totals, n_users = serving.sum_over_users(common, a)
     return {k: ratio(total, n_users, otherwise=jnp.nan) for k, total in totals.items()}
 
 
 def exposure(
-    factors: Factors, target: Array, where: Array, hidden: Hidden, *, ks: Sequence[int]
+    factors: Served, target: Array, where: Array, hidden: Hidden, *, ks: Sequence[int]
 ) -> dict[int, Array]:
     """Share of users whose top-k list holds one item, among those to whom it can be shown.
 
@@ -152,7 +152,7 @@ def exposure(
       counts is not finite.
     """
     _checks.count("exposure", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
-    n_items = len(factors.items)
+    n_items, dtype = serving.sizes(factors)[1], serving.precision(factors)
 
     def counts(users: Array) -> tuple[dict[int, Array], Array]:
         masked, (scores, known) = hide(hidden, users, n_items), _scores(factors, users)
@@ -163,10 +163,10 @@ def exposure(
         found = {}
         for k in ks:
             chance = jnp.where(known, jnp.clip((k - above) / jnp.maximum(equal, 1), 0, 1), jnp.nan)
-            found[k] = jnp.sum(jnp.where(possible, chance, 0).astype(factors.users.dtype))
-        return found, jnp.sum(possible, dtype=factors.users.dtype)
+            found[k] = jnp.sum(jnp.where(possible, chance, 0).astype(dtype))
+        return found, jnp.sum(possible, dtype=dtype)
 
-    shown, possible = _sum_over_users(counts, factors)
+    shown, possible = serving.sum_over_users(counts, factors)
     return {k: ratio(count, possible, otherwise=jnp.nan) for k, count in shown.items()}
 
 
@@ -184,37 +184,17 @@ def hide(hidden: Hidden, users: Array, n_items: int) -> Array:
     mask = jnp.zeros((len(users), n_items), bool)
     for interactions, weights in hidden:
         if interactions.by_user.widths:
-            index, items, real = _histories(interactions, users, max(interactions.by_user.widths))
+            width = max(interactions.by_user.widths)
+            index, items, real = serving.histories(interactions, users, width)
             items = jnp.where(real & (weights[index] > 0), items, n_items)
             rows = jnp.arange(len(users), dtype=items.dtype)[:, None]
             mask = mask.at[rows, items].set(True, mode="drop")
     return mask
 
 
-def _sum_over_users(function: Callable[[Array], Any], factors: Factors) -> Any:
-    """Adds up ``function(users)`` over all users: equal chunks of them, and the rest in one."""
-    size = max(1, SCORES_AT_ONCE // max(1, len(factors.items)))
-    users = jnp.arange(len(factors.users), dtype=jnp.int32)
-    whole = len(users) // size * size
-    total = function(users[whole:])
-    if not whole:
-        return total
-    chunks = lax.map(function, users[:whole].reshape(-1, size))
-    return jax.tree.map(lambda rest, x: rest + jnp.sum(x, axis=0), total, chunks)
-
-
-def _histories(interactions, users, width):
-    """Histories of users, ``[R, L]`` each: rows of ``interactions``, items, where not padding."""
-    side = interactions.by_user
-    index = side.indptr[users][:, None] + jnp.arange(width, dtype=jnp.int32)[None]
-    real = index < side.indptr[users + 1][:, None]
-    index = jnp.where(real, index, 0)
-    return index, interactions.items[index], real
-
-
 def _scores(factors, users):
     """Scores ``[R, I]``, and whether all of a user's are finite: no comparison with NaN is true."""
-    scores = times(factors.users[users], factors.items.T)
+    scores = serving.scores(factors, users)
     return scores, jnp.all(jnp.isfinite(scores), axis=1)
 
 
@@ -222,7 +202,7 @@ def _rank(factors, held_out, relevant, hidden, users):
     """``Ranked`` of some users, and ``[R]`` whether their scores are finite."""
     scores, known = _scores(factors, users)
     masked = hide(hidden, users, held_out.n_items)
-    index, items, real = _histories(held_out, users, max(held_out.by_user.widths))
+    index, items, real = serving.histories(held_out, users, max(held_out.by_user.widths))
     shown = ~jnp.take_along_axis(masked, items, axis=1)
     own = jnp.take_along_axis(scores, items, axis=1).T
     scores = jnp.where(masked, -jnp.inf, scores)

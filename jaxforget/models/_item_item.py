@@ -11,6 +11,7 @@ from jaxforget.sparse import dense, layout
 from jaxforget.sparse.arithmetic import gather, ratio, times
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import spmm
+from jaxforget.sparse.serving import histories
 from jaxforget.types import Interactions
 
 ROWS = 256  # users whose rows are dense at a time
@@ -27,15 +28,10 @@ class Change(NamedTuple):
 
 def dense_rows(train: Interactions, x: Array, users: Array) -> Array:
     """The rows ``[R, I]`` of ``X`` of some users ``[R]``; 0 for ids past the end."""
-    side = train.by_user
-    first, end = (side.indptr.at[users + k].get(mode="clip") for k in (0, 1))
-    longest = max(side.widths, default=0)
-    slot = first[:, None] + jnp.arange(longest, dtype=jnp.int32)[None]
-    inside = slot < end[:, None]
-    slot = jnp.where(inside, slot, 0)
-    values = jnp.where(inside, gather(x, slot), 0)
+    rows, items, real = histories(train, users, max(train.by_user.widths, default=0))
+    values = jnp.where(real, gather(x, rows), 0)
     out = jnp.zeros((len(users), train.n_items), x.dtype)
-    return out.at[jnp.arange(len(users))[:, None], gather(side.indices, slot)].add(values)
+    return out.at[jnp.arange(len(users))[:, None], items].add(values)
 
 
 def gram(train: Interactions, x: Array) -> Array:

@@ -1,7 +1,9 @@
 """EASE: an item-item matrix in closed form, from the inverse of a regularised Gram matrix."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -20,17 +22,56 @@ class Inverse(NamedTuple):
     inverse: Array  # [I, I], (X' X + reg I)^-1
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ItemItem:
+    """What is served, on demand: ``score(u, i) = sum_j x_uj B_ji``; no table of users is kept.
+
+    Example:
+      >>> from jaxforget.sparse import layout
+      >>> train = layout.build([0, 0, 1], [0, 1, 0], [1.0, 1.0, 1.0])
+      >>> model = build(reg=1.0)
+      >>> served = model.factors(model.fit(None, train, jnp.ones(3))[0], train, jnp.ones(3))
+      >>> served.scores(jnp.array([1])).round(3).tolist() == [[0.0, 0.333]]
+      True
+    """
+
+    train: Interactions
+    x: Array  # [N] what a user is served from, 0 where forgotten
+    matrix: Array  # [I, I], B
+
+    @property
+    def n_users(self) -> int:
+        return self.train.n_users
+
+    @property
+    def n_items(self) -> int:
+        return self.train.n_items
+
+    @property
+    def dtype(self) -> Any:
+        return self.matrix.dtype
+
+    def scores(self, users: Array, /) -> Array:
+        """``[R, I]`` of users ``[R]``."""
+        return times(_item_item.dense_rows(self.train, self.x, users), self.matrix)
+
+    def tables(self) -> Factors:
+        """``X`` and ``B'`` as factors, both as wide as there are items."""
+        users = jnp.arange(self.n_users, dtype=jnp.int32)
+        return Factors(_item_item.dense_rows(self.train, self.x, users), self.matrix.T)
+
+
 @checked
 def build(*, reg: float) -> Model:
     """Builds EASE: ``min |X - X B|^2 + reg |B|^2`` with a diagonal of zeros.
 
     ``B_ij = -P_ij / P_jj`` off the diagonal, ``P = (X' X + reg I)^-1``; ``x_ui`` is the weighted
-    value of an interaction, 0 elsewhere, and ``score(u, i) = x_u . B_i``. As factors: the users'
-    rows of ``X`` and the columns of ``B``, both as wide as there are items. A change of the data is
-    an exact low-rank change of P (``Model.update``, method ``closed_form``).
+    value of an interaction, 0 elsewhere, and ``score(u, i) = x_u . B_i`` (``ItemItem``). A change
+    of the data is an exact low-rank change of P (``Model.update``, method ``closed_form``).
 
-    Memory grows with the square of the number of items, of users times items where a model is
-    evaluated; for some thousands of items that is little.
+    Memory grows with the square of the number of items: about four matrices ``[I, I]`` while it is
+    trained, two while it is judged.
 
     Args:
       reg: > 0; some hundreds for 0/1 data.
@@ -56,10 +97,8 @@ def build(*, reg: float) -> Model:
         found, info = _item_item.update(params.inverse, train, change, reg)
         return Inverse(found), info
 
-    def factors(params: Inverse, train: Interactions, edges: Array) -> Factors:
-        rows = jnp.zeros((train.n_users, train.n_items), params.inverse.dtype)
-        rows = rows.at[train.users, train.items].add(edges * train.values)
-        return Factors(rows, item_item(params).T)
+    def factors(params: Inverse, train: Interactions, edges: Array) -> ItemItem:
+        return ItemItem(train, edges * train.values, item_item(params))
 
     def loss(params: Inverse, train: Interactions, weights: Array, edges: Array) -> Array:
         del edges
@@ -80,26 +119,6 @@ def item_item(params: Inverse) -> Array:
     inverse = params.inverse
     eye = jnp.eye(len(inverse), dtype=bool)
     return jnp.where(eye, 0, -inverse / jnp.diag(inverse)[None])
-
-
-def scores(params: Inverse, train: Interactions, edges: Array, users: Array) -> Array:
-    """What is served to some users ``[R]``: ``[R, I]``, without a table of all users.
-
-    Args:
-      params: of the model.
-      train: the interactions.
-      edges: ``[N]`` which of them a user is served from.
-      users: int32 ids.
-
-    Example:
-      >>> from jaxforget.sparse import layout
-      >>> train = layout.build([0, 0, 1], [0, 1, 0], [1.0, 1.0, 1.0])
-      >>> trained, _ = build(reg=1.0).fit(None, train, jnp.ones(3))
-      >>> scores(trained, train, jnp.ones(3), jnp.array([1])).round(3).tolist() == [[0.0, 0.333]]
-      True
-    """
-    rows = _item_item.dense_rows(train, edges * train.values, users)
-    return times(rows, item_item(params))
 
 
 TOY = {"reg": 2.0}

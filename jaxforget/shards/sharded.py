@@ -15,6 +15,7 @@ from jax import Array, lax
 from jaxforget._settings import checked
 from jaxforget.shards import attention, partition
 from jaxforget.shards.training import Info, first_changed, slices_of, train_shards
+from jaxforget.sparse import serving
 from jaxforget.types import Factors, Interactions, Method, Model
 
 
@@ -125,7 +126,7 @@ def _served(model: Model, state: Sharded, train: Interactions, weights: Array) -
     def one(each):
         shard, params = each
         own = jnp.where(state.shards == shard, weights, 0)
-        return model.factors(jax.tree.map(lambda x: x[-1], params), train, own)
+        return serving.tables(model.factors(jax.tree.map(lambda x: x[-1], params), train, own))
 
     n_shards = len(jax.tree.leaves(state.params)[0])
     return lax.map(one, (jnp.arange(n_shards, dtype=jnp.int32), state.params))
