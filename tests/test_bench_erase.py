@@ -16,7 +16,9 @@ def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, cap
     train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float32))
     monkeypatch.setattr(erase, "_read", lambda *_: train)
     monkeypatch.setattr(erase, "REQUESTS", {"10 % of users": 0.1})
-    monkeypatch.setattr(erase, "DIM", 3)
+    small = {"dim": 3, "reg": 5.0, "alpha": 10.0}
+    sets = {name: (*found[:2], small) for name, found in erase.SETS.items()}
+    monkeypatch.setattr(erase, "SETS", sets)
     path = tmp_path / "erase.csv"
     for name in ("ml1m", "gowalla", "ml1m"):
         assert cli.main(["bench", "erase", f"--data={name}", "--seeds=1", f"--out={path}"]) == 0
@@ -28,6 +30,20 @@ def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, cap
     assert by_way.loc["local", "moved"] < by_way.loc["passes, 10", "moved"]
     assert by_way.loc["EASE, closed_form", "distance"] < 1e-4 < by_way.loc["local", "distance"]
     assert "local" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # likewise
+def test_where_a_proof_is_another_way_it_has_a_row(tmp_path, monkeypatch):
+    train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float64))
+    monkeypatch.setattr(erase, "_read", lambda *_: train)
+    monkeypatch.setattr(erase, "REQUESTS", {"10 % of users": 0.1})
+    monkeypatch.setattr(erase, "WAYS", {})
+    name, path = "ml1m-certified", tmp_path / "erase.csv"
+    sets = {name: (*erase.ML1M, {"dim": 8, "reg": 40.0, "alpha": 3.0})}
+    monkeypatch.setattr(erase, "SETS", sets)
+    assert cli.main(["bench", "erase", f"--data={name}", "--seeds=1", f"--out={path}"]) == 0
+    rows = pd.read_csv(path).set_index("way")
+    assert len(rows) == 4 and rows.loc["certified, 1e-3", "distance"] < 0.2
 
 
 def test_the_stream_has_a_row_for_each_way(tmp_path, monkeypatch, capsys):
