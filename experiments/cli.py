@@ -19,6 +19,8 @@ COMMANDS = {
     "collect": "gather the cells into cells.csv, metrics.csv, timings.csv",
     "figures": "draw a config's figures from its tables",
     "report": "write one offline HTML page: words, figures, tables",
+    "oracles": "train the banks of models that evidence is judged by",
+    "evidence": "judge methods by those banks: distances, attacks, a verdict",
     "audit": "measure whether methods are as exact as they claim",
     "results-check": "recompute every number that the pages quote from the tables",
     "doctor": "print versions, devices and known-bad combinations",

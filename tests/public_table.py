@@ -596,6 +596,12 @@ METRICS = {
         lambda x: distance.of_scores(x, KEPT, W, jnp.asarray(1.0)), (0.5 * W,), WHOLE
     ),
     "distance.distance_on": Case(lambda f: distance.distance_on(f, F2, TRAIN, W), (F,)),
+    "ensembles.gaussian_klom": Case(
+        lambda x: ensembles.gaussian_klom(x, 0.5 + x[::-1]), (draw(5, 3),)
+    ),
+    "ensembles.likelihood_ratios": Case(
+        lambda x: ensembles.likelihood_ratios(x, 0.5 + x[::-1]), (draw(6, 3),), WHOLE
+    ),
     "ensembles.klom": Case(lambda x: ensembles.klom(x, x[::-1] + 0.1), (draw(4, 3),), WHOLE),
     "ensembles.membership": Case(
         lambda x: ensembles.membership(x, 2 * x[::-1]), (draw(4, 3),), WHOLE
@@ -606,6 +612,9 @@ METRICS = {
         ],
         (F,),
         plain=False,
+    ),
+    "labels.tpr_at_fpr": Case(
+        lambda x: labels.tpr_at_fpr(x, jnp.array([1, 0, 1, 0, 0]), fpr=0.3), (draw(5),), WHOLE
     ),
     "labels.auc": Case(lambda s: labels.auc(s, TRAIN.values, W > 0), (W,), WHOLE),
     "labels.label_auc": Case(lambda f: labels.label_auc(f, TRAIN), (F,), WHOLE),

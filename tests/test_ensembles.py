@@ -56,3 +56,35 @@ def test_an_ensemble_tells_retraining_from_doing_nothing(toy):
         assert retrained.shape == unlearnt.shape == (40, 60)
         attacked[name] = float(ensembles.membership(retrained[:, :20], unlearnt[:, :20]))
     assert attacked["nothing"] > 0.95 and abs(attacked["retrain"] - 0.5) < 0.06
+
+
+@pytest.mark.parametrize("n", [10, 30, 100])
+def test_the_gaussian_estimate_has_the_bias_that_its_docstring_states(n):
+    a, b = drawn(0, shape=(n, 20_000)), drawn(1, shape=(n, 20_000))
+    want = (2 * n - 1) / (n * (n - 3))
+    np.testing.assert_allclose(np.mean(ensembles.gaussian_klom(a, b)), want, rtol=0.05)
+
+
+@pytest.mark.parametrize("mean, scale", [(0.5, 1.0), (0.0, 2.0), (1.0, 0.5)])
+def test_both_estimates_come_near_the_known_divergence_of_two_normals(mean, scale):
+    """KL(N(0, 1) || N(m, s^2)) = log s + (1 + m^2) / (2 s^2) - 1/2."""
+    a, b = drawn(0, shape=(4_000, 30)), mean + scale * drawn(1, shape=(4_000, 30))
+    want = np.log(scale) + (1 + mean**2) / (2 * scale**2) - 0.5
+    np.testing.assert_allclose(np.mean(ensembles.gaussian_klom(a, b)), want, rtol=0.05)
+    np.testing.assert_allclose(np.mean(ensembles.klom(a, b)), want, rtol=0.3)
+
+
+def test_the_binned_estimate_is_far_from_nought_for_few_equal_models():
+    """What the floor is for: 20 bins of N models each, most of them empty."""
+    found = [
+        float(np.mean(ensembles.klom(drawn(0, shape=(n, 2_000)), drawn(1, shape=(n, 2_000)))))
+        for n in (10, 30, 100, 300)
+    ]
+    np.testing.assert_allclose(found, [5.6, 1.8, 0.34, 0.09], rtol=0.15)
+
+
+def test_spreads_of_nought_and_scores_that_are_not_finite():
+    a = drawn(0, shape=(5, 4)).at[:, 0].set(1.0).at[:, 1].set(1.0).at[0, 3].set(jnp.nan)
+    b = drawn(1, shape=(5, 4)).at[:, 0].set(1.0)
+    found = ensembles.gaussian_klom(a, b)
+    assert found[0] == 0 and np.isinf(found[1]) and np.isfinite(found[2]) and np.isnan(found[3])

@@ -200,3 +200,26 @@ def test_an_empty_request_and_an_empty_test_part_do_not_crash():
     empty = layout.build([], [], [], n_users=9, n_items=14)
     found = metrics.evaluate(f, split._replace(test=empty), forget, reference=f)
     assert "ndcg@10" not in found and np.isnan(found["distance_test"])
+
+
+@pytest.mark.parametrize("fpr", [0.0, 0.01, 0.1, 0.5, 0.9])
+def test_the_share_found_at_a_rate_of_false_alarms_is_that_of_every_threshold(fpr):
+    rng = np.random.default_rng(0)
+    scores, labels = rng.integers(0, 30, 400) / 10, rng.random(400) < 0.3
+    thresholds = [-1.0, *np.unique(scores)]
+    rates = [(np.mean(scores[~labels] > t), np.mean(scores[labels] > t)) for t in thresholds]
+    want = max(found for alarms, found in rates if alarms <= fpr)
+    got = metrics.tpr_at_fpr(jnp.asarray(scores), jnp.asarray(labels, float), fpr=fpr)
+    np.testing.assert_allclose(got, want)
+
+
+def test_without_a_class_or_with_nan_no_share_is_found():
+    ones = jnp.ones(3)
+    for scores, labels in (
+        (ones, ones),
+        (ones, 0 * ones),
+        (ones.at[0].set(jnp.nan), ones.at[1].set(0)),
+    ):
+        assert np.isnan(metrics.tpr_at_fpr(scores, labels, fpr=0.1))
+    with pytest.raises(ValueError, match="fpr must be"):
+        metrics.tpr_at_fpr(ones, ones, fpr=1.0)

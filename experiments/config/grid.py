@@ -223,14 +223,18 @@ def only(cells: list[Cell], wanted: list[str]) -> list[Cell]:
 
 def shard(cells: list[Cell], text: str | None) -> list[Cell]:
     """Part i of n, by hash of what shares a fit: no fit is computed by two parts."""
-    if text is None:
-        return cells
-    index, _, count = text.partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 0 <= int(index) < int(count)):
-        raise Refused(f"--shard {text}: expected i/n with 0 <= i < n, such as 0/4")
+    index, count = part_of(text)
 
     def part(cell: Cell) -> int:
         key = cell.key("data", "split", "model", "seed")
-        return int(hashlib.sha256(key.encode()).hexdigest(), 16) % int(count)
+        return int(hashlib.sha256(key.encode()).hexdigest(), 16) % count
 
-    return [cell for cell in cells if part(cell) == int(index)]
+    return [cell for cell in cells if part(cell) == index]
+
+
+def part_of(text: str | None) -> tuple[int, int]:
+    """i and n of --shard i/n; all in one part where it was not given."""
+    index, _, count = (text or "0/1").partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 0 <= int(index) < int(count)):
+        raise Refused(f"--shard {text}: expected i/n with 0 <= i < n, such as 0/4")
+    return int(index), int(count)

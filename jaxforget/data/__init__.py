@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from jaxforget import _plugins
 from jaxforget.data._frame import encode
+from jaxforget.data._oracles import Bank, oracles
 from jaxforget.types import Interactions
 
 

@@ -9,7 +9,7 @@ ranking) and ``distance``. ``audit`` measures from outside what a method's ``cla
 from jaxforget.metrics import audit, claims, ensembles, rank_measures, ranking, stable
 from jaxforget.metrics.distance import distance_on, prediction_distance
 from jaxforget.metrics.evaluation import evaluate
-from jaxforget.metrics.labels import auc, label_auc, remembered, rmse, touched
+from jaxforget.metrics.labels import auc, label_auc, remembered, rmse, touched, tpr_at_fpr
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "rmse",
     "stable",
     "touched",
+    "tpr_at_fpr",
 ]

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served, scores_of
 from jaxforget.types import ForgetSet, Interactions
@@ -39,6 +40,39 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
         jnp.sum(jnp.where(positive, centred, 0)), n_positive * (n - n_positive), otherwise=jnp.nan
     )
     return jnp.where(known, lead + 0.5, jnp.nan)
+
+
+def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
+    """Share of the positives above a threshold that at most a share ``fpr`` of negatives is above.
+
+    The threshold is the ``floor(fpr n) + 1``-th largest score of the n negatives; only what is
+    strictly above it counts, so that ties never flatter.
+
+    Args:
+      scores: ``[T]``.
+      labels: ``[T]`` positive where > 0.
+      fpr: in [0, 1).
+
+    Returns:
+      scalar in [0, 1]; NaN where one of the classes is empty or a score is not finite.
+
+    Raises:
+      ValueError: ``fpr`` is out of range.
+
+    Example:
+      >>> s, y = jnp.array([0.1, 0.4, 0.35, 0.8]), jnp.array([0, 0, 1, 1])
+      >>> float(tpr_at_fpr(s, y, fpr=0.01)), float(tpr_at_fpr(s, y, fpr=0.5))
+      (0.5, 1.0)
+    """
+    _checks.between("tpr_at_fpr", 0, 1 - 1e-9, fpr=fpr)
+    positive = labels > 0
+    n_negative = jnp.sum(~positive, dtype=jnp.int32)
+    negatives = jnp.sort(jnp.where(positive, -jnp.inf, scores), descending=True)
+    place = jnp.floor(fpr * n_negative.astype(scores.dtype)).astype(jnp.int32)
+    threshold = negatives[jnp.clip(place, 0, len(scores) - 1)]
+    found = jnp.sum(positive & (scores > threshold), dtype=scores.dtype)
+    share = ratio(found, jnp.sum(positive, dtype=scores.dtype), otherwise=jnp.nan)
+    return jnp.where((n_negative > 0) & jnp.all(jnp.isfinite(scores)), share, jnp.nan)
 
 
 def label_auc(factors: Served, part: Interactions, where: Array | None = None) -> Array:

@@ -1,0 +1,100 @@
+"""Judges the methods of a config by its banks of models: distances, attacks, a verdict.
+
+Needs `oracles`. Writes evidence.csv, every measure with its interval, and verdict.csv, a line per
+method:
+
+  left     share of the distance to the retrained models that a method leaves: median Gaussian KL
+           of the forgotten pairs' scores, over that of two halves of the retrained models, as a
+           share of the same for the undeleted models. 0: as retrained, 1: as if nothing was done.
+           Where whole users go, of the retained pairs.
+  told     AUC, over that of two halves of the retrained models, of an attacker who tells the
+           method's models from retrained ones by the score of a pair (U-LiRA).
+  excess   how much more often than in a retrained model a forgotten pair outscores a test pair.
+  harm     the same distance on retained pairs, over the floor, in nats.
+
+Verdicts: "as retrained" if the intervals of left and told both end at 5 % or below; "further" if
+that of left begins above 100 %; "nearer" if it ends below that, "over-forgets" if the excess is
+also below 0; "no step" if nothing changed; "cannot be told" if the undeleted models themselves are
+inside the floor; else "no difference shown".
+"""
+
+from pathlib import Path
+from typing import Any
+
+from .. import files
+from ..config.reading import Config
+from ..errors import PROGRAM, Refused
+from ..lab import setup
+from ..lab.tables import csv
+from . import _selection
+
+GROUP = ["data", "model", "kind", "ratio", "count", "bank"]
+ESTIMATE = ["value", "low", "high"]
+EVIDENCE = [*GROUP, "method", "measure", "part", *ESTIMATE, "halves", "n_models", "n_pairs"]
+PARTS = ("left", "told", "excess", "harm")
+VERDICT = [
+    *(*GROUP, "method", "claim", "verdict", "why", "part"),
+    *(name + end for name in PARTS for end in ("", "_low", "_high")),
+    *("n_models", "n_forgotten", "commit"),
+]
+
+
+def main(argv: list[str]) -> int:
+    parser = _selection.parser("evidence", __doc__, select=False)
+    _selection.add_code(parser)
+    arguments = parser.parse_intermixed_args(argv)
+    config, _ = _selection.load(arguments)
+    folder = files.folder(arguments.results, config.name)
+    setup.configure("cpu", "float32")
+    evidence, verdicts = tables(config, folder)
+    for name, columns, rows in (("evidence", EVIDENCE, evidence), ("verdict", VERDICT, verdicts)):
+        lines = [[row.get(column) for column in columns] for row in rows]
+        files.write_atomically(folder / f"{name}.csv", csv(columns, lines))
+    for row in verdicts:
+        print("{data} {model} {kind} {method}: {verdict} ({why})".format(**row))
+    return 0
+
+
+def tables(config: Config, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of evidence.csv and of verdict.csv."""
+    from jaxforget import data
+
+    from ..lab import evidence, verdicts
+
+    paths = sorted((folder / "oracles").glob("*.npz"))
+    if not paths:
+        raise Refused(f"{folder / 'oracles'}: no bank; first: {PROGRAM} oracles {config.name}")
+    found, said = [], []
+    for path in paths:
+        try:
+            bank = data.oracles(path)
+        except ValueError as fault:
+            raise Refused(str(fault)) from fault
+        base = evidence.axes(bank) | {"bank": bank.about["id"]}
+        for row in evidence.rows(bank):
+            found.append(
+                base
+                | {"method": row.kind, "measure": row.measure, "part": row.part}
+                | dict(zip(ESTIMATE, row.found))
+                | {"halves": row.found.n, "n_models": row.n_models, "n_pairs": row.n_pairs}
+            )
+        for kind, verdict in verdicts.of(bank).items():
+            said.append(base | {"method": kind} | _line(bank, kind, verdict))
+    return found, said
+
+
+def _line(bank: Any, kind: str, verdict: Any) -> dict[str, Any]:
+    from jaxforget import methods
+    from jaxforget.metrics import claims
+
+    spec = bank.about["methods"].get(kind)
+    line = {"verdict": verdict.word, "why": verdict.why, "part": verdict.part, "claim": None}
+    if spec is not None:
+        line["claim"] = claims.of(methods.load(spec["use"]), spec["settings"]).kind
+    for name in PARTS:
+        estimate = getattr(verdict, name)
+        line |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    line["n_models"] = len(bank.scores["retrained"])
+    line["n_forgotten"] = int((bank.part == "forgotten").sum())
+    line["commit"] = bank.about["versions"]["git_sha"]
+    return line

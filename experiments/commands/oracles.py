@@ -1,0 +1,64 @@
+"""Makes the banks of models that evidence is judged by.
+
+For every data set, split, request and model of a config: models trained without the request,
+models trained on everything, and, by each method of the config, models made to forget it; each
+under as many independent seeds. Of a model its scores of the forgotten pairs, and of a fixed sample
+of retained and test pairs, are kept: results/X/oracles/ID.npz, which `jaxforget.data.oracles`
+reads. A model whose training draws nothing needs one of each kind: all others would be equal.
+
+Stop it at any moment and run it again; --shard i/n makes the i-th of n parts, and whoever runs
+last puts them together.
+"""
+
+import io
+import sys
+
+import numpy as np
+
+from .. import files
+from ..config import grid
+from ..errors import Refused
+from ..lab import setup
+from . import _selection
+
+
+def main(argv: list[str]) -> int:
+    parser = _selection.parser("oracles", __doc__, select=True)
+    _selection.add_laboratory(parser)
+    add = parser.add_argument
+    add("--models", type=int, default=100, metavar="n", help="of each kind (default 100)")
+    add("--pairs", type=int, default=500, metavar="n", help="of each part, at most (default 500)")
+    add("--batch", default="auto", metavar="auto|off|n", help="models trained together, as in run")
+    add("--devices", type=int, metavar="n", help="deal a batch to n devices")
+    arguments = parser.parse_intermixed_args(argv)
+    for name in ("models", "pairs"):
+        if getattr(arguments, name) < 1:
+            raise Refused(f"--{name} must be 1 or more; got {getattr(arguments, name)}")
+    part, arguments.shard = grid.part_of(arguments.shard), None
+    config, cells = _selection.load(arguments)
+    lab = setup.laboratory(
+        config.experiment, arguments.device, arguments.root, arguments.batch, arguments.devices
+    )
+    from jaxforget.data import _oracles
+
+    from ..lab import oracles
+
+    folder = files.folder(arguments.results, config.name) / "oracles"
+    missing = 0
+    for plan in oracles.plans(cells, arguments.models, arguments.pairs):
+        oracles.make(lab, folder, plan, _told, part)
+        bank = oracles.gather(lab, folder, plan)
+        if bank is None:
+            missing += 1
+            continue
+        content = io.BytesIO()
+        np.savez_compressed(content, **_oracles.arrays(bank))
+        files.write_atomically(folder / f"{plan.id}.npz", content.getvalue())
+        print(f"{folder / plan.id}.npz: {oracles.described(bank)}")
+    if missing:
+        print(f"{missing} banks wait for their other parts (--shard {part[0]}/{part[1]} is done)")
+    return 0
+
+
+def _told(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

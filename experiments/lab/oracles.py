@@ -1,0 +1,227 @@
+"""Banks of models for a request: trained without it, trained with it, and made to forget it.
+
+Model number m of every kind has the keys of the seed m, as a run with that seed would have. Of a
+model only its scores of some pairs are kept, some models to a file, so that a bank that was stopped
+goes on where it was, and parts of it may be made by several machines.
+"""
+
+import hashlib
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxforget import models
+from jaxforget.data import _oracles
+from jaxforget.sparse import layout, serving
+from jaxforget.types import ForgetSet, Interactions
+
+from ..config.grid import Cell, canonical, identity
+from ..errors import Refused
+from ..files import write_atomically
+from . import provenance
+from .jobs import Job
+from .programs import Skipped, keys, method_plug, model_plug, program
+from .setup import Laboratory
+
+AT_ONCE = 10  # models of a file
+DECIDES = ("data", "split", "model", "request", "dtype")
+
+
+class Sample(NamedTuple):
+    """The pairs of a bank, in the order of a layout."""
+
+    cells: Interactions
+    part: np.ndarray  # [P] of which part a pair is
+    users: np.ndarray  # [P] original ids
+    items: np.ndarray
+
+
+class Plan(NamedTuple):
+    """One bank: what is asked of a data set and a model, and the methods that meet it."""
+
+    id: str
+    cell: Cell  # any that asks for it
+    methods: dict[str, Cell]  # by name and swept settings
+    n_models: int
+    n_pairs: int  # of each part, at most
+
+
+def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
+    """The banks that some cells ask for, each with its methods."""
+    found: dict[str, Plan] = {}
+    for cell in cells:
+        if cell.spec["request"]["kind"] == "none":
+            raise Refused("oracles: the request is empty; give another one: request.kind=random")
+        asked = {name: cell.spec[name] for name in DECIDES} | {"pairs": n_pairs}
+        name = identity(asked)
+        draws = getattr(_module(cell), "DRAWS", True)
+        plan = Plan(name, cell, {}, n_models if draws else 1, n_pairs)
+        found.setdefault(name, plan).methods[label(cell)] = cell
+    return list(found.values())
+
+
+def _module(cell: Cell) -> Any:
+    return sys.modules[models.load(cell.spec["model"]["use"]).__module__]
+
+
+def label(cell: Cell) -> str:
+    """The method of a cell and those of its settings that the config sweeps."""
+    swept = [f"{n.partition('.')[2]}={v}" for n, v in cell.axes.items() if n[:7] == "method."]
+    return " ".join([cell.axes["method"], *sorted(swept)])
+
+
+def sample(lab: Laboratory, plan: Plan) -> Sample:
+    """Forgotten pairs and, as many at most, retained and test pairs; drawn once per bank.
+
+    All are of users and items that keep an interaction: of others a retrained model knows nothing
+    and serves whatever it began with. Where whole users go, no forgotten pair is left to ask for.
+    """
+    source = lab.materials.attacked(plan.cell)
+    train, request = lab.materials.request(plan.cell)
+    before, after = (np.asarray(weights) for weights in request)
+    tables = [train, train, source.split.test]
+    known = [np.unique(np.asarray(ids)[after > 0]) for ids in (train.users, train.items)]
+    wanted = [before > after, after > 0, np.ones(len(tables[2].users), bool)]
+    rows = [
+        np.flatnonzero(some & np.isin(x.users, known[0]) & np.isin(x.items, known[1]))
+        for x, some in zip(tables, wanted)
+    ]
+    draw = np.random.default_rng(int(plan.id, 16))
+    columns: list[list[np.ndarray]] = []
+    for number, (table, there) in enumerate(zip(tables, rows)):
+        some = draw.permutation(there)[: plan.n_pairs]
+        triple = (table.users, table.items, table.values)
+        columns.append([*(np.asarray(x)[some] for x in triple), np.full(len(some), number)])
+    users, items, values, part = (np.concatenate(x) for x in zip(*columns))
+    order = np.lexsort((items, users))
+    users, items, part = users[order], items[order], part[order]
+    sizes = {"n_users": train.n_users, "n_items": train.n_items}
+    cells = layout.build(users, items, values[order], **sizes)
+    names = np.asarray(_oracles.PARTS)[part]
+    ids = source.users[users].astype(str), source.items[items].astype(str)
+    return Sample(cells, names, *ids)
+
+
+def make(
+    lab: Laboratory, folder: Path, plan: Plan, told: Callable[[str], None], part: tuple[int, int]
+) -> None:
+    """Trains what a bank lacks; ``part`` i of n makes every n-th file, from i on."""
+    train, request = lab.materials.request(plan.cell)
+    cells = sample(lab, plan).cells
+    for number, first in enumerate(range(0, plan.n_models, AT_ONCE)):
+        if number % part[1] != part[0]:
+            continue
+        seeds = range(first, min(first + AT_ONCE, plan.n_models))
+        missing = {k for k in _kinds(plan) if not _file(folder, plan, k, first).is_file()}
+        for kind, scores in _scores(lab, plan, train, request, cells, seeds, missing):
+            content = io.BytesIO()
+            np.savez_compressed(content, scores=scores)
+            write_atomically(_file(folder, plan, kind, first), content.getvalue())
+            told(f"{plan.id} {kind}: models {first} to {seeds[-1]} of {plan.n_models}")
+
+
+def _kinds(plan: Plan) -> list[str]:
+    return [_oracles.RETRAINED, _oracles.UNDELETED, *plan.methods]
+
+
+def _file(folder: Path, plan: Plan, kind: str, first: int) -> Path:
+    name = kind
+    if kind in plan.methods:  # the settings decide, not what they are called
+        spec = plan.methods[kind].spec
+        name = hashlib.sha256(canonical([spec["method"]]).encode()).hexdigest()[:16]
+    return folder / plan.id / f"{name}-{first:05d}.npz"
+
+
+def _scores(
+    lab: Laboratory,
+    plan: Plan,
+    train: Interactions,
+    request: ForgetSet,
+    cells: Interactions,
+    seeds: range,
+    missing: set[str],
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The scores ``[M, P]`` of each kind of models that is missing."""
+    run = (lab.batches or lab.singly).run
+
+    def scored(states: list[Any], owner: Any, weights: Any) -> np.ndarray:
+        served = run([Job(owner, (state, train, weights)) for state in states])
+        jobs = [Job(serving.scores_of, (outcome.output, cells)) for outcome in served]
+        return np.stack([np.asarray(outcome.output) for outcome in run(jobs)])
+
+    def outputs(jobs: list[Job]) -> list[Any]:
+        return [outcome.output[0] for outcome in run(jobs)]
+
+    def learnt(weights: Any, stage: str, method: Any = None) -> list[Any]:
+        learn = program("fit", model, method)
+        return outputs([Job(learn, (keys(seed)[stage], train, weights)) for seed in seeds])
+
+    model = model_plug(plan.cell.spec["model"])
+    plain = program("factors", model)
+    if _oracles.RETRAINED in missing:
+        yield _oracles.RETRAINED, scored(learnt(request.after, "reference"), plain, request.after)
+    states = {}  # before the request, by the method that trains in its own way
+    if missing - {_oracles.RETRAINED}:
+        states[None] = learnt(request.before, "fit")
+    if _oracles.UNDELETED in missing:
+        yield _oracles.UNDELETED, scored(states[None], plain, request.before)
+    for name in (kind for kind in plan.methods if kind in missing):
+        cell = plan.methods[name]
+        method = method_plug(cell.spec["method"])
+        try:
+            own = None if lab.programs.trains_plainly(cell) else canonical(cell.spec["method"])
+        except Skipped as reason:
+            raise Refused(f"oracles: {name} cannot serve {cell.axes['model']}: {reason}") from None
+        if own not in states:
+            states[own] = learnt(request.before, "fit", method)
+        forget = program("unlearn", model, method)
+        asked = zip(seeds, states[own], strict=True)
+        jobs = [Job(forget, (keys(k)["unlearn"], state, train, request)) for k, state in asked]
+        yield name, scored(outputs(jobs), program("factors", model, method), request.after)
+
+
+def gather(lab: Laboratory, folder: Path, plan: Plan) -> _oracles.Bank | None:
+    """The whole bank; None while some of its models are missing."""
+    scores = {}
+    for kind in _kinds(plan):
+        paths = [_file(folder, plan, kind, k) for k in range(0, plan.n_models, AT_ONCE)]
+        if not all(path.is_file() for path in paths):
+            return None
+        scores[kind] = np.concatenate([_read(path) for path in paths])
+    pairs = sample(lab, plan)
+    lengths = {array.shape for array in scores.values()}
+    if lengths != {(plan.n_models, len(pairs.part))}:
+        raise Refused(f"{folder / plan.id}: its files are of other pairs: remove that folder")
+    facts = provenance.lasting()
+    about = {
+        **{name: plan.cell.spec[name] for name in DECIDES},
+        "model_name": plan.cell.axes["model"],
+        "methods": {name: cell.spec["method"] for name, cell in plan.methods.items()},
+        "axes": {name: plan.cell.axes[name] for name in ("data", "kind", "ratio", "count")},
+        "data_hash": lab.materials.attacked(plan.cell).hash,
+        "id": plan.id,
+        "n_models": plan.n_models,
+        "versions": {name: facts[name] for name in (*provenance.PACKAGES, "git_sha", "dirty")},
+    }
+    values = np.asarray(pairs.cells.values)
+    return _oracles.Bank(pairs.users, pairs.items, values, pairs.part, scores, about)
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return archive["scores"]
+    except Exception as fault:
+        raise Refused(f"{path}: cannot be read: {fault}: remove it and run again") from None
+
+
+def described(bank: _oracles.Bank) -> str:
+    """What a bank holds, in one line."""
+    axes = " ".join(f"{k}={v}" for k, v in bank.about["axes"].items() if v is not None)
+    kinds = f"{bank.about['n_models']} models of {len(bank.scores)} kinds"
+    counts = ", ".join(f"{int(np.sum(bank.part == p))} {p}" for p in _oracles.PARTS)
+    return f"{axes} model={bank.about['model_name']}: {kinds}, {counts} pairs"

@@ -1,0 +1,80 @@
+"""Intervals and tests over independent repetitions; SciPy does the mathematics."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+LEAST = 3  # repetitions below which no interval is stated: with two, Student's factor is 12.7
+
+
+class Estimate(NamedTuple):
+    """A mean with its interval; ``low`` and ``high`` are NaN of too few repetitions."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def mean(
+    values: Sequence[float] | np.ndarray,
+    *,
+    level: float = 0.95,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> Estimate:
+    """The mean of independent values and its Student interval.
+
+    Args:
+      values: finite numbers; NaN is left out and not counted.
+      level: of the interval.
+      bounds: what a value can be, such as (0, 1) for an AUC: the interval is clipped to it.
+    """
+    found = np.asarray(values, float)
+    found = found[~np.isnan(found)]
+    if not len(found):
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    middle = float(found.mean())
+    if len(found) < LEAST:
+        return Estimate(middle, math.nan, math.nan, len(found))
+    error = float(stats.sem(found))
+    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1)) * error
+    low, high = (float(np.clip(x, *bounds)) for x in (middle - half, middle + half))
+    return Estimate(middle, low, high, len(found))
+
+
+def difference(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Estimate:
+    """``mean(a) - mean(b)`` of two independent samples, with Welch's interval.
+
+    ``n`` is the smaller number of values. For samples that share their seeds take ``mean(a - b)``.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    n = min(len(a), len(b))
+    if n < LEAST:
+        middle = float(a.mean() - b.mean()) if n else math.nan
+        return Estimate(middle, math.nan, math.nan, n)
+    if a.var() == 0 and b.var() == 0:  # SciPy divides by the variances
+        middle = float(a.mean() - b.mean())
+        return Estimate(middle, middle, middle, n)
+    low, high = stats.ttest_ind(a, b, equal_var=False).confidence_interval(level)
+    return Estimate(float(a.mean() - b.mean()), float(low), float(high), n)
+
+
+def replicated(values: Sequence[float] | np.ndarray, whole: float | None = None) -> Estimate:
+    """A statistic of random halves of a sample, and the 95 % interval of the one of all of it.
+
+    Half of a sample, drawn without replacement, varies about the whole as much as the whole varies
+    about the truth: so the spread of the halves is the standard error (McCarthy, 1969).
+
+    Args:
+      values: the statistic, of each half; one that is not finite makes all of it so.
+      whole: the statistic of all of the sample; their mean if None.
+    """
+    found = np.asarray(values, float)
+    middle = float(found.mean()) if whole is None else whole
+    if not np.isfinite(found).all() or len(found) < LEAST:
+        return Estimate(middle, math.nan, math.nan, len(found))
+    half = 1.96 * float(found.std(ddof=1))
+    return Estimate(middle, middle - half, middle + half, len(found))

@@ -1,0 +1,125 @@
+"""A verdict on each method of a bank, by a stated rule."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxforget.data._oracles import RETRAINED, UNDELETED, Bank
+
+from . import evidence, statistics
+from .statistics import Estimate
+
+LEFT = 0.05  # share of what doing nothing leaves, below which a method is as retrained, where
+TOLD = 0.05  # its models are not told from retrained ones by an AUC of so much above the floor
+
+
+class Verdict(NamedTuple):
+    """What is said of a method."""
+
+    part: str  # of the pairs that it is judged by
+    left: Estimate  # share of the distance to the retrained models that is left
+    told: Estimate  # AUC of U-LiRA over its floor: how well its models are told from retrained ones
+    excess: Estimate  # of the one-model membership test, over the retrained models
+    harm: Estimate  # median distance on retained pairs over the floor, in nats
+    word: str
+    why: str
+
+
+def of(bank: Bank) -> dict[str, Verdict]:
+    """What is to be said of each method of a bank, and of the undeleted models."""
+    n_models = len(bank.scores[RETRAINED])
+    kinds = [kind for kind in bank.scores if kind != RETRAINED]
+    if n_models < evidence.LEAST:
+        return {kind: _of_single(bank, kind) for kind in kinds}
+    member, part = evidence.memberships(bank), judged_by(bank)
+    halves = list(evidence.halves(n_models))
+
+    def gaps(kind: str, part: str) -> np.ndarray:
+        """Median Gaussian KL of each half, over the floor of the same half."""
+        return np.array([_gap(bank, kind, part, some) for some in halves])
+
+    undeleted = gaps(UNDELETED, part)
+    scale, found = statistics.replicated(undeleted), {}
+    for kind in kinds:
+        own = undeleted if kind == UNDELETED else gaps(kind, part)
+        verdict = Verdict(
+            part,
+            statistics.replicated(own / undeleted, float(own.mean() / undeleted.mean())),
+            statistics.replicated([_told(bank, kind, part, some) for some in halves]),
+            statistics.difference(member[kind], member[RETRAINED]),
+            statistics.replicated(gaps(kind, "retained")),
+            *("", ""),
+        )
+        word, why = _word(bank, kind, verdict, scale)
+        found[kind] = verdict._replace(word=word, why=why)
+    return found
+
+
+def judged_by(bank: Bank) -> str:
+    """The forgotten pairs; the retained ones where whole users went, so that none is left."""
+    return "forgotten" if np.any(bank.part == "forgotten") else "retained"
+
+
+def _against(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> list[np.ndarray]:
+    """Half of the retrained models, the other half, and half of those of a kind."""
+    retrained = bank.of(RETRAINED, part)
+    return [retrained[some[0]], retrained[some[1]], bank.of(kind, part)[some[2]]]
+
+
+def _gap(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> float:
+    goal, floor, own = _against(bank, kind, part, some)
+    gaussian = evidence.klom()[0]
+    return float(np.median(gaussian(goal, own)) - np.median(gaussian(goal, floor)))
+
+
+def _told(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> float:
+    goal, floor, own = _against(bank, kind, part, some)
+    return evidence.attack(goal, own)["lira"] - evidence.attack(goal, floor)["lira"]
+
+
+def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, str]:
+    """The verdict and its reason; ``scale``: how far the undeleted models are over the floor."""
+    if not all(np.isfinite(scores).all() for scores in (bank.scores[kind], bank.scores[UNDELETED])):
+        return "diverged", "a score is not finite"
+    if not scale.low > 0:
+        return "cannot be told", "the undeleted models are inside the floor of retraining"
+    if kind == UNDELETED:
+        return "undeleted", "the scale: what doing nothing leaves"
+    if np.array_equal(bank.of(kind, found.part), bank.of(UNDELETED, found.part)):
+        return "no step", f"its models score the {found.part} pairs as the undeleted ones do"
+    left, over = found.left, found.excess.high < 0
+    low = "; it scores the forgotten pairs lower than retraining does" if over else ""
+    if left.low > 1:
+        return "further", f"further from retraining than doing nothing{low}"
+    if left.high <= LEFT and found.told.high <= TOLD:
+        return "as retrained", f"{left.value:.1%} is left; told from retraining by {_auc(found)}"
+    if left.high < 1:
+        why = f"{left.value:.0%} is left; told from retraining by {_auc(found)}{low}"
+        return "over-forgets" if over else "nearer", why
+    return "no difference shown", f"from doing nothing: {left.low:.0%} to {left.high:.0%} is left"
+
+
+def _auc(found: Verdict) -> str:
+    return f"AUC {0.5 + found.told.value:.2f}"
+
+
+def _of_single(bank: Bank, kind: str) -> Verdict:
+    none = Estimate(math.nan, math.nan, math.nan, 1)
+
+    def apart(kind: str, part: str) -> float:
+        goal = bank.of(RETRAINED, part)[0].astype(float)
+        return float(np.linalg.norm(bank.of(kind, part)[0] - goal))
+
+    part = judged_by(bank)
+    undeleted = apart(UNDELETED, part)
+    left = none._replace(value=apart(kind, part) / undeleted if undeleted else math.nan)
+    found = Verdict(part, left, none, none, none, "", "")
+    if kind == UNDELETED:
+        return found._replace(word="undeleted", why="the scale: what doing nothing leaves")
+    if not undeleted:
+        return found._replace(word="cannot be told", why="deleting changes no score")
+    close = left.value <= LEFT
+    why = f"{left.value:.2g} of what doing nothing leaves; training draws nothing, so one suffices"
+    word = "as retrained" if close else "nearer" if left.value < 1 else "further"
+    return found._replace(word=word, why=why)

@@ -1,0 +1,208 @@
+"""Banks of models: made in parts, put together, judged; and what is refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import cli
+from experiments.lab import evidence, verdicts
+from jaxforget import data
+from jaxforget.data import _oracles
+from jaxforget.data._oracles import Bank
+
+CONFIG = """
+seeds = [0]
+ks = [5]
+
+[data]
+use = "movietweetings"
+steps = [{use = "binarise", threshold = 8.0}]
+
+[split]
+by = "interaction"
+shares = [0.8, 0.1, 0.1]
+seed = 0
+
+[request]
+kind = "random"
+ratio = 0.05
+
+[models.ials]
+dim = 4
+reg = 5.0
+alpha = 4.0
+max_sweeps = 3
+
+[methods.retrain]
+
+[methods.unlearn_als]
+max_sweeps = [1, 2]
+tol = 0.0
+"""
+
+RNG = np.random.default_rng(3)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "small.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def command(name, folder, *more):
+    config, results = str(folder / "small.toml"), str(folder / "results")
+    return cli.main([name, config, "--results", results, *more])
+
+
+def banks(folder):
+    return sorted((folder / "results" / "small" / "oracles").glob("*.npz"))
+
+
+def test_a_bank_made_in_parts_is_the_one_made_at_once_and_is_judged(folder, capsys):
+    few = ("--models", "13", "--pairs", "40")
+    assert command("oracles", folder, *few, "--shard", "1/2") == 0
+    assert not banks(folder) and "wait for their other parts" in capsys.readouterr().out
+    assert command("oracles", folder, *few, "--shard", "0/2") == 0
+    (path,) = banks(folder)
+    bank = data.oracles(path)
+    kinds = ["retrained", "undeleted", "retrain", "unlearn_als max_sweeps=1"]
+    assert [*bank.scores] == [*kinds, "unlearn_als max_sweeps=2"]
+    assert {x.shape for x in bank.scores.values()} == {(13, 120)}
+    assert bank.of("undeleted", "test").shape == (13, 40)
+    made = {name: bank.scores[name].copy() for name in bank.scores}
+    path.unlink()
+    for file in (path.parent / path.stem).iterdir():
+        file.unlink()
+    assert command("oracles", folder, *few) == 0
+    again = data.oracles(path)
+    for name, scores in made.items():
+        np.testing.assert_array_equal(again.scores[name], scores)
+
+    assert command("evidence", folder) == 0
+    found = pd.read_csv(folder / "results" / "small" / "evidence.csv")
+    said = pd.read_csv(folder / "results" / "small" / "verdict.csv").set_index("method")
+    assert found["n_models"].min() == 6 and not found["value"].isna().any()
+    assert said.loc["undeleted", "verdict"] == "undeleted"
+    assert said.loc["undeleted", "left"] == 1
+    assert said.loc["retrain", "left"] < 0.2 < 1
+    assert abs(said.loc["retrain", "excess"]) < said.loc["undeleted", "excess"]
+
+
+def test_without_a_bank_evidence_says_what_to_do_first(folder, capsys):
+    assert command("evidence", folder) == 2
+    assert "first: " in capsys.readouterr().err
+    assert command("oracles", folder, "--models", "0") == 2
+    assert command("oracles", folder, "--shard", "2/2") == 2
+    assert command("oracles", folder, "request.kind=none", "request.ratio=") == 2
+
+
+def draws(rng, shift=0.0, scale=1.0, n=60, pairs=80):
+    return (shift + scale * rng.standard_normal((n, pairs))).astype(np.float32)
+
+
+def bank(seed=0, **methods):
+    """40 forgotten, 20 retained, 20 test pairs; undeleted models score the first ones higher."""
+    rng = np.random.default_rng(seed)
+    part = np.repeat(_oracles.PARTS, [40, 20, 20])
+    up = np.where(part == "forgotten", 1.5, 0.0)
+    scores = {"retrained": draws(rng), "undeleted": draws(rng) + up.astype(np.float32)}
+    for name, how in methods.items():
+        own = draws(rng) + (how * up).astype(np.float32)
+        scores[name] = scores["undeleted"] if how == 1 else own
+    ids = np.arange(80).astype(str)
+    about = {"model_name": "m", "axes": {}, "id": "0", "methods": {}}
+    return Bank(ids, ids, np.ones(80, np.float32), part, scores, about)
+
+
+def test_verdicts_follow_the_rule_on_models_whose_truth_is_known():
+    methods = {"same": 0.0, "half": 0.5, "over": -0.5, "away": -2.0, "idle": 1}
+    found = {k: v.word for k, v in verdicts.of(bank(**methods)).items()}
+    assert found == {
+        "undeleted": "undeleted",
+        "same": "as retrained",
+        "half": "nearer",
+        "over": "over-forgets",
+        "away": "further",
+        "idle": "no step",
+    }
+
+
+def test_where_deleting_changes_nothing_nothing_can_be_told():
+    some = bank(same=0.0)
+    scores = dict(some.scores) | {"undeleted": draws(np.random.default_rng(5))}
+    found = verdicts.of(some._replace(scores=scores))
+    assert {v.word for v in found.values()} == {"cannot be told"}
+
+
+def test_a_score_that_is_not_finite_is_no_number():
+    some = bank(bad=0.0)
+    some.scores["bad"][3, 5] = np.nan
+    assert verdicts.of(some)["bad"].word == "diverged"
+    rows = [r for r in evidence.rows(some) if r.kind == "bad" and r.part == "forgotten"]
+    assert all(np.isnan(r.found.low) for r in rows if r.measure in ("kl", "klom"))
+
+
+def test_as_retrained_is_said_wrongly_one_time_in_forty_at_most_at_the_edge():
+    """A method that leaves more than a twentieth is called as retrained hardly ever."""
+    words = [verdicts.of(bank(seed, edge=0.4))["edge"].word for seed in range(12)]
+    assert "as retrained" not in words
+
+
+def test_the_floor_falls_with_the_number_of_models_as_theory_says():
+    """Gaussian KL of m and m equal models is (2 m - 1) / (m (m - 3)) in the mean."""
+    rng = np.random.default_rng(0)
+    for n in (20, 60, 200):
+        some = bank()
+        scores = {k: draws(rng, n=n) for k in some.scores}
+        rows = evidence.rows(some._replace(scores=scores))
+        floor = {r.part: r for r in rows if (r.kind, r.measure) == ("retrained", "kl")}
+        m = n // 2
+        want = (2 * m - 1) / (m * (m - 3))
+        assert floor["forgotten"].found.value == pytest.approx(want, rel=0.25)
+        assert floor["forgotten"].n_models == m
+
+
+def test_of_one_model_of_each_kind_the_distance_is_stated():
+    some = bank(same=0.0)
+    one = {k: x[:1] for k, x in some.scores.items()} | {"same": some.scores["retrained"][:1]}
+    found = some._replace(scores=one)
+    same = verdicts.of(found)["same"]
+    assert same.word == "as retrained" and same.left.value == 0
+    assert {r.measure for r in evidence.rows(found)} == {"distance"}
+
+
+@pytest.fixture
+def written(tmp_path):
+    path = tmp_path / "bank.npz"
+    np.savez(path, **_oracles.arrays(bank(same=0.0)))
+    return path
+
+
+def test_a_bank_is_read_as_it_was_written(written):
+    found, want = data.oracles(written), bank(same=0.0)
+    np.testing.assert_array_equal(found.scores["same"], want.scores["same"])
+    np.testing.assert_array_equal(found.part, want.part)
+    assert found.about["model_name"] == "m"
+
+
+@pytest.mark.parametrize("what", ["scores/same", "part", "about", "gone", "kind", "bytes"])
+def test_a_bank_that_was_changed_is_refused(written, what):
+    with np.load(written) as archive:
+        arrays = dict(archive)
+    if what == "scores/same":
+        arrays[what][0, 0] += 1
+    elif what == "part":
+        arrays[what][0] = "test"
+    elif what == "about":
+        arrays[what] = np.array(json.dumps(json.loads(str(arrays[what])) | {"model_name": "n"}))
+    elif what == "gone":
+        del arrays["users"]
+    elif what == "kind":
+        arrays = _oracles.arrays(bank()._replace(scores={"retrained": draws(RNG)}))
+    np.savez(written, **arrays)
+    if what == "bytes":
+        written.write_bytes(written.read_bytes()[:500])
+    with pytest.raises(ValueError, match=r"bank\.npz: "):
+        data.oracles(written)

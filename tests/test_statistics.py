@@ -1,0 +1,43 @@
+"""Intervals and tests: their coverage and their errors, by simulation with known truth."""
+
+import math
+
+import numpy as np
+
+from experiments.lab import statistics
+
+RNG = np.random.default_rng(0)
+
+
+def test_an_interval_of_a_mean_holds_the_truth_as_often_as_it_says():
+    for n in (3, 10):
+        found = [statistics.mean(x) for x in RNG.normal(2.0, 3.0, (2_000, n))]
+        held = np.mean([e.low <= 2.0 <= e.high for e in found])
+        assert abs(held - 0.95) < 0.02 and found[0].n == n
+
+
+def test_of_two_values_no_interval_is_stated_and_none_leaves_the_bounds():
+    assert math.isnan(statistics.mean([0.9, 1.0]).low)
+    assert statistics.mean([]).n == 0 and math.isnan(statistics.mean([math.nan]).value)
+    found = statistics.mean([0.9, 1.0, 1.0], bounds=(0.0, 1.0))
+    assert found.high == 1.0 and found.low < found.value
+    assert statistics.mean([1.0, math.nan, 2.0, 3.0]).n == 3
+
+
+def test_a_difference_of_two_samples_is_found_as_often_as_it_says():
+    draws = RNG.normal(0, 1, (2_000, 9)), RNG.normal(0.5, 4, (2_000, 14))
+    found = [statistics.difference(a, b) for a, b in zip(*draws)]
+    assert abs(np.mean([e.low <= -0.5 <= e.high for e in found]) - 0.95) < 0.02
+    same = statistics.difference(np.ones(4), np.zeros(5))
+    assert (same.value, same.low, same.high) == (1, 1, 1)
+    assert math.isnan(statistics.difference(np.ones(2), np.zeros(5)).low)
+
+
+def test_the_spread_of_halves_is_the_error_of_the_whole():
+    held, draw = 0, np.random.default_rng(1)
+    for sample in draw.normal(0, 1, (400, 60)):
+        halves = [np.var(draw.permutation(sample)[:30], ddof=1) for _ in range(60)]
+        found = statistics.replicated(halves, float(np.var(sample, ddof=1)))
+        held += found.low <= 1.0 <= found.high
+    assert 0.90 < held / 400 < 0.98
+    assert math.isnan(statistics.replicated([1.0, math.inf, 2.0]).low)
