@@ -53,6 +53,7 @@ from jaxforget.metrics import (
     labels,
     rank_measures,
     ranking,
+    reconstruction,
     stable,
     top,
 )
@@ -648,6 +649,18 @@ METRICS = {
     ),
     "ranking.hide": Case(
         lambda w: ranking.hide([(TRAIN, w)], jnp.arange(U, dtype=jnp.int32), I), (W,), WHOLE
+    ),
+    "reconstruction.moved_rows": Case(
+        lambda x: reconstruction.moved_rows(F.items, x), (2 * F2.items,), WHOLE
+    ),
+    "reconstruction.moved_counts": Case(
+        lambda x: reconstruction.moved_counts(0.1 * SQUARE, 0.1 * x), (SQUARE.T,), WHOLE
+    ),
+    "reconstruction.r_precision": Case(
+        lambda x: reconstruction.r_precision(x, jnp.arange(N) < 4), (W,), WHOLE
+    ),
+    "reconstruction.recovered": Case(
+        lambda x: reconstruction.recovered(x, jnp.arange(N) < 4)[1], (W,), WHOLE
     ),
     "stable.stable_items": Case(
         lambda f: stable.stable_items(f, TRAIN, W, jnp.asarray(0.1), k=1), (F,), WHOLE

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from jaxforget import _plugins
 from jaxforget.data._frame import encode
-from jaxforget.data._oracles import Bank, oracles
+from jaxforget.data._oracles import Bank as Bank
+from jaxforget.data._oracles import oracles as oracles
 from jaxforget.types import Interactions
 
 

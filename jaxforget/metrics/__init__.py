@@ -6,7 +6,15 @@ ranking) and ``distance``. ``audit`` measures from outside what a method's ``cla
 ``ensembles`` compares distributions over seeds, ``stable`` finds recommendations that are certain.
 """
 
-from jaxforget.metrics import audit, claims, ensembles, rank_measures, ranking, stable
+from jaxforget.metrics import (
+    audit,
+    claims,
+    ensembles,
+    rank_measures,
+    ranking,
+    reconstruction,
+    stable,
+)
 from jaxforget.metrics.distance import distance_on, prediction_distance
 from jaxforget.metrics.evaluation import evaluate
 from jaxforget.metrics.labels import auc, label_auc, remembered, rmse, touched, tpr_at_fpr
@@ -29,6 +37,7 @@ __all__ = [
     "rank_measures",
     "ranking",
     "recall",
+    "reconstruction",
     "remembered",
     "rmse",
     "stable",
