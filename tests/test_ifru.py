@@ -297,6 +297,8 @@ def test_a_user_who_loses_everything_becomes_zero_and_nobody_else_does(labelled,
     m, users = model(name, loss=loss), np.asarray(labelled.users)
     forget, f = request(labelled, np.flatnonzero(users == 2)), factors(labelled)
     gauss_newton = {"hessian": "gauss_newton"} if use == "ifru_flow" else {}
+    if use != "replay" and loss == "bpr":  # which has no automatic damping
+        gauss_newton |= {"damping": 0.5}
     rows = {
         clear: unlearn(m, f, labelled, forget, use=use, clear=clear, **gauss_newton)[1].users
         for clear in (True, False)
@@ -313,3 +315,13 @@ def test_what_the_release_does_with_such_a_user_is_kept(labelled):
     released = {"use": "ifru_released", "lr": 1.0, "n_steps": 3}
     _, new, _ = unlearn(model(), factors(labelled), labelled, forget, **released)
     assert np.all(np.asarray(new.users[2]) != 0)
+
+
+@pytest.mark.parametrize("use", ["ifru", "ifru_flow", "newton"])
+def test_no_damping_is_read_off_a_loss_against_drawn_items(use):
+    """It was a hundred times too small, and the default moved models away from retraining."""
+    bpr = model("mf", loss="bpr")
+    with pytest.raises(ValueError, match=f"{use}: damping=.auto. cannot be read off"):
+        methods.load(use)(bpr, damping="auto")
+    assert methods.load(use)(bpr, damping=3.0)
+    assert methods.load(use)(model("mf", loss="bce"), damping="auto")

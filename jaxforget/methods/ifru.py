@@ -39,7 +39,8 @@ def build(
 
     Args:
       damping: per-row ridge ``damping * degree^damping_power`` of the sum loss; ``"auto"``: the
-        one that the old training's early stop amounts to, raised while curvature is not positive.
+        one that the old training's early stop amounts to, raised while curvature is not positive;
+        not for a loss against drawn items (bpr), which does not show it.
       damping_power: of a row's number of remembered interactions; acts where the ridge is not 0.
       hessian: ``"gauss_newton"`` or the exact Hessian, ``"full"``.
       hessian_data: ``"old"`` takes the curvature of everything learnt, on its graph.

@@ -184,6 +184,11 @@ def _check_system(owner: str, model: Model, damping: float | Literal["auto"], he
         if isinstance(damping, str):
             raise ValueError(f'{owner}: damping must be 0 or more, or "auto"; got {damping!r}')
         _checks.not_negative(owner, damping=damping)
+    elif model.margins is not None and model.margins.draws_items:
+        raise ValueError(
+            f'{owner}: damping="auto" cannot be read off a loss against drawn items (bpr), and too '
+            "little moves the model away from retraining: give a number, such as damping = 3.0"
+        )
     if hessian == "gauss_newton":
         margins_of(model, f'{owner}: hessian="gauss_newton"')
 
