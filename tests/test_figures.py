@@ -42,7 +42,10 @@ def test_the_same_cells_give_the_same_bytes(folder, tmp_path):
         assert (again / name).read_bytes() == (folder / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("name", plugins.names(plugins.FIGURES))
+OF_CELLS = [n for n in plugins.names(plugins.FIGURES) if not figures.of_folder(n)]
+
+
+@pytest.mark.parametrize("name", OF_CELLS)
 def test_a_figure_says_n_interval_and_what_was_left_out(tmp_path, name):
     def fail(cell, row):
         if cell.axes["seed"] == 2 and cell.axes["method"] == "retrain":
@@ -219,3 +222,62 @@ def test_the_inlined_figures_are_well_formed(folder):
     page = (folder / "report.html").read_text()
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(svg)
+
+
+def test_a_figure_that_does_not_apply_becomes_a_note_and_stops_no_other(tmp_path, capsys):
+    """And the page says so; once it applies again the note is gone."""
+    text = toy_runs.TOML.replace('figures = ["', 'figures = ["exposure", "')
+    folder = drawn(tmp_path, text=text)
+    assert "exposure: needs a request" in (folder / "exposure.note").read_text()
+    assert (folder / "ratio_curves.svg").is_file() and "exposure.note" in capsys.readouterr().out
+    assert "exposure is not drawn: exposure: needs" in (folder / "report.html").read_text()
+    (folder / "ratio_curves.note").write_text("old")
+    path = str(tmp_path / "toy.toml")
+    assert cli.main(["figures", path, "--results", str(tmp_path)]) == 0
+    assert not (folder / "ratio_curves.note").exists()
+
+
+def verdict(model, method, word, n, *left):
+    parts = [*left, 0.1, 0.05, 0.15, 0.1, 0.05, 0.15, 1, 0.5, 1.5]
+    names = [f"{p}{e}" for p in ("left", "told", "excess", "harm") for e in ("", "_low", "_high")]
+    row = {"data": "d", "model": model, "kind": "random", "ratio": 0.01, "count": None}
+    row |= {"method": method, "claim": "exact", "verdict": word, "n_models": n}
+    return row | dict(zip(names, parts if n > 1 else [left[0]] + [None] * 11))
+
+
+def test_verdicts_are_drawn_and_open_the_page(tmp_path):
+    folder = drawn(tmp_path)
+    assert "<h2>Verdict</h2>" not in (folder / "report.html").read_text()
+    rows = [
+        verdict("m", "undeleted", "undeleted", 100, 1, 1, 1),
+        verdict("m", "good", "as retrained", 100, 0.01, -0.01, 0.03),
+        verdict("ease", "closed", "as retrained", 1, 1e-6),
+    ]
+    pd.DataFrame(rows).to_csv(folder / "verdict.csv", index=False)
+    figure, frame = figures.load("verdicts")(folder)
+    words = figure.get_supxlabel()
+    assert "n = 100 models" in words and "95% interval" in words and len(frame) == 3
+    assert [t.get_text() for t in figure.axes[1].get_yticklabels()][1] == "good: as retrained"
+    assert cli.main(["report", str(tmp_path / "toy.toml"), "--results", str(tmp_path)]) == 0
+    page = (folder / "report.html").read_text()
+    assert page.index("<h2>Verdict</h2>") < page.index("<svg")
+    assert "0.01 [-0.01, 0.03]" in page and "1e-06" in page
+
+
+def test_what_releases_reveal_is_drawn_where_requests_differ_in_size(tmp_path):
+    def rows(*counts):
+        return pd.DataFrame([
+            {"data": "d", "model": "m", "method": "f", "release": release, "count": count,
+             "seed": seed, "r_precision": 0.5 + 0.01 * seed, "popularity_r_precision": 0.2}
+            for release in ("unlearnt", "unlearnt, int8") for count in counts for seed in range(3)
+        ])  # fmt: skip
+
+    rows(1, 10).to_csv(tmp_path / "reconstruction.csv", index=False)
+    figure, frame = figures.load("releases")(tmp_path)
+    assert "n = 3 to 3 draws" in figure.get_supxlabel() and "95%" in figure.get_supxlabel()
+    assert set(frame["line"]) == {"unlearnt", "unlearnt, int8", "popularity alone"}
+    rows(1).to_csv(tmp_path / "reconstruction.csv", index=False)
+    with pytest.raises(Refused, match="several sizes"):
+        figures.load("releases")(tmp_path)
+    with pytest.raises(Refused, match=r"first: .* evidence"):
+        figures.load("verdicts")(tmp_path)

@@ -232,8 +232,8 @@ def test_a_page_of_cells_that_all_diverged_is_still_a_page(tmp_path, capsys):
     path = toy_runs.write(tmp_path)
     toy_runs.fill(path, tmp_path, change)
     assert cli.main(["collect", path, "--results", str(tmp_path)]) == 0
-    assert cli.main(["figures", path, "--results", str(tmp_path)]) == 2
-    assert "no cell has numbers" in capsys.readouterr().err
+    assert cli.main(["figures", path, "--results", str(tmp_path)]) == 0
+    assert "no cell has numbers" in capsys.readouterr().out
     assert cli.main(["report", path, "--results", str(tmp_path)]) == 0
     assert "after factors not finite" in (tmp_path / "toy/report.html").read_text()
 

@@ -1,9 +1,16 @@
-"""Draws a config's figures from its tables alone: no model, no data set, no jax."""
+"""Draws a config's figures from its tables alone: no model, no data set, no jax.
+
+A figure that does not apply to these tables is not drawn; a file .note says why, in its place, and
+in the report.
+"""
+
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 
 from .. import figures, files
 from ..config import reading, schema
+from ..errors import Refused
 from ..figures import _plot, _tables
 from . import _selection
 
@@ -21,14 +28,28 @@ def main(argv: list[str]) -> int:
     for name in names:
         schema.find("figures", name, "--only" if arguments.only else "figures")
     folder = files.folder(arguments.results, loaded.name)
-    tables = _tables.read(folder)
     for name in names:
         stem = folder / figures.stem(name)
+        draw = figures.load(name)
+        source = folder if figures.of_folder(name) else _tables.read(folder)
         with _plot.style():
-            figure, frame = figures.load(name)(tables)
+            try:
+                figure, frame = draw(source)
+            except Refused as reason:  # it does not apply: the other figures do
+                _unapplied(stem, str(reason))
+                continue
             _plot.save(figure, frame, stem)
             plt.close(figure)
+        figures.note(stem).unlink(missing_ok=True)
         print(f"{stem}.svg .pdf .csv")
     if not names:
         print("this config names no figures; add figures = ['ratio_curves']")
     return 0
+
+
+def _unapplied(stem: Path, reason: str) -> None:
+    """Leaves a note where a figure would be, and none that an earlier run drew of other tables."""
+    for end in (".svg", ".pdf", ".csv"):
+        stem.with_suffix(end).unlink(missing_ok=True)
+    files.write_atomically(figures.note(stem), f"{reason}\n".encode())
+    print(f"{figures.note(stem)}: {reason}")

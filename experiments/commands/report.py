@@ -13,7 +13,8 @@ from ..config.reading import Config
 from ..errors import PROGRAM, Refused
 from ..figures import _panels, _tables
 from ..figures._tables import Tables
-from . import _selection
+from . import _report_tables, _selection
+from ._report_tables import number, rows_of
 
 SHOWN = (
     "ndcg",
@@ -34,27 +35,6 @@ FACTS = (
 ).split()
 
 
-def number(value: float, half: float = 0.0) -> str:
-    """Mean and half width with the digits that the half width leaves meaningful."""
-    if pd.isna(value):
-        return ""
-    if half:
-        return f"{value:.4g} ± {half:.1g}" if value else f"0 ± {half:.1g}"
-    return f"{value:.4g}"
-
-
-def _html(rows: list[list[str]], head: list[str], words: int) -> str:
-    """A table; its first ``words`` columns are text."""
-    cells = ["<tr>" + "".join(f"<th>{html.escape(h)}</th>" for h in head) + "</tr>"]
-    for row in rows:
-        line = [
-            f'<td class="word">{html.escape(v)}</td>' if i < words else f"<td>{html.escape(v)}</td>"
-            for i, v in enumerate(row)
-        ]
-        cells.append("<tr>" + "".join(line) + "</tr>")
-    return '<div class="wide"><table>\n' + "\n".join(cells) + "\n</table></div>"
-
-
 def _summary(cells: pd.DataFrame, columns: dict[str, str], by: list[str]) -> str:
     """Means and intervals over seeds, one row per group of ``by``."""
     columns = {name: title for name, title in columns.items() if name in cells}
@@ -70,7 +50,7 @@ def _summary(cells: pd.DataFrame, columns: dict[str, str], by: list[str]) -> str
         rows.append([*words, *(number(mean, half) for mean, half, _ in shown.values()), str(n)])
     head = [name.partition(".")[2] or name for name in by]
     head = ["forgotten" if name in _panels.AMOUNT else name for name in head]
-    return _html(rows, [*head, *columns.values(), "n"], len(by))
+    return rows_of(rows, [*head, *columns.values(), "n"], len(by))
 
 
 def _word(value: object) -> str:
@@ -131,6 +111,11 @@ def _figures(folder: Path, names: list[str]) -> str:
     for name in names:
         name = figures.stem(name)
         path = folder / f"{name}.svg"
+        reason = figures.note(folder / name)
+        if reason.is_file():
+            words = html.escape(reason.read_text(encoding="utf-8"))
+            parts.append(f'<p class="small">{name.replace("_", " ")} is not drawn: {words}</p>')
+            continue
         if not path.is_file():
             raise Refused(f"{path} is not there; first: {PROGRAM} figures {folder.name}")
         svg = path.read_text(encoding="utf-8")
@@ -151,7 +136,7 @@ def _problems(tables: Tables) -> str:
         [r["cell"], r["method"], r["model"], r["status"], str(r["reason"])]
         for _, r in bad.iterrows()
     ]
-    table = _html(rows, ["cell", "method", "model", "status", "reason"], 5)
+    table = rows_of(rows, ["cell", "method", "model", "status", "reason"], 5)
     return f"<h2>Cells without numbers</h2>\n{table}\n{_further(tables)}"
 
 
@@ -165,25 +150,6 @@ def _further(tables: Tables) -> str:
     return f'<p class="small">{html.escape(words)}</p>'
 
 
-def _audit(folder: Path) -> str:
-    """What the methods claim and what was measured, where the config was audited."""
-    path = folder / "audit.csv"
-    if not path.is_file():
-        return ""
-    names = ["data", "model", "method", "verdict", "values", "pairs", "retrained"]
-    names += ["undeleted", "noise", "declared"]
-    table = pd.read_csv(path)[names]
-    rows = [
-        [number(v) if isinstance(v, float) else str(v) for v in line] for line in table.to_numpy()
-    ]
-    words = (
-        "Relative distance of all predictions after the deleted rows held other values, after they "
-        "were other pairs, and to retraining with the same key; beside it the undeleted model's "
-        "distance to retraining, and that of two retrainings."
-    )
-    return f'<h2>Exactness</h2>\n<p class="small">{words}</p>\n{_html(rows, names, 4)}'
-
-
 def _provenance(loaded: Config, tables: Tables) -> str:
     rows = [["config sha256", loaded.sha256]]
     for fact in FACTS:
@@ -192,7 +158,7 @@ def _provenance(loaded: Config, tables: Tables) -> str:
             text = f"{values[0]} to {values[-1]}" if fact == "started" else ", ".join(values)
             rows.append([fact.replace("_", " "), text or "unknown"])
     rows += [["request", _listed(tables)]] if "request.asked" in tables.cells else []
-    return _html(rows, ["fact", "value"], 2)
+    return rows_of(rows, ["fact", "value"], 2)
 
 
 def _listed(tables: Tables) -> str:
@@ -226,11 +192,12 @@ def page(loaded: Config, tables: Tables, folder: Path) -> str:
         name=html.escape(loaded.name),
         shows=html.escape(sentence),
         computed=html.escape(opening(tables, cells)),
+        verdict=_report_tables.verdict(folder),
         figures=_figures(folder, loaded.experiment.figures if len(cells) else []),
         results=_summary(cells, after, by),
         stages=_summary(first, other, _panels.groups(cells, amount=True)),
         times=_summary(cells, times, by),
-        audit=_audit(folder),
+        audit=_report_tables.audit(folder),
         problems=_problems(tables),
         config=html.escape(
             "\n".join([loaded.text.rstrip(), *(f"# override: {o}" for o in loaded.overrides)])

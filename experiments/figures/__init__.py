@@ -1,11 +1,16 @@
 """One file per figure: ``draw(tables) -> (matplotlib Figure, the plotted numbers)``.
 
+A figure of the tables of another command than ``collect`` is given their folder: its file says
+``OF_FOLDER = True``.
+
 Other packages add theirs by an entry point ``jaxforget.figures``; a config may also name one as
 ``"package.module:draw"``. Such a function raises ``ValueError`` where the tables lack its numbers.
 """
 
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from .. import plugins
 from ..errors import Refused
@@ -17,7 +22,7 @@ def load(name: str) -> Callable:
     draw = plugins.load(name, plugins.FIGURES)
 
     def checked(tables):
-        if _tables.finished(tables).empty:
+        if not of_folder(name) and _tables.finished(tables).empty:
             raise Refused(f"figure {name}: no cell has numbers; all failed, diverged or skipped")
         try:
             return draw(tables)
@@ -27,6 +32,17 @@ def load(name: str) -> Callable:
             raise Refused(f"figure {name}: {error}") from error
 
     return checked
+
+
+def of_folder(name: str) -> bool:
+    """Whether a figure reads tables of its own in the results folder."""
+    module = sys.modules[plugins.load(name, plugins.FIGURES).__module__]
+    return getattr(module, "OF_FOLDER", False)
+
+
+def note(stem: Path) -> Path:
+    """Where it is written why a figure was not drawn."""
+    return stem.with_suffix(".note")
 
 
 def stem(name: str) -> str:

@@ -100,7 +100,9 @@ def title(names: list[str], key: tuple) -> str:
             words.append(KINDS[value])
         else:
             words.append(
-                f"{value}" if name in _tables.GROUP else f"{name.partition('.')[2]} {value}"
+                f"{value}"
+                if name in (*_tables.GROUP, "method")
+                else f"{name.partition('.')[2]} {value}"
             )
     return ", ".join(words)
 

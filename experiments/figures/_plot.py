@@ -133,7 +133,7 @@ def seeds(frame: pd.DataFrame, left_out: int, mark: str = "bands") -> str:
     """The sentence on n and interval that every figure states; ``mark`` shows the interval."""
     low, high = int(frame["n"].min()), int(frame["n"].max())
     n = f"{low}" if low == high else f"{low} to {high}"
-    band = f"{mark}: 95% t-interval over seeds" if high > 1 else "one seed: no interval"
+    band = f"{mark}: 95% t-interval over seeds" if high > 2 else "fewer than 3 seeds: no interval"
     missing = f"; {left_out} cells left out (failed, skipped or diverged)" if left_out else ""
     return f"n = {n} seeds; {band}{missing or '; no cell left out'}"
 

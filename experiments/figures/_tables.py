@@ -19,6 +19,7 @@ class Tables(NamedTuple):
     cells: pd.DataFrame
     metrics: pd.DataFrame
     timings: pd.DataFrame
+    folder: Path = Path()  # where they are, and the tables of other commands perhaps
 
 
 NEEDED = {
@@ -35,7 +36,7 @@ def read(folder: Path) -> Tables:
       Refused: a table is not there, or is none.
     """
     frames = {}
-    for name in Tables._fields:
+    for name in NEEDED:
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise Refused(f"{path} is not there; first: {PROGRAM} collect {folder.name}")
@@ -45,7 +46,19 @@ def read(folder: Path) -> Tables:
             raise Refused(f"{path} is no table: {error}; {PROGRAM} collect makes it") from None
         if missing := [c for c in NEEDED[name] if c not in frames[name]]:
             raise Refused(f"{path} lacks the column {missing[0]!r}; {PROGRAM} collect makes it")
-    return without_bad(Tables(**frames))
+    return without_bad(Tables(**frames, folder=folder))
+
+
+def beside(folder: Path, name: str, command: str) -> pd.DataFrame:
+    """A table that another command than ``collect`` writes into the results folder.
+
+    Raises:
+      Refused: it is not there.
+    """
+    path = folder / f"{name}.csv"
+    if not path.is_file():
+        raise Refused(f"{path} is not there; first: {PROGRAM} {command} {folder.name}")
+    return pd.read_csv(path)
 
 
 def without_bad(tables: Tables) -> Tables:
@@ -56,7 +69,7 @@ def without_bad(tables: Tables) -> Tables:
     if not good.all():
         cells.loc[~good, info] = np.nan
     metrics = tables.metrics[tables.metrics["cell"].isin(cells.loc[good, "cell"])]
-    return Tables(cells, metrics.reset_index(drop=True), tables.timings)
+    return tables._replace(cells=cells, metrics=metrics.reset_index(drop=True))
 
 
 def swept(cells: pd.DataFrame) -> list[str]:
@@ -131,13 +144,16 @@ def first_k(tables: Tables, metric: str) -> int:
 
 
 def interval(values: pd.Series) -> tuple[float, float, int]:
-    """Mean, half width of the 95 % Student interval (0 for a single value), and n."""
+    """Mean, half width of the 95 % Student interval, and n; half a width of 0 says: none stated.
+
+    None is below three values: of two, Student's factor of 12.7 makes bands that no metric fills.
+    """
     from scipy.special import stdtrit
 
     values = np.asarray(values.dropna(), float)
     n = len(values)
-    if n < 2:
-        return (float(values[0]) if n else np.nan), 0.0, n
+    if n < 3:
+        return (float(values.mean()) if n else np.nan), 0.0, n
     return float(values.mean()), float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / n**0.5), n
 
 

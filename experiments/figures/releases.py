@@ -1,0 +1,75 @@
+"""How much of the deleted histories an observer of two releases recovers, against their number.
+
+Of the table reconstruction.csv that the command ``reconstruct`` writes.
+"""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ..errors import Refused
+from . import _panels, _plot, _tables
+
+OF_FOLDER = True
+GROUP = ["data", "model", "method"]
+SHOWN = (
+    "unlearnt",
+    "retrained, same seed",
+    "retrained, another seed",
+    "unlearnt, int8",
+    "unlearnt, noise 1",
+    "unlearnt, noise 3",
+)
+POPULARITY = "popularity alone"
+
+
+def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
+    """Everything drawn: groups, line, count, mean, low, high, n."""
+    by = [*GROUP, "line", "count"]
+    rows = rows.assign(line=rows["release"])
+    base = rows[rows["release"] == SHOWN[0]].assign(line=POPULARITY)
+    return pd.concat(
+        [
+            _tables.intervals(rows[rows["line"].isin(SHOWN)], by, "r_precision"),
+            _tables.intervals(base, by, "popularity_r_precision"),
+        ]
+    )
+
+
+def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
+    for line, look in looks.items():
+        mine = rows[rows["line"] == line].sort_values("count")
+        _plot.curve(axis, mine, "count", line, look)
+    axis.set_xscale("log")
+    axis.set_ylim(0, 1.02)
+    axis.set_xlabel("users deleted between two releases")
+    axis.set_ylabel("deleted items found (R-precision)")
+
+
+def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
+    """Draws one panel per data set, model and method; a line per kind of release."""
+    rows = _tables.beside(folder, "reconstruction", "reconstruct")
+    if rows["count"].isna().any() or rows["count"].nunique() < 2:
+        raise Refused("releases: needs requests of several sizes (request.count = [1, 10])")
+    numbers = _numbers(rows)
+    looks = _plot.looks([*SHOWN]) | {POPULARITY: dict(_plot.BEFORE)}
+    shown = _panels.keys(numbers, GROUP)
+    columns = min(3, len(shown))
+    figure, axes = _plot.grid(-(-len(shown) // columns), columns)
+    for axis in axes.flat[len(shown) :]:
+        axis.remove()
+    one_by_one = axes.reshape(-1, 1)[: len(shown)]
+    _panels.page(
+        (figure, one_by_one),
+        numbers,
+        GROUP,
+        shown,
+        ["r_precision"],
+        lambda axis, rows, *_: _panel(axis, rows, looks),
+    )
+    _plot.legend(figure, axes)
+    n = numbers["n"]
+    _plot.note(figure, f"n = {n.min()} to {n.max()} draws of users; bands: 95% t-interval")
+    return figure, numbers
