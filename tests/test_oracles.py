@@ -206,3 +206,13 @@ def test_a_bank_that_was_changed_is_refused(written, what):
         written.write_bytes(written.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"bank\.npz: "):
         data.oracles(written)
+
+
+def test_a_measure_is_faithful_where_it_tells_models_whose_truth_is_known():
+    some = bank(same=0.0)
+    undeleted, same = (evidence.faithfulness(some, kind) for kind in ("undeleted", "same"))
+    for name in undeleted:
+        assert undeleted[name].low > 0.9 or name == "distance"
+        assert same[name].low < 0.5 < same[name].high
+    rows = [r for r in evidence.rows(some) if r.measure == "told_by_score"]
+    assert {r.kind for r in rows} == {"undeleted", "same"} and rows[0].n_models == 30

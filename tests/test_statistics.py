@@ -41,3 +41,15 @@ def test_the_spread_of_halves_is_the_error_of_the_whole():
         held += found.low <= 1.0 <= found.high
     assert 0.90 < held / 400 < 0.98
     assert math.isnan(statistics.replicated([1.0, math.inf, 2.0]).low)
+
+
+def test_the_interval_of_an_area_holds_the_truth_as_often_as_it_says():
+    """The AUC of two unit normals at distance 1 is Phi(1 / sqrt 2) = 0.760."""
+    draws = RNG.normal(1, 1, (1_500, 40)), RNG.normal(0, 1, (1_500, 50))
+    found = [statistics.area(a, b) for a, b in zip(*draws)]
+    assert abs(np.mean([e.low <= 0.76025 <= e.high for e in found]) - 0.95) < 0.025
+    assert abs(np.mean([e.value for e in found]) - 0.76025) < 0.005
+    tied = statistics.area(np.ones(4), np.ones(6))
+    assert (tied.value, tied.low, tied.high, tied.n) == (0.5, 0.5, 0.5, 4)
+    assert math.isnan(statistics.area(np.ones(2), np.ones(5)).value)
+    assert math.isnan(statistics.area(np.array([1, 2, math.nan]), np.ones(5)).value)

@@ -60,6 +60,11 @@ def rows(bank: Bank) -> Iterator[Row]:
         estimate = statistics.mean(found, bounds=(0.0, 1.0))
         pairs = int(np.sum((bank.part != "retained") & (bank.values > 0)))
         yield Row(kind, "membership", "forgotten", estimate, n_models, pairs)
+    for kind in bank.scores.keys() - {RETRAINED}:
+        for name, told in faithfulness(bank, kind).items():
+            yield Row(
+                kind, f"told_by_{name}", "all", told, n_models - n_models // 2, len(bank.part)
+            )
 
 
 def halves(n: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -131,6 +136,39 @@ def memberships(bank: Bank) -> dict[str, np.ndarray]:
         kind: np.array([float(area(x, truth, ones)) for x in scores[:, used].astype(np.float32)])
         for kind, scores in bank.scores.items()
     }
+
+
+def faithfulness(bank: Bank, kind: str) -> dict[str, Estimate]:
+    """How well each measure of one model tells a kind from retrained models: AUC over models.
+
+    A measure that cannot tell even the undeleted ones says nothing of any method. One half of the
+    retrained models is what the measures may know (``distance``: the first of them alone), the
+    other half is to be told from. The interval is DeLong's, normal.
+    """
+    half = len(bank.scores[RETRAINED]) // 2
+    known = bank.scores[RETRAINED][:half].astype(float)
+    forgotten = bank.part == judged_by(bank)
+    mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0, ddof=1), 1e-12)
+    member = dict(zip((kind, RETRAINED), (memberships(bank)[k] for k in (kind, RETRAINED))))
+
+    def measures(name: str) -> dict[str, np.ndarray]:
+        scores = bank.scores[name][half:].astype(float)
+        apart, away = scores - known[0], (scores - mean) / spread
+        return {
+            "score": scores[:, forgotten].mean(axis=1),
+            "membership": member[name][half:],
+            "distance": np.linalg.norm(apart, axis=1),
+            "distance_forgotten": np.linalg.norm(apart[:, forgotten], axis=1),
+            "likelihood": np.mean(away[:, forgotten] ** 2, axis=1),
+        }
+
+    own, others = measures(kind), measures(RETRAINED)
+    return {name: statistics.area(own[name], others[name]) for name in own}
+
+
+def judged_by(bank: Bank) -> str:
+    """The forgotten pairs; the retained ones where whole users went, so that none is left."""
+    return "forgotten" if np.any(bank.part == "forgotten") else "retained"
 
 
 def _single(bank: Bank) -> Iterator[Row]:

@@ -78,3 +78,20 @@ def replicated(values: Sequence[float] | np.ndarray, whole: float | None = None)
         return Estimate(middle, math.nan, math.nan, len(found))
     half = 1.96 * float(found.std(ddof=1))
     return Estimate(middle, middle - half, middle + half, len(found))
+
+
+def area(higher: np.ndarray, lower: np.ndarray) -> Estimate:
+    """AUC of independent values, ``P(higher > lower)`` with ties as half, and its 95 % interval.
+
+    ``n`` is the smaller number of values. The interval is normal, with DeLong's variance
+    (Biometrics 44, 1988), and clipped to [0, 1].
+    """
+    high, low = np.asarray(higher, float), np.asarray(lower, float)
+    n = min(len(high), len(low))
+    if n < LEAST or np.isnan(high).any() or np.isnan(low).any():
+        return Estimate(math.nan, math.nan, math.nan, n)
+    wins = (high[:, None] > low) + 0.5 * (high[:, None] == low)
+    middle = float(wins.mean())
+    parts = (np.var(wins.mean(axis=1 - k), ddof=1) / wins.shape[k] for k in (0, 1))
+    half = 1.96 * math.sqrt(sum(parts))
+    return Estimate(middle, max(0.0, middle - half), min(1.0, middle + half), n)

@@ -32,7 +32,7 @@ def of(bank: Bank) -> dict[str, Verdict]:
     kinds = [kind for kind in bank.scores if kind != RETRAINED]
     if n_models < evidence.LEAST:
         return {kind: _of_single(bank, kind) for kind in kinds}
-    member, part = evidence.memberships(bank), judged_by(bank)
+    member, part = evidence.memberships(bank), evidence.judged_by(bank)
     halves = list(evidence.halves(n_models))
 
     def gaps(kind: str, part: str) -> np.ndarray:
@@ -54,11 +54,6 @@ def of(bank: Bank) -> dict[str, Verdict]:
         word, why = _word(bank, kind, verdict, scale)
         found[kind] = verdict._replace(word=word, why=why)
     return found
-
-
-def judged_by(bank: Bank) -> str:
-    """The forgotten pairs; the retained ones where whole users went, so that none is left."""
-    return "forgotten" if np.any(bank.part == "forgotten") else "retained"
 
 
 def _against(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> list[np.ndarray]:
@@ -111,7 +106,7 @@ def _of_single(bank: Bank, kind: str) -> Verdict:
         goal = bank.of(RETRAINED, part)[0].astype(float)
         return float(np.linalg.norm(bank.of(kind, part)[0] - goal))
 
-    part = judged_by(bank)
+    part = evidence.judged_by(bank)
     undeleted = apart(UNDELETED, part)
     left = none._replace(value=apart(kind, part) / undeleted if undeleted else math.nan)
     found = Verdict(part, left, none, none, none, "", "")
