@@ -740,6 +740,7 @@ EXEMPT = {  # a function, or a module of them, and why it is not walked
     "sparse.serving.sizes": "two Python numbers",
     "sparse.serving.precision": "a dtype",
     "sparse.serving.users_at_once": "a Python number",
+    "sparse.aligned.layouts": HOST + "tests/test_layout.py",
     "sparse.layout.build": HOST + "tests/test_layout.py",
     "sparse.layout.widths_of": HOST + "tests/test_layout.py",
     "gradient.losses.build": SETTINGS + "tests/test_influence.py",

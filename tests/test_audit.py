@@ -14,8 +14,8 @@ import pytest
 import toy_runs
 from oracles import tally
 
-from experiments.commands import audit as runner
 from experiments.commands import _report_tables
+from experiments.commands import audit as runner
 from jaxforget import _plugins, methods, models, shards
 from jaxforget.als import confidence
 from jaxforget.metrics import audit, claims, variations

@@ -105,6 +105,28 @@ def test_side_by_side_as_on_an_accelerator_they_are_equal_up_to_rounding(
     assert min(widths["of"].values()) < 8 and max(needed) > 150_000
 
 
+def test_seeds_with_a_split_of_their_own_are_one_program_too(tmp_path, monkeypatch):
+    """The splits are laid out alike; each cell has the numbers that it has alone."""
+    compiled, compile_now = [], clock._compile
+    monkeypatch.setattr(
+        clock, "_compile", lambda f, args: compiled.append(f) or compile_now(f, args)
+    )
+    path = toy_runs.small(tmp_path, SMALL)
+    words = ["run", path, "ks=5", "--quiet", "--results"]
+    found = {}
+    for name, how in (("off", ["--batch", "off"]), ("on", ["--batch", "6", "--devices", "1"])):
+        monkeypatch.setattr(clock, "_programs", clock.Recent(64))
+        compiled.clear()
+        assert cli.main([*words, str(tmp_path / name), *how]) == 0
+        rows = (json.loads(f.read_text()) for f in (tmp_path / name).glob("*/cells/*.json"))
+        found[name] = {row["id"]: row for row in rows}
+    assert len({row["data_hash"] for row in found["on"].values()}) > 1
+    assert_close(found["on"], found["off"], tol=1e-4)
+    assert len(compiled) == len(set(compiled)) == 1 + 2 + 3 + 1 + 1
+    sizes = {row["timings"]["batch"] for row in found["on"].values()}
+    assert sizes == {6}
+
+
 def test_what_fails_together_is_computed_one_by_one(alone, tmp_path, monkeypatch, capsys):
     path, want = alone
 

@@ -3,12 +3,14 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxforget.sparse import layout
+from jaxforget.sparse import aligned, layout
+from jaxforget.sparse.kernels import spmm
 
 
 def test_interactions_are_sorted_by_user_then_item():
@@ -163,3 +165,29 @@ def test_any_rows_give_what_a_dictionary_gives(rows, repeats):
     ].tolist()
     for side, column, n in ((train.by_user, train.users, 7), (train.by_item, train.items, 5)):
         assert np.diff(side.indptr).tolist() == np.bincount(column, minlength=n).tolist()
+
+
+def test_tables_of_one_size_are_laid_out_with_the_same_classes_and_hold_what_they_held():
+    rng = np.random.default_rng(0)
+    tables = [
+        layout.build(*np.divmod(rng.permutation(np.arange(n))[:150], 40), rng.random(150),
+                     n_users=50, n_items=40)
+        for n in (2_000, 400, 900)
+    ]  # fmt: skip
+    found = aligned.layouts(tables)
+    assert len({jax.tree.structure(x) for x in found}) == 1
+    assert len({x.shape for x in (t.by_user.starts for t in found)}) == 1
+    for old, new in zip(tables, found):
+        np.testing.assert_array_equal(old.values, new.values)
+        for side in ("by_user", "by_item"):
+            a, b = getattr(old, side), getattr(new, side)
+            np.testing.assert_array_equal(a.indptr, b.indptr)
+            lengths = np.diff(b.indptr)[np.asarray(b.ranked)]
+            for k, width in enumerate(b.widths):
+                assert (lengths[b.starts[k] : b.starts[k + 1]] <= width).all()
+        dense = jnp.asarray(rng.random((40, 3)), new.values.dtype)
+        np.testing.assert_allclose(
+            spmm(new, new.values, dense, by="user"), spmm(old, old.values, dense, by="user")
+        )
+    with pytest.raises(ValueError, match="tables of several sizes"):
+        aligned.layouts([tables[0], layout.build([0], [1], [1.0], n_users=50, n_items=40)])

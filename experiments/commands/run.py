@@ -72,18 +72,27 @@ def _place(folder: Path, todo: list[Cell]) -> None:
 
 
 def _groups(lab: Laboratory, todo: list[Cell]) -> Iterator[list[Cell]]:
-    """The cells that are computed together: of one split and one model but for traced numbers."""
+    """The cells that are computed together: of one data set and model but for traced numbers.
+
+    Of one split, or of splits that differ in their seed and are of the same sizes.
+    """
     if lab.batches is None:
         yield from ([cell] for cell in todo)
         return
-    alike: dict[tuple, list[Cell]] = {}
+    alike: dict[tuple, dict[str, list[Cell]]] = {}
     for cell in todo:
         recipe = _made(lab.programs.recipe, cell.spec["model"])
-        alike.setdefault((cell.key("data", "split", "dtype"), recipe), []).append(cell)
-    for group in alike.values():
-        prepared = _made(lab.materials.prepared, group[0])
-        most = lab.batches.cells_at_once(prepared.split.train) if prepared else 1
-        yield from (group[first : first + most] for first in range(0, len(group), most))
+        how = {name: value for name, value in cell.spec["split"].items() if name != "seed"}
+        data = (cell.key("data", "dtype"), grid.canonical(how), recipe)
+        alike.setdefault(data, {}).setdefault(cell.key("split"), []).append(cell)
+    for splits in alike.values():
+        groups = list(splits.values())
+        every = [cell for group in groups for cell in group]
+        lab.batches.own_data = bool(_made(lab.materials.align, every))
+        for group in [every] if lab.batches.own_data else groups:
+            prepared = _made(lab.materials.prepared, group[0])
+            most = lab.batches.cells_at_once(prepared.split.train) if prepared else 1
+            yield from (group[first : first + most] for first in range(0, len(group), most))
 
 
 def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:

@@ -45,6 +45,7 @@ class Batches:
         self.mesh = Mesh(np.array(devices), (AXIS,), axis_types=(AxisType.Explicit,))
         self._widths: dict[Any, int] = {}  # jobs per device, of each program
         self.seconds = self.compiling = 0.0
+        self.own_data = False  # the jobs to come have interactions of their own, even where equal
 
     def cells_at_once(self, train: Interactions) -> int:
         """How many cells may wait for each other, with their requests and their states.
@@ -54,6 +55,7 @@ class Batches:
         if self.most is not None:
             return self.most
         each = 8 * (2 * len(train.users) + STATES * (train.n_users + train.n_items))
+        each += self.own_data * sum(x.nbytes for x in jax.tree.leaves(train))
         return max(1, min(MOST, int(WAITING * memory.host_memory() / each)))
 
     def run(self, jobs: list[Job]) -> list[Outcome]:
@@ -70,7 +72,7 @@ class Batches:
 
     def _together(self, shell: Callable, jobs: list[tuple]) -> Iterator[Any]:
         """The outputs of one program for the arguments of some jobs, on the host."""
-        arguments = _sorted(jobs)
+        arguments = _sorted(jobs, self.own_data)
         common = [self._put(x, PartitionSpec()) for x in arguments.common]
         width, program = self._fitting(shell, arguments, common)
         step = width * len(self.devices)
@@ -161,16 +163,19 @@ def _by_program(jobs: dict[Any, Job]) -> list[tuple[Callable, dict[Any, tuple]]]
     return [(shell, alike) for (shell, _), alike in groups.items()]
 
 
-def _sorted(jobs: list[tuple]) -> Arguments:
+def _sorted(jobs: list[tuple], own_data: bool) -> Arguments:
     """Finds what jobs have in common: interactions, where they are the very same arrays.
 
-    Everything else is a job's own even where it is equal, so that one program serves all batches.
+    Nothing where all have ``own_data``. Everything else is a job's own even where it is equal, so
+    that one program serves all batches.
     """
     flat = [jax.tree.flatten(arguments) for arguments in jobs]
     leaves, tree = [x for x, _ in flat], flat[0][1]
     nodes = jax.tree.leaves(jobs[0], is_leaf=lambda node: isinstance(node, Interactions))
     data = [isinstance(node, Interactions) for node in nodes for _ in jax.tree.leaves(node)]
     columns = zip(*leaves, strict=True)
+    if own_data:
+        data = [False] * len(data)
     shared = [d and all(x is c[0] for x in c) for d, c in zip(data, columns, strict=True)]
     own = [[x for x, s in zip(row, shared, strict=True) if not s] for row in leaves]
     common = [x for x, s in zip(leaves[0], shared, strict=True) if s]

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxforget import data
 from jaxforget.prepare import forget, interop, preprocess, published, requests, split
+from jaxforget.sparse import aligned
 from jaxforget.types import ForgetSet, Interactions, Split, watch
 
 from ..config.grid import Cell, canonical
@@ -16,6 +17,8 @@ from ..errors import Refused
 from . import attack, provenance
 from .clock import Recent
 from .programs import Programs, keys, settings
+
+SPLIT = ("data", "split", "dtype")  # what decides a split
 
 
 class Prepared(NamedTuple):
@@ -90,7 +93,30 @@ class Materials:
             digest = content_hash(parts, users, items)
             return Prepared(parts, users, items, digest, provenance.table_hash(table))
 
-        return self._splits.get(cell.key("data", "split", "dtype"), compute)
+        return self._splits.get(cell.key(*SPLIT), compute)
+
+    def align(self, cells: list[Cell]) -> bool:
+        """Lays the splits of some cells out alike, so that one program serves all of them.
+
+        Only where all are of the same sizes and no request makes a split of its own; returns
+        whether that is so.
+        """
+        splits = {cell.key(*SPLIT): cell for cell in cells}
+        kinds = {cell.spec["request"]["kind"] for cell in cells}
+        if len(splits) == 1 or any(k == "listed" or k.startswith("shilling") for k in kinds):
+            return False
+        self._splits.size = max(self._splits.size, len(splits))
+        found = {key: self.prepared(cell) for key, cell in splits.items()}
+        try:
+            parts = zip(*(aligned.layouts(x) for x in zip(*(p.split for p in found.values()))))
+        except ValueError:
+            return False
+        for (key, old), some in zip(found.items(), parts, strict=True):
+            self._splits.entries[key] = old._replace(split=Split(*some))
+        for made in (self._attacks, self._requests, self._trains):  # of the layouts before
+            made.size = max(made.size, 2 * len(splits))
+            made.entries.clear()
+        return True
 
     def attacked(self, cell: Cell) -> Prepared:
         """The split that is learnt from and judged on.
