@@ -73,7 +73,7 @@ def test_a_bank_made_in_parts_is_the_one_made_at_once_and_is_judged(folder, caps
     assert bank.of("undeleted", "test").shape == (13, 40)
     made = {name: bank.scores[name].copy() for name in bank.scores}
     path.unlink()
-    for file in (path.parent / path.stem).iterdir():
+    for file in (path.parent / path.stem).glob("*.npz"):
         file.unlink()
     assert command("oracles", folder, *few) == 0
     again = data.oracles(path)
@@ -88,6 +88,22 @@ def test_a_bank_made_in_parts_is_the_one_made_at_once_and_is_judged(folder, caps
     assert said.loc["undeleted", "left"] == 1
     assert said.loc["retrain", "left"] < 0.2 < 1
     assert abs(said.loc["retrain", "excess"]) < said.loc["undeleted", "excess"]
+
+
+def test_a_bank_of_another_config_or_of_other_data_is_left_alone(folder, capsys):
+    few = ("--models", "2", "--pairs", "10")
+    assert command("oracles", folder, *few) == 0
+    (path,) = banks(folder)
+    assert command("evidence", folder, "request.ratio=0.1") == 0
+    assert "not of this config as it is now" in capsys.readouterr().out
+    (path.parent / path.stem / "data").write_text("other")
+    assert command("oracles", folder, *few) == 2
+    assert "was made of other data" in capsys.readouterr().err
+    broken = next((path.parent / path.stem).glob("*.npz"))
+    (path.parent / path.stem / "data").unlink()
+    broken.write_bytes(b"no archive")
+    assert command("oracles", folder, *few) == 2
+    assert "remove it and run again" in capsys.readouterr().err
 
 
 def test_without_a_bank_evidence_says_what_to_do_first(folder, capsys):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..config.grid import Cell, canonical
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
 from ..lab import setup
@@ -43,10 +44,10 @@ def main(argv: list[str]) -> int:
     parser = _selection.parser("evidence", __doc__, select=False)
     _selection.add_code(parser)
     arguments = parser.parse_intermixed_args(argv)
-    config, _ = _selection.load(arguments)
+    config, cells = _selection.load(arguments)
     folder = files.folder(arguments.results, config.name)
     setup.configure("cpu", "float32")
-    evidence, verdicts = tables(config, folder)
+    evidence, verdicts = tables(config, cells, folder)
     for name, columns, rows in (("evidence", EVIDENCE, evidence), ("verdict", VERDICT, verdicts)):
         lines = [[row.get(column) for column in columns] for row in rows]
         files.write_atomically(folder / f"{name}.csv", csv(columns, lines))
@@ -55,11 +56,15 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def tables(config: Config, folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of evidence.csv and of verdict.csv."""
+def tables(
+    config: Config, cells: list[Cell], folder: Path
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of evidence.csv and of verdict.csv: of the banks that the config asks for."""
     from jaxforget import data
 
-    from ..lab import evidence, verdicts
+    from ..lab import evidence, oracles, verdicts
+
+    asked = {cell.key(*oracles.DECIDES) for cell in cells}
 
     paths = sorted((folder / "oracles").glob("*.npz"))
     if not paths:
@@ -70,6 +75,9 @@ def tables(config: Config, folder: Path) -> tuple[list[dict[str, Any]], list[dic
             bank = data.oracles(path)
         except ValueError as fault:
             raise Refused(str(fault)) from fault
+        if canonical({name: bank.about.get(name) for name in oracles.DECIDES}) not in asked:
+            print(f"{path}: not of this config as it is now; left out")
+            continue
         base = evidence.axes(bank) | {"bank": bank.about["id"]}
         for row in evidence.rows(bank):
             found.append(
@@ -96,5 +104,5 @@ def _line(bank: Any, kind: str, verdict: Any) -> dict[str, Any]:
         line |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     line["n_models"] = len(bank.scores["retrained"])
     line["n_forgotten"] = int((bank.part == "forgotten").sum())
-    line["commit"] = bank.about["versions"]["git_sha"]
+    line["commit"] = " ".join(bank.about["commits"])
     return line

@@ -110,6 +110,7 @@ def make(
     lab: Laboratory, folder: Path, plan: Plan, told: Callable[[str], None], part: tuple[int, int]
 ) -> None:
     """Trains what a bank lacks; ``part`` i of n makes every n-th file, from i on."""
+    _same_data(lab, folder, plan)
     train, request = lab.materials.request(plan.cell)
     cells = sample(lab, plan).cells
     for number, first in enumerate(range(0, plan.n_models, AT_ONCE)):
@@ -119,9 +120,21 @@ def make(
         missing = {k for k in _kinds(plan) if not _file(folder, plan, k, first).is_file()}
         for kind, scores in _scores(lab, plan, train, request, cells, seeds, missing):
             content = io.BytesIO()
-            np.savez_compressed(content, scores=scores)
+            np.savez_compressed(content, scores=scores, commit=np.array(provenance.commit()))
             write_atomically(_file(folder, plan, kind, first), content.getvalue())
             told(f"{plan.id} {kind}: models {first} to {seeds[-1]} of {plan.n_models}")
+
+
+def _same_data(lab: Laboratory, folder: Path, plan: Plan) -> None:
+    """Refuses to add to a bank of other data: the file that they were read from has changed."""
+    path, digest = folder / plan.id / "data", lab.materials.attacked(plan.cell).hash
+    if not path.is_file():
+        write_atomically(path, digest.encode())
+    elif path.read_text() != digest:
+        raise Refused(
+            f"{path.parent} was made of other data than are there now: move it away, or put the "
+            "data back"
+        )
 
 
 def _kinds(plan: Plan) -> list[str]:
@@ -186,12 +199,14 @@ def _scores(
 
 def gather(lab: Laboratory, folder: Path, plan: Plan) -> _oracles.Bank | None:
     """The whole bank; None while some of its models are missing."""
-    scores = {}
+    scores, commits = {}, set()
     for kind in _kinds(plan):
         paths = [_file(folder, plan, kind, k) for k in range(0, plan.n_models, AT_ONCE)]
         if not all(path.is_file() for path in paths):
             return None
-        scores[kind] = np.concatenate([_read(path) for path in paths])
+        parts = [_read(path) for path in paths]
+        scores[kind] = np.concatenate([part for part, _ in parts])
+        commits |= {commit for _, commit in parts}
     pairs = sample(lab, plan)
     lengths = {array.shape for array in scores.values()}
     if lengths != {(plan.n_models, len(pairs.part))}:
@@ -205,16 +220,17 @@ def gather(lab: Laboratory, folder: Path, plan: Plan) -> _oracles.Bank | None:
         "data_hash": lab.materials.attacked(plan.cell).hash,
         "id": plan.id,
         "n_models": plan.n_models,
-        "versions": {name: facts[name] for name in (*provenance.PACKAGES, "git_sha", "dirty")},
+        "commits": sorted(commits),
+        "versions": {name: facts[name] for name in provenance.PACKAGES},
     }
     values = np.asarray(pairs.cells.values)
     return _oracles.Bank(pairs.users, pairs.items, values, pairs.part, scores, about)
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path) -> tuple[np.ndarray, str]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return archive["scores"]
+            return archive["scores"], str(archive["commit"])
     except Exception as fault:
         raise Refused(f"{path}: cannot be read: {fault}: remove it and run again") from None
 
