@@ -4,7 +4,8 @@
 the colon stands how cells become one number (``each``: one number per cell, by seed; ``pooled``:
 ratio of means; ``ci95``, ``pooled95``: half widths of 95 % intervals), with ``%`` where a number is
 quoted in per cent. After it stands a quantity: a stage, metric, part and k of metrics.csv;
-``recovery`` or ``residual`` of a metric or part; ``cells``, ``timings`` or ``audit`` and a column.
+``recovery`` or ``residual`` of a metric or part; ``cells`` or ``timings`` and a column; a table of
+another command (``OTHERS``) and a column, where a ``~`` in a filter stands for a space.
 Two of them may be joined by ``-`` or ``/``, cell by cell or, where their filters differ, seed by
 seed. ``over`` divides one such number by another. ``{a,b}`` writes a query once for each word, the
 leftmost braces varying first; where both sides of ``over`` have braces, they vary together.
@@ -39,13 +40,17 @@ POOLED = {"pooled": 0, "pooled95": 1}  # ratio of means, and half width of its i
 read = functools.cache(_tables.read)
 
 
+OTHERS = ("audit", "verdict", "evidence", "reconstruction", "advice")
+
+
 @functools.cache
-def audited(folder: Path) -> pd.DataFrame:
-    """The rows of one audit.csv."""
+def other(folder: Path, name: str) -> pd.DataFrame:
+    """The rows of a table that another command than ``collect`` wrote."""
+    path = folder / f"{name}.csv"
     try:
-        return pd.read_csv(folder / "audit.csv")
+        return pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise Refused(f"{folder / 'audit.csv'}: {error}") from None
+        raise Refused(f"{path}: {error}") from None
 
 
 def spread(text: str) -> list[str]:
@@ -61,7 +66,7 @@ def filters(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split()]
     if bad := [part for part, equals, _ in pairs if not equals]:
         raise Refused(f"{bad[0]!r} is no filter; write column=value")
-    return {name: value for name, _, value in pairs}
+    return {name: value.replace("~", " ") for name, _, value in pairs}
 
 
 def _column(frame: pd.DataFrame, name: str) -> str:
@@ -111,11 +116,11 @@ def _series(words: list[str], tables: _tables.Tables) -> pd.Series:
     raise Refused(f"{' '.join(words)!r} is no quantity of these tables")
 
 
-def _audited(words: list[str], folder: Path, where: dict[str, str]) -> pd.DataFrame:
-    rows = _narrow(audited(folder), where)
+def _others(words: list[str], folder: Path, where: dict[str, str]) -> pd.DataFrame:
+    rows = _narrow(other(folder, words[0]), where)
     if len(words) != 2 or words[1] not in rows:
-        raise Refused(f"{' '.join(words)!r} is no column of audit.csv")
-    return rows.assign(value=rows[words[1]], seed=0)
+        raise Refused(f"{' '.join(words)!r} is no column of {words[0]}.csv")
+    return rows.assign(value=rows[words[1]], seed=rows.get("seed", 0))
 
 
 def _cells(words: list[str], folder: Path, where: dict[str, str]) -> pd.DataFrame:
@@ -135,7 +140,7 @@ def _term(text: str, results: Path, where: dict[str, str]) -> tuple[Any, dict]:
     if "folder" not in where:
         raise Refused("no folder is given")
     words, folders = head.split(), [results / name for name in where["folder"].split("|")]
-    take = _audited if words[:1] == ["audit"] else _cells
+    take = _others if words[:1] and words[0] in OTHERS else _cells
     frame: Any = pd.concat([take(words, folder, where) for folder in folders])
     if not len(frame):
         raise Refused("no cell is left by these filters")

@@ -17,6 +17,8 @@ from ..config import grid, reading
 from ..errors import PROGRAM, Refused
 from . import _queries, _quotes
 
+ALONE = ("audit", "verdict", "reconstruction")  # tables that stand in a folder without cells
+
 
 def _values(quote: _quotes.Quote, results: Path) -> list[tuple[str, float]]:
     """What a quote's queries give, in order."""
@@ -63,7 +65,8 @@ def _commits(folder: Path) -> str:
 def provenance(folder: Path) -> str:
     """One line about a folder: its commits, and whether its config makes these cells today."""
     if not (folder / "cells.csv").is_file():
-        table = pd.read_csv(folder / "audit.csv", dtype=str)
+        path = next(folder / f"{n}.csv" for n in ALONE if (folder / f"{n}.csv").is_file())
+        table = pd.read_csv(path, dtype=str)
         named = sorted(set(table["commit"].str[:7])) if "commit" in table else ["no commit named"]
         return f"{folder.name}: {', '.join(named)}"
     try:
@@ -107,8 +110,8 @@ def main(argv: list[str]) -> int:
     wrong, covered = check(_quotes.read(Path(arguments.quotes)), results)
     for line in wrong:
         print(line)
-    for table in sorted({*results.glob("*/cells.csv"), *results.glob("*/audit.csv")}):
-        print(provenance(table.parent))
+    for table in sorted({p.parent for n in ("cells", *ALONE) for p in results.glob(f"*/{n}.csv")}):
+        print(provenance(table))
     for line in coverage(covered, every=arguments.unchecked):
         print(line)
     print(f"{len(wrong)} quoted numbers are wrong" if wrong else "all checked numbers hold")
