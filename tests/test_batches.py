@@ -111,20 +111,19 @@ def test_seeds_with_a_split_of_their_own_are_one_program_too(tmp_path, monkeypat
     monkeypatch.setattr(
         clock, "_compile", lambda f, args: compiled.append(f) or compile_now(f, args)
     )
+    monkeypatch.setattr(clock, "_programs", clock.Recent(64))
     path = toy_runs.small(tmp_path, SMALL)
-    words = ["run", path, "ks=5", "--quiet", "--results"]
+    words = ["run", path, "ks=5", "--quiet", "--only", "method=retrain", "--only", "ratio=0.1"]
     found = {}
-    for name, how in (("off", ["--batch", "off"]), ("on", ["--batch", "6", "--devices", "1"])):
-        monkeypatch.setattr(clock, "_programs", clock.Recent(64))
+    for name, how in (("off", ["--batch", "off"]), ("on", ["--batch", "3", "--devices", "1"])):
         compiled.clear()
-        assert cli.main([*words, str(tmp_path / name), *how]) == 0
+        assert cli.main([*words, "--results", str(tmp_path / name), *how]) == 0
         rows = (json.loads(f.read_text()) for f in (tmp_path / name).glob("*/cells/*.json"))
         found[name] = {row["id"]: row for row in rows}
-    assert len({row["data_hash"] for row in found["on"].values()}) > 1
+    assert len({row["data_hash"] for row in found["on"].values()}) == 3
     assert_close(found["on"], found["off"], tol=1e-4)
-    assert len(compiled) == len(set(compiled)) == 1 + 2 + 3 + 1 + 1
-    sizes = {row["timings"]["batch"] for row in found["on"].values()}
-    assert sizes == {6}
+    assert len(compiled) == len(set(compiled)) == 1 + 1 + 2 + 1 + 1
+    assert {row["timings"]["batch"] for row in found["on"].values()} == {3}
 
 
 def test_what_fails_together_is_computed_one_by_one(alone, tmp_path, monkeypatch, capsys):
