@@ -94,8 +94,17 @@ def test_a_bank_of_another_config_or_of_other_data_is_left_alone(folder, capsys)
     few = ("--models", "2", "--pairs", "10")
     assert command("oracles", folder, *few) == 0
     (path,) = banks(folder)
-    assert command("evidence", folder, "request.ratio=0.1") == 0
-    assert "not of this config as it is now" in capsys.readouterr().out
+    assert command("evidence", folder, "request.ratio=0.1") == 2
+    told = capsys.readouterr()
+    assert "not of this config as it is now; left out" in told.out and "first: " in told.err
+    assert command("evidence", folder, "methods.unlearn_als.tol=0.5") == 0
+    told = capsys.readouterr().out
+    assert "unlearn_als max_sweeps=1 is not in it with the settings of the config" in told
+    assert "retrain: too few models" in told and "unlearn_als max_sweeps=1: " not in told
+    assert command("oracles", folder, "--models", "3", "--pairs", "10") == 0  # two are too few
+    assert len(data.oracles(path).scores["retrain"]) == 3
+    assert command("oracles", folder, *few) == 0  # and three enough
+    assert len(data.oracles(path).scores["retrain"]) == 2
     (path.parent / path.stem / "data").write_text("other")
     assert command("oracles", folder, *few) == 2
     assert "was made of other data" in capsys.readouterr().err
@@ -111,6 +120,8 @@ def test_without_a_bank_evidence_says_what_to_do_first(folder, capsys):
     assert "first: " in capsys.readouterr().err
     assert command("oracles", folder, "--models", "0") == 2
     assert command("oracles", folder, "--shard", "2/2") == 2
+    assert command("oracles", folder, "--batch", "some") == 2
+    assert command("oracles", folder, "methods.undeleted.use=retrain") == 2
     assert command("oracles", folder, "request.kind=none", "request.ratio=") == 2
 
 
@@ -128,7 +139,7 @@ def bank(seed=0, **methods):
         own = draws(rng) + (how * up).astype(np.float32)
         scores[name] = scores["undeleted"] if how == 1 else own
     ids = np.arange(80).astype(str)
-    about = {"model_name": "m", "axes": {}, "id": "0", "methods": {}}
+    about = {"model_name": "m", "axes": {}, "id": "0", "methods": {}, "draws": True}
     return Bank(ids, ids, np.ones(80, np.float32), part, scores, about)
 
 
@@ -156,6 +167,7 @@ def test_a_score_that_is_not_finite_is_no_number():
     some = bank(bad=0.0)
     some.scores["bad"][3, 5] = np.nan
     assert verdicts.of(some)["bad"].word == "diverged"
+    assert verdicts.of(some)["undeleted"].word == "undeleted"
     rows = [r for r in evidence.rows(some) if r.kind == "bad" and r.part == "forgotten"]
     assert all(np.isnan(r.found.low) for r in rows if r.measure in ("kl", "klom"))
 
@@ -183,7 +195,7 @@ def test_the_floor_falls_with_the_number_of_models_as_theory_says():
 def test_of_one_model_of_each_kind_the_distance_is_stated():
     some = bank(same=0.0)
     one = {k: x[:1] for k, x in some.scores.items()} | {"same": some.scores["retrained"][:1]}
-    found = some._replace(scores=one)
+    found = some._replace(scores=one, about=some.about | {"draws": False})
     same = verdicts.of(found)["same"]
     assert same.word == "as retrained" and same.left.value == 0
     assert {r.measure for r in evidence.rows(found)} == {"distance"}
@@ -232,3 +244,15 @@ def test_a_measure_is_faithful_where_it_tells_models_whose_truth_is_known():
         assert same[name].low < 0.5 < same[name].high
     rows = [r for r in evidence.rows(some) if r.measure == "told_by_score"]
     assert {r.kind for r in rows} == {"undeleted", "same"} and rows[0].n_models == 30
+
+
+def test_models_without_spread_and_reference_models_that_diverged_have_words_of_their_own():
+    some = bank(flat=0.0)
+    some.scores["flat"][:] = 0
+    assert verdicts.of(some)["flat"].word == "further"
+    some.scores["retrained"][0, 0] = np.nan
+    assert {v.word for v in verdicts.of(some).values()} == {"bank diverged"}
+    few = bank(same=0.0)
+    few = few._replace(scores={k: x[:5] for k, x in few.scores.items()})
+    assert {v.word for v in verdicts.of(few).values()} == {"too few models"}
+    assert {r.measure for r in evidence.rows(few)} == {"membership"}

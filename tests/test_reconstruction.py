@@ -95,15 +95,18 @@ def test_the_command_writes_what_each_release_reveals_and_an_advice(tmp_path, ca
     assert by.loc["unlearnt", "auc"] > by.loc["unlearnt, noise 3", "auc"] + 0.05
     advised = pd.read_csv(tmp_path / "small" / "advice.csv")
     assert len(advised) == 9 and (advised["n"] == 3).all()
-    assert "not shown to be safe up to 4 requests" in capsys.readouterr().out
-    assert cli.main(["reconstruct", *words, "request.kind=none", "request.count="]) == 2
+    assert "not shown to be safe up to 4 deleted users" in capsys.readouterr().out
+    for bad in (["request.kind=none"], ["request.count=", "request.ratio=0.1"]):
+        assert cli.main(["reconstruct", *words, *bad]) == 2
+    assert cli.main(["reconstruct", *words, "methods.local_als.use=ifru"]) == 2
+    assert "left out: local_als on ials" in capsys.readouterr().out
 
 
 def test_advice_needs_every_larger_number_to_be_quiet_too():
     def rows(advantages):
         return pd.DataFrame([
             {"data": "d", "model": "m", "method": "f", "release": "r", "kind": "users",
-             "count": count, "ratio": None, "r_precision": 0.3 + more + noise,
+             "count": count, "r_precision": 0.3 + more + noise,
              "popularity_r_precision": 0.3}
             for count, more in advantages.items() for noise in (-0.01, 0.0, 0.01)
         ])  # fmt: skip
@@ -111,5 +114,8 @@ def test_advice_needs_every_larger_number_to_be_quiet_too():
     found = reconstruct.advice(rows({1: 0.6, 5: 0.0, 20: 0.0}))
     assert found[0]["release_after"] == 5 and found[0]["n"] == 3
     assert reconstruct.advice(rows({1: 0.0, 5: 0.6}))[0]["release_after"] is None
+    bad = rows({1: 0.0, 5: 0.0})
+    bad.loc[0, "r_precision"] = np.nan  # a seed that diverged is no quiet one
+    assert reconstruct.advice(bad)[0]["release_after"] == 5
     two = rows({1: 0.0}).iloc[:2]  # no interval, no advice
     assert reconstruct.advice(two)[0]["release_after"] is None

@@ -94,6 +94,8 @@ def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str,
         for name in ("alpha", "unobserved"):
             if getattr(args, name) is not None:
                 raise Refused(f"--{name} is of implicit feedback: leave out it or --explicit")
+        if "alpha" in served.settings:
+            raise Refused(f"{path}: has an alpha, so it is of implicit feedback: no --explicit")
         found, asked = {"nu": 1.0 if args.nu is None else args.nu}, asked[:1]
     for name, theirs in asked:
         given = getattr(args, name)

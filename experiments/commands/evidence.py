@@ -60,24 +60,13 @@ def tables(
     config: Config, cells: list[Cell], folder: Path
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The rows of evidence.csv and of verdict.csv: of the banks that the config asks for."""
-    from jaxforget import data
-
-    from ..lab import evidence, oracles, verdicts
-
-    asked = {cell.key(*oracles.DECIDES) for cell in cells}
+    from ..lab import evidence, verdicts
 
     paths = sorted((folder / "oracles").glob("*.npz"))
     if not paths:
         raise Refused(f"{folder / 'oracles'}: no bank; first: {PROGRAM} oracles {config.name}")
     found, said = [], []
-    for path in paths:
-        try:
-            bank = data.oracles(path)
-        except ValueError as fault:
-            raise Refused(str(fault)) from fault
-        if canonical({name: bank.about.get(name) for name in oracles.DECIDES}) not in asked:
-            print(f"{path}: not of this config as it is now; left out")
-            continue
+    for bank in _banks(paths, cells):
         base = evidence.axes(bank) | {"bank": bank.about["id"]}
         for row in evidence.rows(bank):
             found.append(
@@ -89,6 +78,38 @@ def tables(
         for kind, verdict in verdicts.of(bank).items():
             said.append(base | {"method": kind} | _line(bank, kind, verdict))
     return found, said
+
+
+def _banks(paths: list[Path], cells: list[Cell]) -> list[Any]:
+    """The banks that the config asks for as it is now, with those of its methods that they hold."""
+    from jaxforget import data
+
+    from ..lab import plans
+
+    asked: dict[str, dict[str, Any]] = {}
+    for cell in cells:
+        own = asked.setdefault(cell.key(*plans.DECIDES), {})
+        own[plans.label(cell, "method")] = cell.spec["method"]
+    found: dict[str, Any] = {}
+    for path in paths:
+        try:
+            bank = data.oracles(path)
+        except ValueError as fault:
+            raise Refused(str(fault)) from fault
+        name = canonical({name: bank.about.get(name) for name in plans.DECIDES})
+        if name not in asked:
+            print(f"{path}: not of this config as it is now; left out")
+            continue
+        if name in found:
+            raise Refused(f"{path}: a second bank of one request (--pairs): remove one of the two")
+        made, wanted = bank.about["methods"], asked[name]
+        good = [kind for kind in bank.scores if kind not in made or made[kind] == wanted.get(kind)]
+        for kind in (bank.scores.keys() | wanted.keys()) - set(good):
+            print(f"{path}: {kind} is not in it with the settings of the config; left out")
+        found[name] = bank._replace(scores={kind: bank.scores[kind] for kind in good})
+    if not found:
+        raise Refused(f"no bank is of this config as it is now; first: {PROGRAM} oracles")
+    return list(found.values())
 
 
 def _line(bank: Any, kind: str, verdict: Any) -> dict[str, Any]:

@@ -35,18 +35,23 @@ def main(argv: list[str]) -> int:
         if getattr(arguments, name) < 1:
             raise Refused(f"--{name} must be 1 or more; got {getattr(arguments, name)}")
     part, arguments.shard = grid.part_of(arguments.shard), None
-    config, cells = _selection.load(arguments)
+    config, chosen = _selection.load(arguments)
+    setup.check_batch(config.experiment, arguments.batch, arguments.devices)
     lab = setup.laboratory(
         config.experiment, arguments.device, arguments.root, arguments.batch, arguments.devices
     )
     from jaxforget.data import _oracles
 
-    from ..lab import oracles
+    from ..lab import oracles, plans
 
     folder = files.folder(arguments.results, config.name) / "oracles"
     missing = 0
-    for plan in oracles.plans(cells, arguments.models, arguments.pairs):
-        oracles.make(lab, folder, plan, _told, part)
+    ids = {cell.id for cell in chosen}
+    for plan in plans.plans(grid.cells(config), arguments.models, arguments.pairs):
+        wanted = {name for name, cell in plan.methods.items() if cell.id in ids}
+        if not wanted:
+            continue
+        oracles.make(lab, folder, plan, _told, part=part, wanted=wanted)
         bank = oracles.gather(lab, folder, plan)
         if bank is None:
             missing += 1
@@ -56,7 +61,7 @@ def main(argv: list[str]) -> int:
         files.write_atomically(folder / f"{plan.id}.npz", content.getvalue())
         print(f"{folder / plan.id}.npz: {oracles.described(bank)}")
     if missing:
-        print(f"{missing} banks wait for their other parts (--shard {part[0]}/{part[1]} is done)")
+        print(f"{missing} banks wait for their other parts or methods, which were not asked for")
     return 0
 
 

@@ -12,22 +12,23 @@ from which on the attack finds no more than popularity does, up to 5 points of R
 interval over seeds ends below that).
 """
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from .. import files
-from ..config.reading import Config
+from ..config.grid import Cell
 from ..errors import Refused
 from ..lab import setup, statistics
-from ..lab.oracles import label
 from ..lab.tables import csv
 from . import _selection
 
 GROUP = ["data", "model", "method", "release"]
 FACTS = ["deleted_users", "deleted_pairs", "deleted_items"]
 FOUND = ["r_precision", "auc", "ndcg", "popularity_r_precision", "popularity_auc"]
-COLUMNS = [*GROUP, "kind", "ratio", "count", "seed", *FACTS, *FOUND, "commit"]
+COLUMNS = [*GROUP, "kind", "count", "seed", *FACTS, *FOUND, "commit"]
 ADVICE = [*GROUP, "kind", "release_after", "largest", "advantage", "low", "high", "n"]
 MARGIN = 0.05  # of R-precision over popularity's, up to which a release is said to reveal nothing
 
@@ -37,27 +38,40 @@ def main(argv: list[str]) -> int:
     _selection.add_laboratory(parser)
     arguments = parser.parse_intermixed_args(argv)
     config, cells = _selection.load(arguments)
+    if any(cell.axes["count"] is None for cell in cells):
+        raise Refused("reconstruct: give requests by number: request.kind=users request.count=1,10")
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
-    rows = _rows(lab, cells)
+    folder, rows = files.folder(arguments.results, config.name), []
+    for found in _found(lab, cells):  # what is done stays, whatever comes next
+        rows += found
+        _write(folder / "reconstruction.csv", COLUMNS, rows)
     advised = advice(pd.DataFrame(rows))
-    folder = files.folder(arguments.results, config.name)
-    _write(folder, rows, advised, config)
+    _write(folder / "advice.csv", ADVICE, advised)
     for row in advised:
         print("{data} {model} {method} {release}: {words}".format(**row, words=_words(row)))
     return 0
 
 
-def _rows(lab: Any, cells: list[Any]) -> list[dict[str, Any]]:
+def _found(lab: Any, cells: list[Cell]) -> Iterator[list[dict[str, Any]]]:
+    """The rows of each cell whose method serves its model."""
     from ..lab import provenance, reconstruction
+    from ..lab.plans import label
+    from ..lab.programs import Skipped
 
-    commit, rows = provenance.commit(), []
+    commit, served = provenance.commit(), []
     for cell in cells:
-        if cell.spec["request"]["kind"] == "none":
-            raise Refused("reconstruct: the request is empty; give another one: request.kind=users")
+        try:
+            lab.programs.method(cell)
+            served.append(cell)
+        except Skipped as reason:
+            print(f"left out: {cell.axes['method']} on {cell.axes['model']}: {reason}")
+    if not served:
+        raise Refused("reconstruct: no method of this config serves a model of it")
+    for cell in served:
         facts, found = reconstruction.rows(lab, cell)
-        base = {name: cell.axes[name] for name in ("data", "model", "kind", "ratio", "count")}
-        base |= {"method": label(cell), "seed": cell.axes["seed"], "commit": commit} | facts
-        rows += [base | row._asdict() for row in found]
+        base = {name: cell.axes[name] for name in ("kind", "count", "seed")}
+        base |= {part: label(cell, part) for part in ("data", "model", "method")}
+        base |= {"commit": commit} | facts
         shown = found[0]
         print(
             f"{base['model']} {base['method']} {facts['deleted_users']} users, seed "
@@ -65,22 +79,21 @@ def _rows(lab: Any, cells: list[Any]) -> list[dict[str, Any]]:
             f"popularity {facts['popularity_r_precision']:.3f}, {facts['popularity_auc']:.3f}",
             flush=True,
         )
-    return rows
+        yield [base | row._asdict() for row in found]
 
 
 def advice(rows: pd.DataFrame) -> list[dict[str, Any]]:
     """For each kind of release, after how many requests of the config it reveals nothing."""
-    rows = rows.assign(amount=rows["count"].astype(float).fillna(rows["ratio"].astype(float)))
     rows = rows.assign(more=rows["r_precision"] - rows["popularity_r_precision"])
     found = []
     for key, group in rows.groupby([*GROUP, "kind"], sort=False):
         line = dict(zip([*GROUP, "kind"], key, strict=True))
-        line |= {"release_after": None, "largest": float(group["amount"].max())}
+        line |= {"release_after": None, "largest": int(group["count"].max())}
         estimates = {
-            float(amount): statistics.mean(part["more"].to_numpy())
-            for amount, part in group.groupby("amount")
+            int(count): statistics.mean(part["more"].to_numpy(), whole=True)
+            for count, part in group.groupby("count")
         }
-        quiet = [amount for amount, e in estimates.items() if e.high <= MARGIN]
+        quiet = [count for count, e in estimates.items() if e.high <= MARGIN]
         # from here on, not only here by chance
         enough = [a for a in quiet if all(b in quiet for b in estimates if b >= a)]
         if enough:
@@ -93,15 +106,12 @@ def advice(rows: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _words(row: dict[str, Any]) -> str:
     more = f"{row['advantage']:+.3f} over popularity"
+    what = row["kind"] if row["kind"] in ("users", "items") else "interactions"
     if row["release_after"] is None:
-        return f"not shown to be safe up to {row['largest']:g} requests at once ({more})"
-    return f"release after at least {row['release_after']:g} requests ({more})"
+        return f"not shown to be safe up to {row['largest']} deleted {what} at once ({more})"
+    return f"release after at least {row['release_after']} deleted {what} ({more})"
 
 
-def _write(folder: Any, rows: list[dict], advised: list[dict], config: Config) -> None:
-    for name, columns, lines in (
-        ("reconstruction", COLUMNS, rows),
-        ("advice", ADVICE, advised),
-    ):
-        table = [[line.get(column) for column in columns] for line in lines]
-        files.write_atomically(folder / f"{name}.csv", csv(columns, table))
+def _write(path: Path, columns: list[str], lines: list[dict[str, Any]]) -> None:
+    table = [[line.get(column) for column in columns] for line in lines]
+    files.write_atomically(path, csv(columns, table))

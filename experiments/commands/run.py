@@ -97,7 +97,7 @@ def _groups(lab: Laboratory, todo: list[Cell]) -> Iterator[list[Cell]]:
 
 def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Computes what is missing; returns what is stored of all cells, in their order."""
-    _check_batch(config, arguments)
+    setup.check_batch(config.experiment, arguments.batch, arguments.devices)
     folder = files.folder(arguments.results, config.name) / "cells"
     kept = {} if arguments.force else store.everything(folder)
     again = (store.FAILED,) if arguments.retry else ()
@@ -126,20 +126,6 @@ def run(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> lis
     finally:
         progress.close()
     return [rows[cell.id] for cell in cells]
-
-
-def _check_batch(config: Config, arguments: argparse.Namespace) -> None:
-    """Refuses what cannot be meant, before jax is loaded."""
-    batch, devices = arguments.batch, arguments.devices
-    if batch not in ("auto", "off") and not (batch.isdecimal() and int(batch)):
-        raise Refused(f"--batch {batch}: expected auto, off or how many cells at most, such as 64")
-    if devices is not None and devices < 1:
-        raise Refused(f"--devices {devices}: expected at least 1")
-    if devices is not None and batch == "off":
-        raise Refused(f"--devices {devices}: without batches one device computes; see --batch")
-    why = setup.draws_seconds(config.experiment)
-    if batch.isdecimal() and why:
-        raise Refused(f"--batch {batch}: {why}, which a batch has not: use --batch off")
 
 
 def _without_numbers(cells: list[Cell], rows: list[dict[str, Any]]) -> int:

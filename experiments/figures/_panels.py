@@ -19,6 +19,7 @@ KINDS = {
     "popular": "popular items",
     "flipped": "flipped labels",
     "pairs": "listed pairs",
+    "listed": "listed requests",
     "none": "empty request",
     "shilling_random": "random attack",
     "shilling_bandwagon": "bandwagon attack",

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..errors import Refused
 from . import _panels, _plot, _tables
 
 OF_FOLDER = True
@@ -38,6 +39,8 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
 def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
     """Draws one panel per data set, model and request; each method with its verdict."""
     numbers = _tables.beside(folder, "verdict", "evidence")
+    if numbers.empty:
+        raise Refused("verdicts: the table is empty")
     shown = _panels.keys(numbers, GROUP)
     others = dict.fromkeys(numbers["method"])
     looks = _plot.looks([*others])

@@ -40,8 +40,11 @@ class Row(NamedTuple):
 def rows(bank: Bank) -> Iterator[Row]:
     """Every measure of every kind of models of a bank."""
     n_models = len(bank.scores[RETRAINED])
-    if n_models < LEAST:
+    if not bank.about["draws"]:
         yield from _single(bank)
+        return
+    yield from _of_each(bank)
+    if n_models < LEAST:
         return
     pieces = list(halves(n_models))
     for part in _oracles.PARTS:
@@ -56,15 +59,18 @@ def rows(bank: Bank) -> Iterator[Row]:
             for name, found in values.items():
                 estimate = statistics.replicated(found)
                 yield Row(kind, name, part, estimate, n_models // 2, n_pairs)
+    rest = n_models - n_models // 2
+    for kind in (kind for kind in bank.scores if kind != RETRAINED):
+        for name, told in faithfulness(bank, kind).items():
+            yield Row(kind, f"told_by_{name}", "all", told, rest, len(bank.part))
+
+
+def _of_each(bank: Bank) -> Iterator[Row]:
+    """What is measured of each model alone."""
+    pairs = int(np.sum((bank.part != "retained") & (bank.values > 0)))
     for kind, found in memberships(bank).items():
         estimate = statistics.mean(found, bounds=(0.0, 1.0))
-        pairs = int(np.sum((bank.part != "retained") & (bank.values > 0)))
-        yield Row(kind, "membership", "forgotten", estimate, n_models, pairs)
-    for kind in bank.scores.keys() - {RETRAINED}:
-        for name, told in faithfulness(bank, kind).items():
-            yield Row(
-                kind, f"told_by_{name}", "all", told, n_models - n_models // 2, len(bank.part)
-            )
+        yield Row(kind, "membership", "forgotten", estimate, len(found), pairs)
 
 
 def halves(n: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:

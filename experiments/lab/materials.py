@@ -105,12 +105,12 @@ class Materials:
         kinds = {cell.spec["request"]["kind"] for cell in cells}
         if len(splits) == 1 or any(k == "listed" or k.startswith("shilling") for k in kinds):
             return False
-        self._splits.size = max(self._splits.size, len(splits))
-        found = {key: self.prepared(cell) for key, cell in splits.items()}
         try:
+            found = {key: self.prepared(cell) for key, cell in splits.items()}
             parts = zip(*(aligned.layouts(x) for x in zip(*(p.split for p in found.values()))))
-        except ValueError:
+        except (Refused, ValueError):  # of one split, which its own cells will tell; of sizes
             return False
+        self._splits.size = max(self._splits.size, len(splits))
         for (key, old), some in zip(found.items(), parts, strict=True):
             self._splits.entries[key] = old._replace(split=Split(*some))
         for made in (self._attacks, self._requests, self._trains):  # of the layouts before

@@ -7,28 +7,26 @@ goes on where it was, and parts of it may be made by several machines.
 
 import hashlib
 import io
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxforget import models
 from jaxforget.data import _oracles
 from jaxforget.sparse import layout, serving
 from jaxforget.types import ForgetSet, Interactions
 
-from ..config.grid import Cell, canonical, identity
+from ..config.grid import canonical
 from ..errors import Refused
 from ..files import write_atomically
 from . import provenance
 from .jobs import Job
+from .plans import DECIDES, Plan, label
 from .programs import Skipped, keys, method_plug, model_plug, program
 from .setup import Laboratory
 
 AT_ONCE = 10  # models of a file
-DECIDES = ("data", "split", "model", "request", "dtype")
 
 
 class Sample(NamedTuple):
@@ -38,40 +36,6 @@ class Sample(NamedTuple):
     part: np.ndarray  # [P] of which part a pair is
     users: np.ndarray  # [P] original ids
     items: np.ndarray
-
-
-class Plan(NamedTuple):
-    """One bank: what is asked of a data set and a model, and the methods that meet it."""
-
-    id: str
-    cell: Cell  # any that asks for it
-    methods: dict[str, Cell]  # by name and swept settings
-    n_models: int
-    n_pairs: int  # of each part, at most
-
-
-def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
-    """The banks that some cells ask for, each with its methods."""
-    found: dict[str, Plan] = {}
-    for cell in cells:
-        if cell.spec["request"]["kind"] == "none":
-            raise Refused("oracles: the request is empty; give another one: request.kind=random")
-        asked = {name: cell.spec[name] for name in DECIDES} | {"pairs": n_pairs}
-        name = identity(asked)
-        draws = getattr(_module(cell), "DRAWS", True)
-        plan = Plan(name, cell, {}, n_models if draws else 1, n_pairs)
-        found.setdefault(name, plan).methods[label(cell)] = cell
-    return list(found.values())
-
-
-def _module(cell: Cell) -> Any:
-    return sys.modules[models.load(cell.spec["model"]["use"]).__module__]
-
-
-def label(cell: Cell) -> str:
-    """The method of a cell and those of its settings that the config sweeps."""
-    swept = [f"{n.partition('.')[2]}={v}" for n, v in cell.axes.items() if n[:7] == "method."]
-    return " ".join([cell.axes["method"], *sorted(swept)])
 
 
 def sample(lab: Laboratory, plan: Plan) -> Sample:
@@ -107,9 +71,18 @@ def sample(lab: Laboratory, plan: Plan) -> Sample:
 
 
 def make(
-    lab: Laboratory, folder: Path, plan: Plan, told: Callable[[str], None], part: tuple[int, int]
+    lab: Laboratory,
+    folder: Path,
+    plan: Plan,
+    told: Callable[[str], None],
+    *,
+    part: tuple[int, int],
+    wanted: set[str],
 ) -> None:
-    """Trains what a bank lacks; ``part`` i of n makes every n-th file, from i on."""
+    """Trains what a bank lacks; ``part`` i of n makes every n-th file, from i on.
+
+    Of the methods only those in ``wanted``.
+    """
     _same_data(lab, folder, plan)
     train, request = lab.materials.request(plan.cell)
     cells = sample(lab, plan).cells
@@ -117,7 +90,8 @@ def make(
         if number % part[1] != part[0]:
             continue
         seeds = range(first, min(first + AT_ONCE, plan.n_models))
-        missing = {k for k in _kinds(plan) if not _file(folder, plan, k, first).is_file()}
+        kinds = [k for k in _kinds(plan) if k in wanted or k not in plan.methods]
+        missing = {k for k in kinds if not _holds(_file(folder, plan, k, first), len(seeds))}
         for kind, scores in _scores(lab, plan, train, request, cells, seeds, missing):
             content = io.BytesIO()
             np.savez_compressed(content, scores=scores, commit=np.array(provenance.commit()))
@@ -135,6 +109,11 @@ def _same_data(lab: Laboratory, folder: Path, plan: Plan) -> None:
             f"{path.parent} was made of other data than are there now: move it away, or put the "
             "data back"
         )
+
+
+def _holds(path: Path, count: int) -> bool:
+    """Whether a file is there and has so many models: an earlier run may have asked for fewer."""
+    return path.is_file() and len(_read(path)[0]) >= count
 
 
 def _kinds(plan: Plan) -> list[str]:
@@ -201,11 +180,12 @@ def gather(lab: Laboratory, folder: Path, plan: Plan) -> _oracles.Bank | None:
     """The whole bank; None while some of its models are missing."""
     scores, commits = {}, set()
     for kind in _kinds(plan):
-        paths = [_file(folder, plan, kind, k) for k in range(0, plan.n_models, AT_ONCE)]
-        if not all(path.is_file() for path in paths):
+        firsts = range(0, plan.n_models, AT_ONCE)
+        paths = {_file(folder, plan, kind, k): min(AT_ONCE, plan.n_models - k) for k in firsts}
+        if not all(_holds(path, count) for path, count in paths.items()):
             return None
         parts = [_read(path) for path in paths]
-        scores[kind] = np.concatenate([part for part, _ in parts])
+        scores[kind] = np.concatenate([part for part, _ in parts])[: plan.n_models]
         commits |= {commit for _, commit in parts}
     pairs = sample(lab, plan)
     lengths = {array.shape for array in scores.values()}
@@ -214,9 +194,11 @@ def gather(lab: Laboratory, folder: Path, plan: Plan) -> _oracles.Bank | None:
     facts = provenance.lasting()
     about = {
         **{name: plan.cell.spec[name] for name in DECIDES},
-        "model_name": plan.cell.axes["model"],
+        "draws": plan.draws,
+        "model_name": label(plan.cell, "model"),
         "methods": {name: cell.spec["method"] for name, cell in plan.methods.items()},
-        "axes": {name: plan.cell.axes[name] for name in ("data", "kind", "ratio", "count")},
+        "axes": {"data": label(plan.cell, "data")}
+        | {name: plan.cell.axes[name] for name in ("kind", "ratio", "count")},
         "data_hash": lab.materials.attacked(plan.cell).hash,
         "id": plan.id,
         "n_models": plan.n_models,

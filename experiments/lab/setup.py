@@ -119,6 +119,19 @@ def _devices(wanted: int | None) -> list:
     return there[:wanted]
 
 
+def check_batch(experiment: Experiment, batch: str, devices: int | None) -> None:
+    """Refuses what cannot be meant, before jax is loaded."""
+    if batch not in ("auto", "off") and not (batch.isdecimal() and int(batch)):
+        raise Refused(f"--batch {batch}: expected auto, off or how many cells at most, such as 64")
+    if devices is not None and devices < 1:
+        raise Refused(f"--devices {devices}: expected at least 1")
+    if devices is not None and batch == "off":
+        raise Refused(f"--devices {devices}: without batches one device computes; see --batch")
+    why = draws_seconds(experiment)
+    if batch.isdecimal() and why:
+        raise Refused(f"--batch {batch}: {why}, which a batch has not: use --batch off")
+
+
 def draws_seconds(experiment: Experiment) -> str | None:
     """Why the seconds of single cells are wanted, if they are: they are not known of a batch."""
     if experiment.repeats > 1:

@@ -28,10 +28,15 @@ class Verdict(NamedTuple):
 
 def of(bank: Bank) -> dict[str, Verdict]:
     """What is to be said of each method of a bank, and of the undeleted models."""
-    n_models = len(bank.scores[RETRAINED])
+    n_models, draws = len(bank.scores[RETRAINED]), bank.about["draws"]
     kinds = [kind for kind in bank.scores if kind != RETRAINED]
-    if n_models < evidence.LEAST:
+    if bad := _unsound(bank):
+        return {kind: _nothing(bank)._replace(word="bank diverged", why=bad) for kind in kinds}
+    if not draws:
         return {kind: _of_single(bank, kind) for kind in kinds}
+    if n_models < evidence.LEAST:
+        why = f"{n_models} of each kind, {evidence.LEAST} are needed"
+        return {kind: _nothing(bank)._replace(word="too few models", why=why) for kind in kinds}
     member, part = evidence.memberships(bank), evidence.judged_by(bank)
     halves = list(evidence.halves(n_models))
 
@@ -75,7 +80,7 @@ def _told(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> flo
 
 def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, str]:
     """The verdict and its reason; ``scale``: how far the undeleted models are over the floor."""
-    if not all(np.isfinite(scores).all() for scores in (bank.scores[kind], bank.scores[UNDELETED])):
+    if not np.isfinite(bank.scores[kind]).all():
         return "diverged", "a score is not finite"
     if not scale.low > 0:
         return "cannot be told", "the undeleted models are inside the floor of retraining"
@@ -83,6 +88,8 @@ def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, 
         return "undeleted", "the scale: what doing nothing leaves"
     if np.array_equal(bank.of(kind, found.part), bank.of(UNDELETED, found.part)):
         return "no step", f"its models score the {found.part} pairs as the undeleted ones do"
+    if not np.isfinite(found.left.value):
+        return "further", "its models do not differ from each other, as retrained ones do"
     left, over = found.left, found.excess.high < 0
     low = "; it scores the forgotten pairs lower than retraining does" if over else ""
     if left.low > 1:
@@ -95,12 +102,25 @@ def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, 
     return "no difference shown", f"from doing nothing: {left.low:.0%} to {left.high:.0%} is left"
 
 
+def _unsound(bank: Bank) -> str | None:
+    """Why nothing can be compared, if the models to compare with are not finite."""
+    bad = [k for k in (RETRAINED, UNDELETED) if not np.isfinite(bank.scores[k]).all()]
+    return f"a score of the {bad[0]} models is not finite" if bad else None
+
+
+def _nothing(bank: Bank) -> Verdict:
+    none = Estimate(math.nan, math.nan, math.nan, len(bank.scores[RETRAINED]))
+    return Verdict(evidence.judged_by(bank), none, none, none, none, "", "")
+
+
 def _auc(found: Verdict) -> str:
     return f"AUC {0.5 + found.told.value:.2f}"
 
 
 def _of_single(bank: Bank, kind: str) -> Verdict:
-    none = Estimate(math.nan, math.nan, math.nan, 1)
+    found = _nothing(bank)
+    if not np.isfinite(bank.scores[kind]).all():
+        return found._replace(word="diverged", why="a score is not finite")
 
     def apart(kind: str, part: str) -> float:
         goal = bank.of(RETRAINED, part)[0].astype(float)
@@ -108,8 +128,8 @@ def _of_single(bank: Bank, kind: str) -> Verdict:
 
     part = evidence.judged_by(bank)
     undeleted = apart(UNDELETED, part)
-    left = none._replace(value=apart(kind, part) / undeleted if undeleted else math.nan)
-    found = Verdict(part, left, none, none, none, "", "")
+    left = found.left._replace(value=apart(kind, part) / undeleted if undeleted else math.nan)
+    found = found._replace(left=left)
     if kind == UNDELETED:
         return found._replace(word="undeleted", why="the scale: what doing nothing leaves")
     if not undeleted:

@@ -62,7 +62,7 @@ def mean_square(served: Served) -> Array:
         total = jnp.maximum(jnp.sum(users * items), 0)
     else:
         total = serving.sum_over_users(lambda u: jnp.sum(served.scores(u) ** 2), served)
-    return total / max(1, n_users * n_items)
+    return total / float(max(1, n_users * n_items))  # more than 32 bits can number, perhaps
 
 
 def distance_on(a: Served, b: Served, cells: Interactions, where: Array) -> Array:

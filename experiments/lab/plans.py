@@ -1,0 +1,56 @@
+"""Which banks of models a config asks for."""
+
+import sys
+from typing import Any, NamedTuple
+
+from jaxforget import models
+from jaxforget.data import _oracles
+
+from ..config.grid import Cell, identity
+from ..errors import Refused
+
+DECIDES = ("data", "split", "model", "request", "dtype")  # what makes a bank another one
+
+
+class Plan(NamedTuple):
+    """One bank: what is asked of a data set and a model, and the methods that meet it."""
+
+    id: str
+    cell: Cell  # any that asks for it
+    methods: dict[str, Cell]  # by name and swept settings
+    draws: bool  # whether training draws: where not, one model of each kind is all there are
+    n_models: int
+    n_pairs: int  # of each part, at most
+
+
+def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
+    """The banks that some cells ask for, each with its methods."""
+    found: dict[str, Plan] = {}
+    for cell in cells:
+        if cell.spec["request"]["kind"] == "none":
+            raise Refused("oracles: the request is empty; give another one: request.kind=random")
+        if cell.axes["method"] in (_oracles.RETRAINED, _oracles.UNDELETED):
+            raise Refused(
+                f"oracles: call the method {cell.axes['method']!r} otherwise: a bank has "
+                "models of that name"
+            )
+        asked = {name: cell.spec[name] for name in DECIDES} | {"pairs": n_pairs}
+        name = identity(asked)
+        draws = getattr(_module(cell), "DRAWS", True)
+        plan = Plan(name, cell, {}, draws, n_models if draws else 1, n_pairs)
+        found.setdefault(name, plan).methods[label(cell, "method")] = cell
+    return list(found.values())
+
+
+def _module(cell: Cell) -> Any:
+    return sys.modules[models.load(cell.spec["model"]["use"]).__module__]
+
+
+def label(cell: Cell, part: str) -> str:
+    """The data, model or method of a cell and those of its settings that the config sweeps."""
+    swept = [
+        f"{name.removeprefix(f'{part}.')}={value}"
+        for name, value in cell.axes.items()
+        if name.startswith(f"{part}.")
+    ]
+    return " ".join([cell.axes[part], *sorted(swept)])
