@@ -154,6 +154,7 @@ def faithfulness(bank: Bank, kind: str) -> dict[str, Estimate]:
     half = len(bank.scores[RETRAINED]) // 2
     known = bank.scores[RETRAINED][:half].astype(float)
     forgotten = bank.part == judged_by(bank)
+    liked = forgotten & (bank.values > 0) if (bank.values[forgotten] > 0).any() else forgotten
     mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0, ddof=1), 1e-12)
     member = dict(zip((kind, RETRAINED), (memberships(bank)[k] for k in (kind, RETRAINED))))
 
@@ -161,7 +162,7 @@ def faithfulness(bank: Bank, kind: str) -> dict[str, Estimate]:
         scores = bank.scores[name][half:].astype(float)
         apart, away = scores - known[0], (scores - mean) / spread
         return {
-            "score": scores[:, forgotten].mean(axis=1),
+            "score": scores[:, liked].mean(axis=1),
             "membership": member[name][half:],
             "distance": np.linalg.norm(apart, axis=1),
             "distance_forgotten": np.linalg.norm(apart[:, forgotten], axis=1),

@@ -95,7 +95,8 @@ def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, 
     if left.low > 1:
         return "further", f"further from retraining than doing nothing{low}"
     if left.high <= LEFT and found.told.high <= TOLD:
-        return "as retrained", f"{left.value:.1%} is left; told from retraining by {_auc(found)}"
+        why = f"{max(left.value, 0):.1%} is left; told from retraining by {_auc(found)}"
+        return "as retrained", why
     if left.high < 1:
         why = f"{left.value:.0%} is left; told from retraining by {_auc(found)}{low}"
         return "over-forgets" if over else "nearer", why
