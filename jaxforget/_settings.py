@@ -66,7 +66,7 @@ NOT_NEGATIVE = {
     "within",
 }
 SHARES = {"keep", "origin"}  # in (0, 1]
-UNIT = {"b", "bm25_b"}  # in [0, 1]
+UNIT = {"b", "bm25_b", "fpr"}  # in [0, 1]
 CHANCES = {"failure"}  # in (0, 1)
 RANGED = {*COUNTS, *POSITIVE, *NOT_NEGATIVE, *SHARES, *UNIT, *CHANCES}
 

@@ -104,7 +104,7 @@ def skewed(n_users=2000, n_items=300, n=30_000):
     return layout.build(users, items, np.ones(len(users)), n_users=n_users + 5, n_items=n_items)
 
 
-@pytest.mark.parametrize("by", ["user", "item"])
+@pytest.mark.parametrize("by", [pytest.param("user", marks=pytest.mark.slow), "item"])
 def test_groups_of_an_accelerator_that_walk_along_many_tiles_equal_the_dense_solves(
     by, monkeypatch
 ):

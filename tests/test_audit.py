@@ -262,6 +262,7 @@ def test_the_clean_version_passes_bit_for_bit(clean):
     assert found.undeleted > 1e-3 and found.noise > 1e-3  # there was something to tell apart
 
 
+@pytest.mark.slow
 def test_the_warm_start_passes_under_the_tolerance_its_claim_names():
     claim = claims.of(methods.load("unlearn_als"), {})
     assert claim.kind == "exact_given"

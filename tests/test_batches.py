@@ -77,6 +77,7 @@ def test_on_a_cpu_a_batch_has_the_very_numbers_of_single_cells_and_seconds_of_it
     assert all(row["timings"]["unlearn_seconds"] > 0 for row in want.values())
 
 
+@pytest.mark.slow
 def test_side_by_side_as_on_an_accelerator_they_are_equal_up_to_rounding(
     alone, tmp_path, monkeypatch
 ):

@@ -70,7 +70,7 @@ def test_the_matrix_is_the_ridge_regression_of_each_item_on_the_others():
     np.testing.assert_allclose(tables.users @ tables.items.T, scores, atol=1e-12)
 
 
-@pytest.mark.parametrize("at_once", [1, 3 * I, 10**6])
+@pytest.mark.parametrize("at_once", [3 * I, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_scores_on_demand_is_measured_as_its_tables_are(monkeypatch, at_once):
     """Whatever the number of users at a time; also beside factors, and under jit."""
     monkeypatch.setattr(serving, "SCORES_AT_ONCE", at_once)

@@ -84,7 +84,7 @@ def stopped_early(m, train, weights, steps=40):
     return jax.jit(lambda p: jax.lax.fori_loop(0, steps, step, p))(factors(train, scale=0.1))
 
 
-@pytest.mark.parametrize("name", ["mf", "lightgcn"])
+@pytest.mark.parametrize("name", ["mf", pytest.param("lightgcn", marks=pytest.mark.slow)])
 def test_the_step_is_the_flow_of_the_full_hessian_for_the_time_the_old_training_tells(
     labelled, name
 ):

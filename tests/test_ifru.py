@@ -290,7 +290,7 @@ def test_auc_or_and_auc_and_are_those_of_the_rows_that_meet_the_request(labelled
 # --- rows that lose everything -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", ["bce", "bpr"])
+@pytest.mark.parametrize("loss", ["bce", pytest.param("bpr", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["mf", pytest.param("lightgcn", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("use", ["ifru", "ifru_flow", "replay"])
 def test_a_user_who_loses_everything_becomes_zero_and_nobody_else_does(labelled, use, name, loss):

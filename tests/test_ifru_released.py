@@ -94,6 +94,7 @@ def test_as_released_lightgcn_serves_the_old_graph_and_each_switch_turns_alone(l
     assert new.fit is m.fit and old.fit is not m.fit
 
 
+@pytest.mark.slow
 def test_the_released_stop_returns_the_best_validation_iterate_and_needs_validation_data(labelled):
     rng = np.random.default_rng(7)
     valid = layout.build(

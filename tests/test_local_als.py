@@ -65,6 +65,7 @@ def test_a_user_and_an_item_that_lost_everything_are_exactly_nought(name, train)
     assert np.abs(new.users[5]).sum() > 0
 
 
+@pytest.mark.slow
 def test_from_a_converged_model_small_tolerances_reach_the_retrained_optimum(train):
     model, served = trained(train, 2000)
     forget = asked(train, np.isin(np.arange(220), [3, 50, 117]))

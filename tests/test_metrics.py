@@ -202,7 +202,7 @@ def test_an_empty_request_and_an_empty_test_part_do_not_crash():
     assert "ndcg@10" not in found and np.isnan(found["distance_test"])
 
 
-@pytest.mark.parametrize("fpr", [0.0, 0.01, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("fpr", [0.0, 0.01, 0.1, 0.5, 0.9, 1.0])
 def test_the_share_found_at_a_rate_of_false_alarms_is_that_of_every_threshold(fpr):
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(0, 30, 400) / 10, rng.random(400) < 0.3
@@ -222,4 +222,4 @@ def test_without_a_class_or_with_nan_no_share_is_found():
     ):
         assert np.isnan(metrics.tpr_at_fpr(scores, labels, fpr=0.1))
     with pytest.raises(ValueError, match="fpr must be"):
-        metrics.tpr_at_fpr(ones, ones, fpr=1.0)
+        metrics.tpr_at_fpr(ones, ones, fpr=1.5)

@@ -20,7 +20,7 @@ TRAIN = layout.build(CELLS // I, CELLS % I, np.ones(500), n_users=U, n_items=I)
 ONES = jnp.ones_like(TRAIN.values)
 
 
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_of_ease_the_deleted_history_is_read_off_to_the_last_item(count):
     model = models.load("ease")(reg=5.0)
     _, request = forget.users(jax.random.key(count), TRAIN, count=count)

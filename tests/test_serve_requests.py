@@ -33,6 +33,7 @@ def trained(max_sweeps=8):
 # ---- the library
 
 
+@pytest.mark.slow
 def test_a_stream_of_a_converged_model_ends_where_one_request_and_retraining_end():
     model, served = trained(1000)
     how = {"tol": 1e-9, "max_rounds": 500}

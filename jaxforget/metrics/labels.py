@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served, scores_of
 from jaxforget.types import ForgetSet, Interactions
@@ -42,6 +42,7 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
     return jnp.where(known, lead + 0.5, jnp.nan)
 
 
+@checked
 def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
     """Share of the positives above a threshold that at most a share ``fpr`` of negatives is above.
 
@@ -51,7 +52,7 @@ def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
     Args:
       scores: ``[T]``.
       labels: ``[T]`` positive where > 0.
-      fpr: in [0, 1).
+      fpr: in [0, 1].
 
     Returns:
       scalar in [0, 1]; NaN where one of the classes is empty or a score is not finite.
@@ -64,12 +65,12 @@ def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
       >>> float(tpr_at_fpr(s, y, fpr=0.01)), float(tpr_at_fpr(s, y, fpr=0.5))
       (0.5, 1.0)
     """
-    _checks.between("tpr_at_fpr", 0, 1 - 1e-9, fpr=fpr)
     positive = labels > 0
     n_negative = jnp.sum(~positive, dtype=jnp.int32)
     negatives = jnp.sort(jnp.where(positive, -jnp.inf, scores), descending=True)
     place = jnp.floor(fpr * n_negative.astype(scores.dtype)).astype(jnp.int32)
-    threshold = negatives[jnp.clip(place, 0, len(scores) - 1)]
+    last = negatives[jnp.clip(place, 0, len(scores) - 1)]
+    threshold = jnp.where(place < n_negative, last, -jnp.inf)
     found = jnp.sum(positive & (scores > threshold), dtype=scores.dtype)
     share = ratio(found, jnp.sum(positive, dtype=scores.dtype), otherwise=jnp.nan)
     return jnp.where((n_negative > 0) & jnp.all(jnp.isfinite(scores)), share, jnp.nan)
