@@ -60,7 +60,8 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     setup.configure(None, "float64" if _is_proved(options.data) else "float32")
     train = _read(options.data, setup.root(options.root))
-    rows = []
+    rows, path = [], Path(options.out)
+    others = _others(path, options.data)
     for seed in range(options.seeds):
         for row in (
             *_measure(options.data, train, seed),
@@ -71,10 +72,8 @@ def main(argv: list[str]) -> int:
             print(
                 f"{row['request']:<14}{row['way']:<22}seed {seed}  {told}  {row['seconds']:.3f} s"
             )
-    path = Path(options.out)
-    kept = [*_others(path, options.data), *rows]
-    lines = [[row[name] for name in COLUMNS] for row in kept]
-    files.write_atomically(path, csv(COLUMNS, lines))
+        lines = [[row[name] for name in COLUMNS] for row in (*others, *rows)]
+        files.write_atomically(path, csv(COLUMNS, lines))  # after each seed: it takes long
     return 0
 
 
