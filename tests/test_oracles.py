@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import toy_runs
 
 from experiments import cli
 from experiments.lab import evidence, verdicts
@@ -12,42 +13,24 @@ from jaxforget import data
 from jaxforget.data import _oracles
 from jaxforget.data._oracles import Bank
 
-CONFIG = """
-seeds = [0]
-ks = [5]
-
-[data]
-use = "movietweetings"
-steps = [{use = "binarise", threshold = 8.0}]
-
-[split]
-by = "interaction"
-shares = [0.8, 0.1, 0.1]
-seed = 0
-
+REQUEST = """
 [request]
 kind = "random"
 ratio = 0.05
-
-[models.ials]
-dim = 4
-reg = 5.0
-alpha = 4.0
-max_sweeps = 3
-
+"""
+METHODS = """
 [methods.retrain]
 
 [methods.unlearn_als]
 max_sweeps = [1, 2]
 tol = 0.0
 """
-
 RNG = np.random.default_rng(3)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "small.toml").write_text(CONFIG)
+    (tmp_path / "small.toml").write_text(toy_runs.tweets(REQUEST, METHODS))
     return tmp_path
 
 

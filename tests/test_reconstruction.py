@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+import toy_runs
 
 from experiments import cli
 from experiments.commands import reconstruct
@@ -57,35 +58,18 @@ def test_r_precision_is_the_mean_over_all_orders_of_ties():
     assert float(reconstruction.r_precision(jnp.ones(4), jnp.arange(4) < 1)) == 0.25
 
 
-CONFIG = """
-seeds = [0, 1, 2]
-ks = [5]
-
-[data]
-use = "movietweetings"
-steps = [{use = "binarise", threshold = 8.0}]
-
-[split]
-by = "interaction"
-shares = [0.8, 0.1, 0.1]
-seed = 0
-
+REQUEST = """
 [request]
 kind = "users"
 count = [1, 4]
-
-[models.ials]
-dim = 4
-reg = 5.0
-alpha = 4.0
-max_sweeps = 3
 
 [methods.local_als]
 """
 
 
 def test_the_command_writes_what_each_release_reveals_and_an_advice(tmp_path, capsys):
-    (tmp_path / "small.toml").write_text(CONFIG)
+    config = toy_runs.tweets(REQUEST, seeds="[0, 1, 2]")
+    (tmp_path / "small.toml").write_text(config)
     words = [str(tmp_path / "small.toml"), "--results", str(tmp_path)]
     assert cli.main(["reconstruct", *words]) == 0
     rows = pd.read_csv(tmp_path / "small" / "reconstruction.csv")

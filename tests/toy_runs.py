@@ -158,3 +158,27 @@ def command(*words: object, **more: object) -> subprocess.CompletedProcess:
         check=False,
         **more,
     )
+
+
+def tweets(*parts: str, seeds: str = "[0]") -> str:
+    """A config of a small ALS model on the embedded likes; ``parts``: request and methods."""
+    head = f"""
+seeds = {seeds}
+ks = [5]
+
+[data]
+use = "movietweetings"
+steps = [{{use = "binarise", threshold = 8.0}}]
+
+[split]
+by = "interaction"
+shares = [0.8, 0.1, 0.1]
+seed = 0
+
+[models.ials]
+dim = 4
+reg = 5.0
+alpha = 4.0
+max_sweeps = 3
+"""
+    return "\n".join([head, *parts])
