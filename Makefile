@@ -14,12 +14,14 @@ demo bench: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 .PHONY: demo test test-all test-newest newest-differs lint results-check docs bench bench-gpu \
 	accelerators clean
 
+# two jobs side by side: most of each is compiling, which keeps one core busy
 demo: $(VENV)/ready
-	@set -e; for name in demo influence_demo; do \
-		$(RUN) -m experiments run configs/$$name.toml; \
-		for step in collect figures report; do $(RUN) -m experiments $$step $$name; done; \
-	done
+	@$(MAKE) --no-print-directory -j2 job-demo job-influence_demo
 	@echo "reports: results/demo/report.html and results/influence_demo/report.html, tables and figures beside them"
+
+job-%: $(VENV)/ready
+	@set -e; $(RUN) -m experiments run configs/$*.toml; \
+		for step in collect figures report; do $(RUN) -m experiments $$step $*; done
 
 # unoptimised code is compiled in three quarters of the time; test-all runs what users run
 test test-newest: export XLA_FLAGS ?= --xla_backend_optimization_level=0
