@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from jaxforget import metrics
+from jaxforget.metrics import distance
 from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse import layout, serving
 from jaxforget.types import Factors, ForgetSet, Split
@@ -223,3 +224,10 @@ def test_without_a_class_or_with_nan_no_share_is_found():
         assert np.isnan(metrics.tpr_at_fpr(scores, labels, fpr=0.1))
     with pytest.raises(ValueError, match="fpr must be"):
         metrics.tpr_at_fpr(ones, ones, fpr=1.5)
+
+
+def test_a_catalogue_of_more_pairs_than_32_bits_number_is_measured():
+    """70,000 users and 50,000 items, as with MovieLens-20M."""
+    ones = Factors(jnp.ones((70_000, 1), jnp.float32), jnp.ones((50_000, 1), jnp.float32))
+    with jax.enable_x64(False):
+        assert float(distance.mean_square(ones)) == pytest.approx(1, rel=1e-5)
