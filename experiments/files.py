@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 DAY = 86_400.0  # seconds after which a part of a file that nobody here is known to write is old
 
@@ -44,6 +46,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         if isinstance(error, OSError) and error.errno:  # a full disk does not say which file
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+def archive(arrays: dict[str, Any], *, compressed: bool = False) -> bytes:
+    """The bytes of an .npz, in which nothing needs pickle."""
+    import numpy as np
+
+    content = io.BytesIO()
+    write = np.savez_compressed if compressed else np.savez
+    write(content, allow_pickle=False, **arrays)
+    return content.getvalue()
 
 
 def writable(target: Path) -> None:

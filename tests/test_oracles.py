@@ -126,9 +126,17 @@ def bank(seed=0, **methods):
     return Bank(ids, ids, np.ones(80, np.float32), part, scores, about)
 
 
+def rows(bank):
+    return list(evidence.rows(bank, evidence.measure(bank)))
+
+
+def said(bank):
+    return verdicts.of(bank, evidence.measure(bank))
+
+
 def test_verdicts_follow_the_rule_on_models_whose_truth_is_known():
     methods = {"same": 0.0, "half": 0.5, "over": -0.5, "away": -2.0, "idle": 1}
-    found = {k: v.word for k, v in verdicts.of(bank(**methods)).items()}
+    found = {k: v.word for k, v in said(bank(**methods)).items()}
     assert found == {
         "undeleted": "undeleted",
         "same": "as retrained",
@@ -142,22 +150,22 @@ def test_verdicts_follow_the_rule_on_models_whose_truth_is_known():
 def test_where_deleting_changes_nothing_nothing_can_be_told():
     some = bank(same=0.0)
     scores = dict(some.scores) | {"undeleted": draws(np.random.default_rng(5))}
-    found = verdicts.of(some._replace(scores=scores))
+    found = said(some._replace(scores=scores))
     assert {v.word for v in found.values()} == {"cannot be told"}
 
 
 def test_a_score_that_is_not_finite_is_no_number():
     some = bank(bad=0.0)
     some.scores["bad"][3, 5] = np.nan
-    assert verdicts.of(some)["bad"].word == "diverged"
-    assert verdicts.of(some)["undeleted"].word == "undeleted"
-    rows = [r for r in evidence.rows(some) if r.kind == "bad" and r.part == "forgotten"]
-    assert all(np.isnan(r.found.low) for r in rows if r.measure in ("kl", "klom"))
+    assert said(some)["bad"].word == "diverged"
+    assert said(some)["undeleted"].word == "undeleted"
+    bad = [r for r in rows(some) if r.kind == "bad" and r.part == "forgotten"]
+    assert all(np.isnan(r.found.low) for r in bad if r.measure in ("kl", "klom"))
 
 
 def test_as_retrained_is_said_wrongly_one_time_in_forty_at_most_at_the_edge():
     """A method that leaves more than a twentieth is called as retrained hardly ever."""
-    words = [verdicts.of(bank(seed, edge=0.4))["edge"].word for seed in range(12)]
+    words = [said(bank(seed, edge=0.4))["edge"].word for seed in range(12)]
     assert "as retrained" not in words
 
 
@@ -167,8 +175,8 @@ def test_the_floor_falls_with_the_number_of_models_as_theory_says():
     for n in (20, 60):
         some = bank()
         scores = {k: draws(rng, n=n) for k in some.scores}
-        rows = evidence.rows(some._replace(scores=scores))
-        floor = {r.part: r for r in rows if (r.kind, r.measure) == ("retrained", "kl")}
+        measured = rows(some._replace(scores=scores))
+        floor = {r.part: r for r in measured if (r.kind, r.measure) == ("retrained", "kl")}
         m = n // 2
         want = (2 * m - 1) / (m * (m - 3))
         assert floor["forgotten"].found.value == pytest.approx(want, rel=0.25)
@@ -179,9 +187,9 @@ def test_of_one_model_of_each_kind_the_distance_is_stated():
     some = bank(same=0.0)
     one = {k: x[:1] for k, x in some.scores.items()} | {"same": some.scores["retrained"][:1]}
     found = some._replace(scores=one, about=some.about | {"draws": False})
-    same = verdicts.of(found)["same"]
+    same = said(found)["same"]
     assert same.word == "as retrained" and same.left.value == 0
-    assert {r.measure for r in evidence.rows(found)} == {"distance"}
+    assert {r.measure for r in rows(found)} == {"distance"}
 
 
 @pytest.fixture
@@ -221,21 +229,22 @@ def test_a_bank_that_was_changed_is_refused(written, what):
 
 def test_a_measure_is_faithful_where_it_tells_models_whose_truth_is_known():
     some = bank(same=0.0)
-    undeleted, same = (evidence.faithfulness(some, kind) for kind in ("undeleted", "same"))
+    members = evidence.measure(some).members
+    undeleted, same = (evidence.faithfulness(some, kind, members) for kind in ("undeleted", "same"))
     for name in undeleted:
         assert undeleted[name].low > 0.9 or name == "distance"
         assert same[name].low < 0.5 < same[name].high
-    rows = [r for r in evidence.rows(some) if r.measure == "told_by_score"]
-    assert {r.kind for r in rows} == {"undeleted", "same"} and rows[0].n_models == 30
+    told = [r for r in rows(some) if r.measure == "told_by_score"]
+    assert {r.kind for r in told} == {"undeleted", "same"} and told[0].n_models == 30
 
 
 def test_models_without_spread_and_reference_models_that_diverged_have_words_of_their_own():
     some = bank(flat=0.0)
     some.scores["flat"][:] = 0
-    assert verdicts.of(some)["flat"].word == "further"
+    assert said(some)["flat"].word == "further"
     some.scores["retrained"][0, 0] = np.nan
-    assert {v.word for v in verdicts.of(some).values()} == {"bank diverged"}
+    assert {v.word for v in said(some).values()} == {"bank diverged"}
     few = bank(same=0.0)
     few = few._replace(scores={k: x[:5] for k, x in few.scores.items()})
-    assert {v.word for v in verdicts.of(few).values()} == {"too few models"}
-    assert {r.measure for r in evidence.rows(few)} == {"membership"}
+    assert {v.word for v in said(few).values()} == {"too few models"}
+    assert {r.measure for r in rows(few)} == {"membership"}

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from experiments.lab import statistics
+from experiments import statistics
 
 RNG = np.random.default_rng(0)
 

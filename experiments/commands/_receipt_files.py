@@ -1,7 +1,6 @@
 """The files of a receipt: written whole, and read as coming from somebody who cannot be trusted."""
 
 import csv
-import io
 import json
 import zipfile
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..files import write_atomically
+from ..files import archive, write_atomically
 
 LARGEST = 8 * 2**30  # bytes that an archive may unpack to
 COLUMNS = ("users", "items", "values", "shape")
@@ -46,13 +45,6 @@ def contents(receipt: dict, train, weights, *, before=None, request=None) -> dic
         found["request.csv"] = "\n".join([*lines, ""]).encode()
     found["receipt.json"] = (json.dumps(receipt, indent=2) + "\n").encode()
     return found
-
-
-def archive(arrays: dict[str, Any]) -> bytes:
-    """The bytes of an .npz."""
-    content = io.BytesIO()
-    np.savez(content, allow_pickle=False, **arrays)
-    return content.getvalue()
 
 
 def _arrays_of(factors):

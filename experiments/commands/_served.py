@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import Refused
+from ..files import archive
 from . import _receipt_files as receipts
 from . import _served_table
 
@@ -74,7 +75,7 @@ def content(served: Served, factors: Any, path: Path) -> bytes:
         from safetensors.numpy import save
 
         return save(arrays, metadata=served.text or None)
-    return receipts.archive(served.settings | arrays)
+    return archive(served.settings | arrays)
 
 
 def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str, float]:

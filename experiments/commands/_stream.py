@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import Refused
-from ..files import clean, write_atomically
+from ..files import archive, clean, write_atomically
 from . import _journal, _served, _served_table
 from . import _receipt_files as receipts
 
@@ -108,7 +108,7 @@ class Stream:
         for name in ("factors", "rest", "rhs"):
             for side, rows in zip(SIDES, getattr(session, name)):
                 state[f"{name}_{side}"] = rows
-        write_atomically(self.folder / STATE, receipts.archive(state))
+        write_atomically(self.folder / STATE, archive(state))
 
 
 @contextlib.contextmanager
@@ -199,7 +199,7 @@ def _session(train: Any, how: dict[str, Any], state: dict[str, Any]) -> Any:
 def _packed(how: dict[str, Any]) -> bytes:
     """The settings of a stream as bytes; those of the model's file keep their types."""
     plain = {name: value for name, value in how.items() if name != "settings"}
-    return json.dumps(plain).encode() + b"\n" + receipts.archive(how["settings"])
+    return json.dumps(plain).encode() + b"\n" + archive(how["settings"])
 
 
 def _unpacked(state: dict[str, Any]) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def _table_bytes(table: Any) -> bytes:
     arrays = {"users": train.users, "items": train.items, "values": train.values}
     arrays |= {"user_labels": table.users, "item_labels": table.items}
     arrays["shape"] = np.array([train.n_users, train.n_items])
-    return receipts.archive(arrays)
+    return archive(arrays)
 
 
 def _read_table(path: Path) -> Any:

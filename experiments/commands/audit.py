@@ -8,7 +8,7 @@ import argparse
 from typing import Any
 
 from .. import files
-from ..config.grid import Cell
+from ..config.grid import Cell, named
 from ..config.reading import Config
 from ..config.schema import find
 from ..errors import Refused
@@ -85,11 +85,8 @@ def row(lab: Laboratory, cell: Cell, shared: Any) -> dict[str, Any]:
 
     from ..lab.programs import Skipped
 
-    swept = [
-        f"{n.partition('.')[2]}={v}" for n, v in sorted(cell.axes.items()) if n[:7] == "method."
-    ]
     line = {name: cell.axes[name] for name in ("data", "model")}
-    line["method"] = " ".join([cell.axes["method"], *swept])
+    line["method"] = named(cell, "method")
     try:
         spec = cell.spec["method"]
         claim = claims.of(methods.load(spec["use"]), spec["settings"])

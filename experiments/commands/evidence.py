@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
-from ..config.grid import Cell, canonical
+from ..config.grid import Cell, canonical, named
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
 from ..lab import setup
@@ -68,14 +68,15 @@ def tables(
     found, said = [], []
     for bank in _banks(paths, cells):
         base = evidence.axes(bank) | {"bank": bank.about["id"]}
-        for row in evidence.rows(bank):
+        measures = evidence.measure(bank)
+        for row in evidence.rows(bank, measures):
             found.append(
                 base
                 | {"method": row.kind, "measure": row.measure, "part": row.part}
                 | dict(zip(ESTIMATE, row.found))
                 | {"halves": row.found.n, "n_models": row.n_models, "n_pairs": row.n_pairs}
             )
-        for kind, verdict in verdicts.of(bank).items():
+        for kind, verdict in verdicts.of(bank, measures).items():
             said.append(base | {"method": kind} | _line(bank, kind, verdict))
     return found, said
 
@@ -89,7 +90,7 @@ def _banks(paths: list[Path], cells: list[Cell]) -> list[Any]:
     asked: dict[str, dict[str, Any]] = {}
     for cell in cells:
         own = asked.setdefault(cell.key(*plans.DECIDES), {})
-        own[plans.label(cell, "method")] = cell.spec["method"]
+        own[named(cell, "method")] = cell.spec["method"]
     found: dict[str, Any] = {}
     for path in paths:
         try:
@@ -104,7 +105,7 @@ def _banks(paths: list[Path], cells: list[Cell]) -> list[Any]:
             raise Refused(f"{path}: a second bank of one request (--pairs): remove one of the two")
         made, wanted = bank.about["methods"], asked[name]
         good = [kind for kind in bank.scores if kind not in made or made[kind] == wanted.get(kind)]
-        for kind in (bank.scores.keys() | wanted.keys()) - set(good):
+        for kind in sorted((bank.scores.keys() | wanted.keys()) - set(good)):
             print(f"{path}: {kind} is not in it with the settings of the config; left out")
         found[name] = bank._replace(scores={kind: bank.scores[kind] for kind in good})
     if not found:

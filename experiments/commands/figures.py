@@ -4,6 +4,7 @@ A figure that does not apply to these tables is not drawn; a file .note says why
 in the report.
 """
 
+import functools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -28,10 +29,11 @@ def main(argv: list[str]) -> int:
     for name in names:
         schema.find("figures", name, "--only" if arguments.only else "figures")
     folder = files.folder(arguments.results, loaded.name)
+    tables = functools.cache(_tables.read)
     for name in names:
         stem = folder / figures.stem(name)
         draw = figures.load(name)
-        source = folder if figures.of_folder(name) else _tables.read(folder)
+        source = folder if figures.of_folder(name) else tables(folder)
         with _plot.style():
             try:
                 figure, frame = draw(source)

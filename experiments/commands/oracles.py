@@ -10,10 +10,7 @@ Stop it at any moment and run it again; --shard i/n makes the i-th of n parts, a
 last puts them together.
 """
 
-import io
 import sys
-
-import numpy as np
 
 from .. import files
 from ..config import grid
@@ -51,14 +48,14 @@ def main(argv: list[str]) -> int:
         wanted = {name for name, cell in plan.methods.items() if cell.id in ids}
         if not wanted:
             continue
-        oracles.make(lab, folder, plan, _told, part=part, wanted=wanted)
-        bank = oracles.gather(lab, folder, plan)
+        pairs = oracles.sample(lab, plan)
+        oracles.make(lab, folder, plan, pairs, _told, part=part, wanted=wanted)
+        bank = oracles.gather(lab, folder, plan, pairs)
         if bank is None:
             missing += 1
             continue
-        content = io.BytesIO()
-        np.savez_compressed(content, **_oracles.arrays(bank))
-        files.write_atomically(folder / f"{plan.id}.npz", content.getvalue())
+        content = files.archive(_oracles.arrays(bank), compressed=True)
+        files.write_atomically(folder / f"{plan.id}.npz", content)
         print(f"{folder / plan.id}.npz: {oracles.described(bank)}")
     if missing:
         print(f"{missing} banks wait for their other parts or methods, which were not asked for")

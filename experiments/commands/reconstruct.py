@@ -18,10 +18,10 @@ from typing import Any
 
 import pandas as pd
 
-from .. import files
-from ..config.grid import Cell
+from .. import files, statistics
+from ..config.grid import Cell, named
 from ..errors import Refused
-from ..lab import setup, statistics
+from ..lab import setup
 from ..lab.tables import csv
 from . import _selection
 
@@ -55,7 +55,6 @@ def main(argv: list[str]) -> int:
 def _found(lab: Any, cells: list[Cell]) -> Iterator[list[dict[str, Any]]]:
     """The rows of each cell whose method serves its model."""
     from ..lab import provenance, reconstruction
-    from ..lab.plans import label
     from ..lab.programs import Skipped
 
     commit, served = provenance.commit(), []
@@ -70,7 +69,7 @@ def _found(lab: Any, cells: list[Cell]) -> Iterator[list[dict[str, Any]]]:
     for cell in served:
         facts, found = reconstruction.rows(lab, cell)
         base = {name: cell.axes[name] for name in ("kind", "count", "seed")}
-        base |= {part: label(cell, part) for part in ("data", "model", "method")}
+        base |= {part: named(cell, part) for part in ("data", "model", "method")}
         base |= {"commit": commit} | facts
         shown = found[0]
         print(

@@ -33,8 +33,8 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
 
 
-def identity(spec: dict[str, Any]) -> str:
-    """The id of the cell that has this spec."""
+def identity(spec: Any) -> str:
+    """The id of the cell that has this spec, or of what a part of one decides."""
     return hashlib.sha256(canonical(spec).encode()).hexdigest()[:16]
 
 
@@ -184,6 +184,13 @@ def label(cell: Cell) -> str:
     words += [f"seed={axes['seed']}"]
     words += [f"{n.partition('.')[2]}={v}" for n, v in sorted(axes.items()) if "." in n]
     return " ".join(words)
+
+
+def named(cell: Cell, part: str) -> str:
+    """The data, model or method of a cell and those of its settings that the config sweeps."""
+    swept = [(n.partition("."), value) for n, value in sorted(cell.axes.items())]
+    words = [f"{name[2]}={value}" for name, value in swept if name[:2] == (part, ".")]
+    return " ".join([cell.axes[part], *words])
 
 
 def _axis(name: str, known: set[str]) -> str:

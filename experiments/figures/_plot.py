@@ -50,6 +50,15 @@ def grid(
     return plt.subplots(rows, columns, figsize=size, squeeze=False)
 
 
+def wrapped(count: int, most: int, **size: float) -> tuple[mpl.figure.Figure, Any]:
+    """An empty figure of so many panels, at most ``most`` side by side; axes ``[count, 1]``."""
+    columns = min(most, count)
+    figure, axes = grid(-(-count // columns), columns, **size)
+    for axis in axes.flat[count:]:
+        axis.remove()
+    return figure, axes.reshape(-1, 1)[:count]
+
+
 def curve(axis: Any, rows: pd.DataFrame, x: str, label: str, style: dict[str, Any]) -> None:
     """A line of means with its band; nothing where there are no rows."""
     if rows.empty:

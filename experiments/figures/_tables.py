@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from .. import statistics
 from ..errors import PROGRAM, Refused
 
 # how the columns of what a method, or a list of ids, tells begin
@@ -19,7 +20,6 @@ class Tables(NamedTuple):
     cells: pd.DataFrame
     metrics: pd.DataFrame
     timings: pd.DataFrame
-    folder: Path = Path()  # where they are, and the tables of other commands perhaps
 
 
 NEEDED = {
@@ -36,7 +36,7 @@ def read(folder: Path) -> Tables:
       Refused: a table is not there, or is none.
     """
     frames = {}
-    for name in NEEDED:
+    for name in Tables._fields:
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise Refused(f"{path} is not there; first: {PROGRAM} collect {folder.name}")
@@ -46,7 +46,7 @@ def read(folder: Path) -> Tables:
             raise Refused(f"{path} is no table: {error}; {PROGRAM} collect makes it") from None
         if missing := [c for c in NEEDED[name] if c not in frames[name]]:
             raise Refused(f"{path} lacks the column {missing[0]!r}; {PROGRAM} collect makes it")
-    return without_bad(Tables(**frames, folder=folder))
+    return without_bad(Tables(**frames))
 
 
 def beside(folder: Path, name: str, command: str) -> pd.DataFrame:
@@ -69,7 +69,7 @@ def without_bad(tables: Tables) -> Tables:
     if not good.all():
         cells.loc[~good, info] = np.nan
     metrics = tables.metrics[tables.metrics["cell"].isin(cells.loc[good, "cell"])]
-    return tables._replace(cells=cells, metrics=metrics.reset_index(drop=True))
+    return Tables(cells, metrics.reset_index(drop=True), tables.timings)
 
 
 def swept(cells: pd.DataFrame) -> list[str]:
@@ -148,13 +148,11 @@ def interval(values: pd.Series) -> tuple[float, float, int]:
 
     None is below three values: of two, Student's factor of 12.7 makes bands that no metric fills.
     """
-    from scipy.special import stdtrit
-
     values = np.asarray(values.dropna(), float)
     n = len(values)
-    if n < 3:
+    if n < statistics.LEAST:
         return (float(values.mean()) if n else np.nan), 0.0, n
-    return float(values.mean()), float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / n**0.5), n
+    return float(values.mean()), statistics.student(values.std(ddof=1) / n**0.5, n - 1), n
 
 
 def ratio_interval(above: pd.Series, below: pd.Series) -> tuple[float, float, int]:

@@ -57,13 +57,8 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
         _panel(axis, rows, lines)
         axis.set_xlabel(f"users whose top {k} holds the target (share)")
 
-    columns = min(2, len(shown))
-    height = 0.22 * len(lines) + 1.0
-    figure, axes = _plot.grid(-(-len(shown) // columns), columns, width=4.4, height=height)
-    for axis in axes.flat[len(shown) :]:
-        axis.remove()
-    one_by_one = axes.reshape(-1, 1)[: len(shown)]
-    _panels.page((figure, one_by_one), numbers, groups, shown, ["exposure"], panel)
+    figure, axes = _plot.wrapped(len(shown), 2, width=4.4, height=0.22 * len(lines) + 1.0)
+    _panels.page((figure, axes), numbers, groups, shown, ["exposure"], panel)
     _plot.legend(figure, axes)
     _panels.note(figure, tables, numbers, mark="bars and bands")
     return figure, numbers

@@ -56,13 +56,9 @@ def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
     numbers = _numbers(rows)
     looks = _plot.looks([*SHOWN]) | {POPULARITY: dict(_plot.BEFORE)}
     shown = _panels.keys(numbers, GROUP)
-    columns = min(3, len(shown))
-    figure, axes = _plot.grid(-(-len(shown) // columns), columns)
-    for axis in axes.flat[len(shown) :]:
-        axis.remove()
-    one_by_one = axes.reshape(-1, 1)[: len(shown)]
+    figure, axes = _plot.wrapped(len(shown), 3)
     _panels.page(
-        (figure, one_by_one),
+        (figure, axes),
         numbers,
         GROUP,
         shown,

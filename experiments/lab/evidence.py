@@ -5,9 +5,8 @@ method's, and against the other half of the retrained ones. That is the floor, w
 be asked to be below; the undeleted models are the other end of the scale.
 """
 
-import functools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -17,13 +16,17 @@ from jaxforget.data import _oracles
 from jaxforget.data._oracles import RETRAINED, Bank
 from jaxforget.metrics import ensembles, labels
 
-from . import statistics
-from .statistics import Estimate
+from .. import statistics
+from ..statistics import Estimate
 
 HALVES = 40  # random halves of the models
 LEAST = 8  # models of each kind for anything about their distribution
-PERCENTILES = (50, 95, 99)
+PERCENTILES = (95, 99)  # beside the median
 FPRS = (0.01, 0.001)
+_gaussian, _binned = jax.jit(ensembles.gaussian_klom), jax.jit(ensembles.klom)
+_ratios, _area = jax.jit(ensembles.likelihood_ratios), jax.jit(labels.auc)
+_areas = jax.jit(jax.vmap(labels.auc, in_axes=(0, None, None)))  # of several models
+_found_at = jax.jit(labels.tpr_at_fpr, static_argnames="fpr")
 
 
 class Row(NamedTuple):
@@ -37,43 +40,48 @@ class Row(NamedTuple):
     n_pairs: int
 
 
-def rows(bank: Bank) -> Iterator[Row]:
+class Measures(NamedTuple):
+    """What rows and verdicts are made of; nothing of models that draw nothing."""
+
+    members: dict[str, np.ndarray]  # of each kind, ``memberships``
+    # of each kind and part, what ``_between`` measures, over the halves; empty for few models
+    halves: dict[tuple[str, str], dict[str, np.ndarray]]
+
+
+def measure(bank: Bank) -> Measures:
+    """Measures every kind of models of a bank, and every pair of halves."""
+    if not bank.about["draws"]:
+        return Measures({}, {})
+    n_models, between = len(bank.scores[RETRAINED]), {}
+    pieces = list(_halves(n_models)) if n_models >= LEAST else []
+    for part in [part for part in _oracles.PARTS if pieces and np.any(bank.part == part)]:
+        for kind in bank.scores:
+            found = [_between(bank, kind, part, some) for some in pieces]
+            between[kind, part] = {name: np.array([x[name] for x in found]) for name in found[0]}
+    return Measures(_memberships(bank), between)
+
+
+def rows(bank: Bank, measures: Measures) -> Iterator[Row]:
     """Every measure of every kind of models of a bank."""
-    n_models = len(bank.scores[RETRAINED])
     if not bank.about["draws"]:
         yield from _single(bank)
         return
-    yield from _of_each(bank)
-    if n_models < LEAST:
-        return
-    pieces = list(halves(n_models))
-    for part in _oracles.PARTS:
+    positive = int(np.sum((bank.part != "retained") & (bank.values > 0)))
+    for kind, found in measures.members.items():
+        estimate = statistics.mean(found, bounds=(0.0, 1.0))
+        yield Row(kind, "membership", "forgotten", estimate, len(found), positive)
+    n_models = len(bank.scores[RETRAINED])
+    for (kind, part), found in measures.halves.items():
         n_pairs = int(np.sum(bank.part == part))
-        if not n_pairs:
-            continue
-        for kind in bank.scores:
-            values: dict[str, list[float]] = {}
-            for some in pieces:
-                for name, value in _between(bank, kind, part, some).items():
-                    values.setdefault(name, []).append(value)
-            for name, found in values.items():
-                estimate = statistics.replicated(found)
-                yield Row(kind, name, part, estimate, n_models // 2, n_pairs)
+        for name, values in found.items():
+            yield Row(kind, name, part, statistics.replicated(values), n_models // 2, n_pairs)
     rest = n_models - n_models // 2
-    for kind in (kind for kind in bank.scores if kind != RETRAINED):
-        for name, told in faithfulness(bank, kind).items():
+    for kind in [kind for kind in bank.scores if kind != RETRAINED and measures.halves]:
+        for name, told in faithfulness(bank, kind, measures.members).items():
             yield Row(kind, f"told_by_{name}", "all", told, rest, len(bank.part))
 
 
-def _of_each(bank: Bank) -> Iterator[Row]:
-    """What is measured of each model alone."""
-    pairs = int(np.sum((bank.part != "retained") & (bank.values > 0)))
-    for kind, found in memberships(bank).items():
-        estimate = statistics.mean(found, bounds=(0.0, 1.0))
-        yield Row(kind, "membership", "forgotten", estimate, len(found), pairs)
-
-
-def halves(n: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _halves(n: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Two halves of the retrained models, and one of another kind's."""
     draw, half = np.random.default_rng(0), n // 2
     for _ in range(HALVES):
@@ -87,64 +95,40 @@ def _between(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> 
     goal = retrained[some[0]]
     own = retrained[some[1]] if kind == RETRAINED else scores[some[2]]
     found = {}
-    for name, per_pair in divergences(goal, own).items():
-        found[name] = float(np.mean(per_pair))
-        for percent in PERCENTILES:
-            found[f"{name}_p{percent}"] = float(np.percentile(per_pair, percent))
-    return found | attack(goal, own)
+    for name, divergence in (("kl", _gaussian), ("klom", _binned)):  # per pair, in nats
+        per_pair = np.asarray(divergence(goal, own))
+        found[name], found[f"{name}_p50"] = float(np.mean(per_pair)), float(np.median(per_pair))
+        with np.errstate(invalid="ignore"):  # between two infinite ones: NaN
+            for percent in PERCENTILES:
+                found[f"{name}_p{percent}"] = float(np.percentile(per_pair, percent))
+    return found | _attack(goal, own)
 
 
-def divergences(goal: np.ndarray, own: np.ndarray) -> dict[str, np.ndarray]:
-    """Per pair, in nats: of normal distributions, and of histograms."""
-    gaussian, binned = klom()
-    return {"kl": np.asarray(gaussian(goal, own)), "klom": np.asarray(binned(goal, own))}
-
-
-@functools.cache
-def klom() -> tuple[Callable, Callable]:
-    return jax.jit(ensembles.gaussian_klom), jax.jit(ensembles.klom)
-
-
-def attack(goal: np.ndarray, own: np.ndarray) -> dict[str, float]:
+def _attack(goal: np.ndarray, own: np.ndarray) -> dict[str, float]:
     """U-LiRA: can an unlearnt model be told from a retrained one, pair by pair?"""
-    ratio, unlearnt = (np.asarray(x) for x in _ratios()(goal, own))
+    ratio, unlearnt = (np.asarray(x) for x in _ratios(goal, own))
     truth = np.broadcast_to(unlearnt[:, None].astype(ratio.dtype), ratio.shape).ravel()
     flat = ratio.ravel()
-    area, share = _roc()
-    found = {"lira": float(area(flat, truth, np.ones(len(flat), bool)))}
-    for fpr in FPRS:
-        found[f"lira_tpr@{fpr:g}"] = float(share(flat, truth, fpr=fpr))
-    return found
+    found = {"lira": float(_area(flat, truth, np.ones(len(flat), bool)))}
+    return found | {f"lira_tpr@{fpr:g}": float(_found_at(flat, truth, fpr=fpr)) for fpr in FPRS}
 
 
-@functools.cache
-def _ratios() -> Callable:
-    return jax.jit(ensembles.likelihood_ratios)
-
-
-@functools.cache
-def _roc() -> tuple[Callable, Callable]:
-    return jax.jit(labels.auc), jax.jit(labels.tpr_at_fpr, static_argnames="fpr")
-
-
-def memberships(bank: Bank) -> dict[str, np.ndarray]:
+def _memberships(bank: Bank) -> dict[str, np.ndarray]:
     """Of each model, the chance that it scores a forgotten pair above a test pair, ``[M]``.
 
     Positive pairs only. The mark is what the retrained models reach: one half where both are drawn
     from the same pairs, and another number where the split or the request sets them apart.
     """
-    positive = bank.values > 0
-    used = positive & (bank.part != "retained")
+    used = (bank.values > 0) & (bank.part != "retained")
     truth = (bank.part[used] == "forgotten").astype(np.float32)
-    area = _roc()[0]
     ones = np.ones(len(truth), bool)
     return {
-        kind: np.array([float(area(x, truth, ones)) for x in scores[:, used].astype(np.float32)])
+        kind: np.asarray(_areas(scores[:, used].astype(np.float32), truth, ones), float)
         for kind, scores in bank.scores.items()
     }
 
 
-def faithfulness(bank: Bank, kind: str) -> dict[str, Estimate]:
+def faithfulness(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[str, Estimate]:
     """How well each measure of one model tells a kind from retrained models: AUC over models.
 
     A measure that cannot tell even the undeleted ones says nothing of any method. One half of the
@@ -156,14 +140,13 @@ def faithfulness(bank: Bank, kind: str) -> dict[str, Estimate]:
     forgotten = bank.part == judged_by(bank)
     liked = forgotten & (bank.values > 0) if (bank.values[forgotten] > 0).any() else forgotten
     mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0, ddof=1), 1e-12)
-    member = dict(zip((kind, RETRAINED), (memberships(bank)[k] for k in (kind, RETRAINED))))
 
     def measures(name: str) -> dict[str, np.ndarray]:
         scores = bank.scores[name][half:].astype(float)
         apart, away = scores - known[0], (scores - mean) / spread
         return {
             "score": scores[:, liked].mean(axis=1),
-            "membership": member[name][half:],
+            "membership": members[name][half:],
             "distance": np.linalg.norm(apart, axis=1),
             "distance_forgotten": np.linalg.norm(apart[:, forgotten], axis=1),
             "likelihood": np.mean(away[:, forgotten] ** 2, axis=1),

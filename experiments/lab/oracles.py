@@ -5,8 +5,6 @@ model only its scores of some pairs are kept, some models to a file, so that a b
 goes on where it was, and parts of it may be made by several machines.
 """
 
-import hashlib
-import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +15,12 @@ from jaxforget.data import _oracles
 from jaxforget.sparse import layout, serving
 from jaxforget.types import ForgetSet, Interactions
 
-from ..config.grid import canonical
+from ..config.grid import canonical, identity, named
 from ..errors import Refused
-from ..files import write_atomically
+from ..files import archive, write_atomically
 from . import provenance
 from .jobs import Job
-from .plans import DECIDES, Plan, label
+from .plans import DECIDES, Plan
 from .programs import Skipped, keys, method_plug, model_plug, program
 from .setup import Laboratory
 
@@ -74,6 +72,7 @@ def make(
     lab: Laboratory,
     folder: Path,
     plan: Plan,
+    pairs: Sample,
     told: Callable[[str], None],
     *,
     part: tuple[int, int],
@@ -85,17 +84,15 @@ def make(
     """
     _same_data(lab, folder, plan)
     train, request = lab.materials.request(plan.cell)
-    cells = sample(lab, plan).cells
     for number, first in enumerate(range(0, plan.n_models, AT_ONCE)):
         if number % part[1] != part[0]:
             continue
         seeds = range(first, min(first + AT_ONCE, plan.n_models))
         kinds = [k for k in _kinds(plan) if k in wanted or k not in plan.methods]
         missing = {k for k in kinds if not _holds(_file(folder, plan, k, first), len(seeds))}
-        for kind, scores in _scores(lab, plan, train, request, cells, seeds, missing):
-            content = io.BytesIO()
-            np.savez_compressed(content, scores=scores, commit=np.array(provenance.commit()))
-            write_atomically(_file(folder, plan, kind, first), content.getvalue())
+        for kind, scores in _scores(lab, plan, train, request, pairs.cells, seeds, missing):
+            content = archive({"scores": scores, "commit": provenance.commit()}, compressed=True)
+            write_atomically(_file(folder, plan, kind, first), content)
             told(f"{plan.id} {kind}: models {first} to {seeds[-1]} of {plan.n_models}")
 
 
@@ -124,7 +121,7 @@ def _file(folder: Path, plan: Plan, kind: str, first: int) -> Path:
     name = kind
     if kind in plan.methods:  # the settings decide, not what they are called
         spec = plan.methods[kind].spec
-        name = hashlib.sha256(canonical([spec["method"]]).encode()).hexdigest()[:16]
+        name = identity([spec["method"]])
     return folder / plan.id / f"{name}-{first:05d}.npz"
 
 
@@ -176,18 +173,19 @@ def _scores(
         yield name, scored(outputs(jobs), program("factors", model, method), request.after)
 
 
-def gather(lab: Laboratory, folder: Path, plan: Plan) -> _oracles.Bank | None:
+def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles.Bank | None:
     """The whole bank; None while some of its models are missing."""
     scores, commits = {}, set()
     for kind in _kinds(plan):
-        firsts = range(0, plan.n_models, AT_ONCE)
-        paths = {_file(folder, plan, kind, k): min(AT_ONCE, plan.n_models - k) for k in firsts}
-        if not all(_holds(path, count) for path, count in paths.items()):
-            return None
-        parts = [_read(path) for path in paths]
-        scores[kind] = np.concatenate([part for part, _ in parts])[: plan.n_models]
-        commits |= {commit for _, commit in parts}
-    pairs = sample(lab, plan)
+        parts = []
+        for first in range(0, plan.n_models, AT_ONCE):
+            path, count = _file(folder, plan, kind, first), min(AT_ONCE, plan.n_models - first)
+            part, commit = _read(path) if path.is_file() else ((), "")
+            if len(part) < count:  # an earlier run may have asked for fewer
+                return None
+            parts.append(part[:count])
+            commits.add(commit)
+        scores[kind] = np.concatenate(parts)
     lengths = {array.shape for array in scores.values()}
     if lengths != {(plan.n_models, len(pairs.part))}:
         raise Refused(f"{folder / plan.id}: its files are of other pairs: remove that folder")
@@ -195,9 +193,9 @@ def gather(lab: Laboratory, folder: Path, plan: Plan) -> _oracles.Bank | None:
     about = {
         **{name: plan.cell.spec[name] for name in DECIDES},
         "draws": plan.draws,
-        "model_name": label(plan.cell, "model"),
+        "model_name": named(plan.cell, "model"),
         "methods": {name: cell.spec["method"] for name, cell in plan.methods.items()},
-        "axes": {"data": label(plan.cell, "data")}
+        "axes": {"data": named(plan.cell, "data")}
         | {name: plan.cell.axes[name] for name in ("kind", "ratio", "count")},
         "data_hash": lab.materials.attacked(plan.cell).hash,
         "id": plan.id,

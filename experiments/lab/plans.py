@@ -1,12 +1,12 @@
 """Which banks of models a config asks for."""
 
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxforget import models
 from jaxforget.data import _oracles
 
-from ..config.grid import Cell, identity
+from ..config.grid import Cell, identity, named
 from ..errors import Refused
 
 DECIDES = ("data", "split", "model", "request", "dtype")  # what makes a bank another one
@@ -36,21 +36,8 @@ def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
             )
         asked = {name: cell.spec[name] for name in DECIDES} | {"pairs": n_pairs}
         name = identity(asked)
-        draws = getattr(_module(cell), "DRAWS", True)
+        module = sys.modules[models.load(cell.spec["model"]["use"]).__module__]
+        draws = getattr(module, "DRAWS", True)
         plan = Plan(name, cell, {}, draws, n_models if draws else 1, n_pairs)
-        found.setdefault(name, plan).methods[label(cell, "method")] = cell
+        found.setdefault(name, plan).methods[named(cell, "method")] = cell
     return list(found.values())
-
-
-def _module(cell: Cell) -> Any:
-    return sys.modules[models.load(cell.spec["model"]["use"]).__module__]
-
-
-def label(cell: Cell, part: str) -> str:
-    """The data, model or method of a cell and those of its settings that the config sweeps."""
-    swept = [
-        f"{name.removeprefix(f'{part}.')}={value}"
-        for name, value in cell.axes.items()
-        if name.startswith(f"{part}.")
-    ]
-    return " ".join([cell.axes[part], *sorted(swept)])

@@ -14,10 +14,14 @@ from jaxforget.types import Factors
 
 from ..config.grid import Cell
 from .jobs import Job
-from .programs import keys, method_plug, model_plug, program
+from .programs import keys, method_plug, model_plug, program, reference_key
 from .setup import Laboratory
 
 K = 20
+_recovered = jax.jit(reconstruction.recovered)
+_moved_rows, _moved_counts = (
+    jax.jit(attack) for attack in (reconstruction.moved_rows, reconstruction.moved_counts)
+)
 NOISE = (0.1, 0.3, 1.0, 3.0)  # times the root mean square of the change of the item table
 
 
@@ -38,7 +42,7 @@ def rows(lab: Laboratory, cell: Cell) -> tuple[dict[str, Any], list[Row]]:
     truth = np.zeros(train.n_items, bool)
     truth[np.asarray(train.items)[gone]] = True
     popular = np.bincount(np.asarray(train.items)[before > 0], minlength=train.n_items)
-    base = jax.jit(reconstruction.recovered)(jnp.asarray(popular, jnp.float32), truth)
+    base = _recovered(jnp.asarray(popular, jnp.float32), truth)
     facts = {
         "deleted_users": len(np.unique(np.asarray(train.users)[gone])),
         "deleted_pairs": int(gone.sum()),
@@ -49,7 +53,7 @@ def rows(lab: Laboratory, cell: Cell) -> tuple[dict[str, Any], list[Row]]:
     first, others = _models(lab, cell, train, request)
     parts, found = lab.materials.attacked(cell).split._replace(train=train), []
     for release, old, new in _releases(first, others, cell.spec["seed"]):
-        seen = jax.jit(reconstruction.recovered)(_attack(old, new), truth)
+        seen = _recovered(_attack(old, new), truth)
         found.append(Row(release, *map(float, seen), float(_ndcg(new, parts, request))))
     return facts, found
 
@@ -63,21 +67,20 @@ def _ndcg(served: Any, parts: Any, request: Any) -> jax.Array:
 def _models(lab: Laboratory, cell: Cell, train: Any, request: Any) -> tuple[Any, dict[str, Any]]:
     """What is served before the request, and after it in each way."""
     model, method = model_plug(cell.spec["model"]), method_plug(cell.spec["method"])
-    plain = lab.programs.trains_plainly(cell)
-    own = None if plain else method
+    own = None if lab.programs.trains_plainly(cell) else method
     learn, key = program("fit", model, own), keys(cell.spec["seed"])
+    shared = reference_key(cell), cell.key("method") if own else None
 
     def run(*jobs: Job) -> list[Any]:
         return [outcome.output for outcome in lab.singly.run(list(jobs))]
 
-    (state, _), (same, _), (fresh, _) = run(
-        Job(learn, (key["fit"], train, request.before)),
-        Job(learn, (key["fit"], train, request.after)),
-        Job(learn, (key["reference"], train, request.after)),
-    )
-    ((forgot, _),) = run(
-        Job(program("unlearn", model, method), (key["unlearn"], state, train, request))
-    )
+    def anew(stage: str) -> Job:  # methods that train alike share it
+        return Job(learn, (key[stage], train, request.after), ("reference", (stage, *shared)))
+
+    digest = lab.materials.attacked(cell).hash
+    fit = lab.programs.fit(cell, digest, train, request)
+    (state, _), (same, _), (fresh, _) = run(fit, anew("fit"), anew("reference"))
+    ((forgot, _),) = run(lab.programs.unlearn(cell, state, train, request))
     serve = program("factors", model, method)
     served = run(
         Job(serve, (state, train, request.before)),
@@ -90,8 +93,8 @@ def _models(lab: Laboratory, cell: Cell, train: Any, request: Any) -> tuple[Any,
 def _attack(before: Any, after: Any) -> jax.Array:
     """The items ranked by the best known attack on this kind of table."""
     if isinstance(before, Factors):
-        return jax.jit(reconstruction.moved_rows)(before.items, after.items)
-    return jax.jit(reconstruction.moved_counts)(before.matrix, after.matrix)
+        return _moved_rows(before.items, after.items)
+    return _moved_counts(before.matrix, after.matrix)
 
 
 def _releases(first: Any, others: dict[str, Any], seed: int) -> Iterator[tuple[str, Any, Any]]:

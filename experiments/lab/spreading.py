@@ -7,7 +7,6 @@ of which all parts are there.
 
 import functools
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -91,9 +90,8 @@ class Checkpoints:
         own = []
         for users, items in zip(*(t.addressable_shards for t in tables), strict=True):
             part = (users.index[0].start or 0) // rows
-            content = io.BytesIO()
-            np.savez(content, users=users.data, items=items.data, identity=self.identity)
-            files.write_atomically(self._path(stage, done, part), content.getvalue())
+            arrays = {"users": users.data, "items": items.data, "identity": self.identity}
+            files.write_atomically(self._path(stage, done, part), files.archive(arrays))
             own.append(part)
         multihost_utils.sync_global_devices(f"{stage} {done}")
         for part in own:

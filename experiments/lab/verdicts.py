@@ -7,8 +7,10 @@ import numpy as np
 
 from jaxforget.data._oracles import RETRAINED, UNDELETED, Bank
 
-from . import evidence, statistics
-from .statistics import Estimate
+from .. import statistics
+from ..statistics import Estimate
+from . import evidence
+from .evidence import Measures
 
 LEFT = 0.05  # share of what doing nothing leaves, below which a method is as retrained, where
 TOLD = 0.05  # its models are not told from retrained ones by an AUC of so much above the floor
@@ -26,56 +28,38 @@ class Verdict(NamedTuple):
     why: str
 
 
-def of(bank: Bank) -> dict[str, Verdict]:
+def of(bank: Bank, measures: Measures) -> dict[str, Verdict]:
     """What is to be said of each method of a bank, and of the undeleted models."""
-    n_models, draws = len(bank.scores[RETRAINED]), bank.about["draws"]
     kinds = [kind for kind in bank.scores if kind != RETRAINED]
     if bad := _unsound(bank):
         return {kind: _nothing(bank)._replace(word="bank diverged", why=bad) for kind in kinds}
-    if not draws:
+    if not bank.about["draws"]:
         return {kind: _of_single(bank, kind) for kind in kinds}
-    if n_models < evidence.LEAST:
-        why = f"{n_models} of each kind, {evidence.LEAST} are needed"
+    if not measures.halves:
+        why = f"{len(bank.scores[RETRAINED])} of each kind, {evidence.LEAST} are needed"
         return {kind: _nothing(bank)._replace(word="too few models", why=why) for kind in kinds}
-    member, part = evidence.memberships(bank), evidence.judged_by(bank)
-    halves = list(evidence.halves(n_models))
+    part, members = evidence.judged_by(bank), measures.members
 
-    def gaps(kind: str, part: str) -> np.ndarray:
-        """Median Gaussian KL of each half, over the floor of the same half."""
-        return np.array([_gap(bank, kind, part, some) for some in halves])
+    def over_floor(name: str, kind: str, part: str) -> np.ndarray:
+        """A measure of each half over that of two halves of the retrained models."""
+        return measures.halves[kind, part][name] - measures.halves[RETRAINED, part][name]
 
-    undeleted = gaps(UNDELETED, part)
+    undeleted = over_floor("kl_p50", UNDELETED, part)
     scale, found = statistics.replicated(undeleted), {}
     for kind in kinds:
-        own = undeleted if kind == UNDELETED else gaps(kind, part)
+        own = over_floor("kl_p50", kind, part)
         verdict = Verdict(
             part,
-            statistics.replicated(own / undeleted, float(own.mean() / undeleted.mean())),
-            statistics.replicated([_told(bank, kind, part, some) for some in halves]),
-            statistics.difference(member[kind], member[RETRAINED]),
-            statistics.replicated(gaps(kind, "retained")),
-            *("", ""),
+            left=statistics.replicated(own / undeleted, float(own.mean() / undeleted.mean())),
+            told=statistics.replicated(over_floor("lira", kind, part)),
+            excess=statistics.difference(members[kind], members[RETRAINED]),
+            harm=statistics.replicated(over_floor("kl_p50", kind, "retained")),
+            word="",
+            why="",
         )
         word, why = _word(bank, kind, verdict, scale)
         found[kind] = verdict._replace(word=word, why=why)
     return found
-
-
-def _against(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> list[np.ndarray]:
-    """Half of the retrained models, the other half, and half of those of a kind."""
-    retrained = bank.of(RETRAINED, part)
-    return [retrained[some[0]], retrained[some[1]], bank.of(kind, part)[some[2]]]
-
-
-def _gap(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> float:
-    goal, floor, own = _against(bank, kind, part, some)
-    gaussian = evidence.klom()[0]
-    return float(np.median(gaussian(goal, own)) - np.median(gaussian(goal, floor)))
-
-
-def _told(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> float:
-    goal, floor, own = _against(bank, kind, part, some)
-    return evidence.attack(goal, own)["lira"] - evidence.attack(goal, floor)["lira"]
 
 
 def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, str]:

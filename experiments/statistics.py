@@ -1,17 +1,16 @@
-"""Intervals and tests over independent repetitions; SciPy does the mathematics."""
+"""Intervals over independent repetitions."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 LEAST = 3  # repetitions below which no interval is stated: with two, Student's factor is 12.7
 
 
 class Estimate(NamedTuple):
-    """A mean with its interval; ``low`` and ``high`` are NaN of too few repetitions."""
+    """A mean with its 95 % interval; ``low`` and ``high`` are NaN of too few repetitions."""
 
     value: float
     low: float
@@ -19,10 +18,16 @@ class Estimate(NamedTuple):
     n: int
 
 
+def student(error: float, freedom: float) -> float:
+    """Half of the 95 % interval of what has this standard error, by Student's distribution."""
+    from scipy.special import stdtrit  # takes a while to import: only where it is used
+
+    return float(stdtrit(freedom, 0.975)) * error
+
+
 def mean(
     values: Sequence[float] | np.ndarray,
     *,
-    level: float = 0.95,
     bounds: tuple[float, float] = (-math.inf, math.inf),
     whole: bool = False,
 ) -> Estimate:
@@ -30,7 +35,6 @@ def mean(
 
     Args:
       values: finite numbers; NaN is left out and not counted.
-      level: of the interval.
       bounds: what a value can be, such as (0, 1) for an AUC: the interval is clipped to it.
       whole: nothing is left out: one value of NaN makes all of it NaN.
     """
@@ -43,13 +47,12 @@ def mean(
     middle = float(found.mean())
     if len(found) < LEAST:
         return Estimate(middle, math.nan, math.nan, len(found))
-    error = float(stats.sem(found))
-    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1)) * error
+    half = student(found.std(ddof=1) / len(found) ** 0.5, len(found) - 1)
     low, high = (float(np.clip(x, *bounds)) for x in (middle - half, middle + half))
     return Estimate(middle, low, high, len(found))
 
 
-def difference(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Estimate:
+def difference(a: np.ndarray, b: np.ndarray) -> Estimate:
     """``mean(a) - mean(b)`` of two independent samples, with Welch's interval.
 
     ``n`` is the smaller number of values. For samples that share their seeds take ``mean(a - b)``.
@@ -59,12 +62,11 @@ def difference(a: np.ndarray, b: np.ndarray, *, level: float = 0.95) -> Estimate
     middle = float(a.mean() - b.mean()) if n else math.nan
     if n < LEAST:
         return Estimate(middle, math.nan, math.nan, n)
-    # written out: SciPy warns where one of the samples is a constant
     first, second = (float(x.var(ddof=1)) / len(x) for x in (a, b))
     total, half = first + second, 0.0
     if total > 0:
         freedom = total**2 / (first**2 / (len(a) - 1) + second**2 / (len(b) - 1))
-        half = float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(total)
+        half = student(math.sqrt(total), freedom)
     return Estimate(middle, middle - half, middle + half, n)
 
 
