@@ -50,10 +50,11 @@ def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
     _panels.page(
         canvas, numbers, GROUP, shown, ["left"], lambda axis, rows, *_: _panel(axis, rows, looks)
     )
-    n = numbers["n_models"]
+    n = numbers.loc[numbers["n_models"] > 1, "n_models"]  # of models that draw
+    n = f"{n.min()} to {n.max()}" if n.nunique() > 1 else f"{numbers['n_models'].max()}"
     _plot.note(
         canvas[0],
-        f"n = {n.max()} models of each kind ({n.min()} where training draws nothing); bars: 95% "
+        f"n = {n} models of each kind (1 where training draws nothing); bars: 95% "
         f"interval from random halves; dotted: undeleted; grey: below {LEFT:.0%}",
     )
     return canvas[0], numbers
