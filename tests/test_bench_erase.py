@@ -37,13 +37,19 @@ def test_where_a_proof_is_another_way_it_has_a_row(tmp_path, monkeypatch):
     train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float64))
     monkeypatch.setattr(erase, "_read", lambda *_: train)
     monkeypatch.setattr(erase, "REQUESTS", {"10 % of users": 0.1})
-    monkeypatch.setattr(erase, "WAYS", {})
     name, path = "ml1m-certified", tmp_path / "erase.csv"
     sets = {name: (*erase.ML1M, {"dim": 8, "reg": 40.0, "alpha": 3.0})}
     monkeypatch.setattr(erase, "SETS", sets)
-    assert cli.main(["bench", "erase", f"--data={name}", "--seeds=1", f"--out={path}"]) == 0
+    more = ["--seeds=1", "--repeats=1", f"--out={path}", "--ways", "certified, 1e-3"]
+    assert cli.main(["bench", "erase", f"--data={name}", *more]) == 0
     rows = pd.read_csv(path).set_index("way")
     assert len(rows) == 4 and rows.loc["certified, 1e-3", "distance"] < 0.2
+
+
+def test_a_way_that_a_set_does_not_have_is_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["bench", "erase", "--data=ml1m", "--ways", "certified, 1e-3"])
+    assert "no way certified, 1e-3 for ml1m" in capsys.readouterr().err
 
 
 def test_the_stream_has_a_row_for_each_way(tmp_path, monkeypatch, capsys):

@@ -55,17 +55,25 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench erase", description=__doc__)
     parser.add_argument("--data", default="ml1m", choices=SETS)
     parser.add_argument("--seeds", type=int, default=5, metavar="n")
+    parser.add_argument("--ways", nargs="+", metavar="way", help="these alone; default: all")
+    parser.add_argument("--repeats", type=int, default=3, metavar="n", help="timed runs of each")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--out", default="results/bench/erase.csv", help="rows are added to it")
     options = parser.parse_args(argv)
     setup.configure(None, "float64" if _is_proved(options.data) else "float32")
+    ways = WAYS | (PROVED if _is_proved(options.data) else {})
+    if unknown := set(options.ways or ()) - set(ways):
+        parser.error(
+            f"no way {', '.join(sorted(unknown))} for {options.data}; there are: {', '.join(ways)}"
+        )
+    ways = {way: ways[way] for way in ways if way in (options.ways or ways)}
     train = _read(options.data, setup.root(options.root))
     rows, path = [], Path(options.out)
     others = _others(path, options.data)
     for seed in range(options.seeds):
         for row in (
-            *_measure(options.data, train, seed),
-            *_measure_ease(options.data, train, seed),
+            *_measure(options.data, train, seed, ways, options.repeats),
+            *_measure_ease(options.data, train, seed, options.repeats),
         ):
             rows.append(row)
             told = "  ".join(f"{name} {row[name]:.4f}" for name in COLUMNS[9:12])
@@ -104,11 +112,10 @@ def _others(path, name):
     return found[found["data"] != name].to_dict("records")
 
 
-def _measure(name, train, seed):
+def _measure(name, train, seed, ways, repeats):
     """A row for each request and way, of models trained from one seed."""
     objective, ones = SETS[name][2], jnp.ones_like(train.values)
     model = models.load("ials")(max_sweeps=PASSES, cg_steps=3, **objective)
-    ways = WAYS | (PROVED if _is_proved(name) else {})
     fit, key = jax.jit(model.fit), jax.random.key(seed)
     served = fit(key, train, ones)[0]
     base = _facts(name, train, seed)
@@ -120,7 +127,7 @@ def _measure(name, train, seed):
         found["retrained, another seed"] = (other, timing.run)
         for way, (method, settings) in ways.items():
             unlearn = jax.jit(methods.load(method)(model, **settings).unlearn)
-            (new, info), timing = clock.timed(unlearn, key, served, train, asked, repeats=3)
+            (new, info), timing = clock.timed(unlearn, key, served, train, asked, repeats=repeats)
             if way in PROVED and not info["certified"]:
                 raise Refused(
                     f"{name}, {request}: {way} has no proof: {info['relative_bound']:.2g}"
@@ -152,7 +159,7 @@ def _facts(name, train, seed):
     }
 
 
-def _measure_ease(name, train, seed):
+def _measure_ease(name, train, seed, repeats):
     """A row for each request, of EASE, whose training draws nothing."""
     if train.n_items > EASE_ITEMS or _is_proved(name):
         return
@@ -163,7 +170,7 @@ def _measure_ease(name, train, seed):
     base = _facts(name, train, seed) | {"dim": train.n_items, "passes": 0}
     for request, asked in _requests(train, seed):
         (best, _), anew = clock.timed(fit, None, train, asked.after)
-        (new, _), timing = clock.timed(unlearn, None, served, train, asked, repeats=3)
+        (new, _), timing = clock.timed(unlearn, None, served, train, asked, repeats=repeats)
         stay = movement.staying(train, asked)
 
         def lists(params, stay=stay, asked=asked):
