@@ -47,6 +47,7 @@ from jaxforget.gradient.influence import (
 )
 from jaxforget.gradient.influence.cg import cg
 from jaxforget.metrics import (
+    candidates,
     distance,
     ensembles,
     evaluation,
@@ -649,6 +650,16 @@ METRICS = {
     ),
     "ranking.hide": Case(
         lambda w: ranking.hide([(TRAIN, w)], jnp.arange(U, dtype=jnp.int32), I), (W,), WHOLE
+    ),
+    "candidates.over_candidates": Case(
+        lambda f: candidates.over_candidates(
+            lambda r: {"mrr": rank_measures.mrr(r, k=2)},
+            f,
+            jnp.arange(2, dtype=jnp.int32),
+            jnp.array([[0, 1, 2], [3, 2, 0]], jnp.int32),
+        ),
+        (F,),
+        WHOLE,
     ),
     "reconstruction.moved_rows": Case(
         lambda x: reconstruction.moved_rows(F.items, x), (2 * F2.items,), WHOLE

@@ -256,3 +256,31 @@ def test_bad_adjacency_lines_are_named(tmp_path, content, message):
 def test_columns_must_name_user_and_item_once(tmp_path, columns):
     with pytest.raises(ValueError, match="columns must name 'user' and 'item'"):
         delimited(tmp_path / "r", ROWS, columns)
+
+
+# Sampled negatives
+
+NEGATIVES = "(0,25)\t1064\t174\n(1,133)\t1072\t1072\n"
+
+
+def test_the_file_of_sampled_negatives_is_read_as_it_is(tmp_path):
+    (tmp_path / "test.negative").write_text(NEGATIVES)
+    users, items = _formats.read_candidates(tmp_path / "test.negative")
+    assert users.tolist() == [0, 1] and users.dtype == np.int32
+    assert items.tolist() == [[25, 1064, 174], [133, 1072, 1072]]
+
+
+@pytest.mark.parametrize(
+    "old, new, fault",
+    [
+        ("(1,133)", "1,133", r"line 2: not \(user,item\)"),
+        ("\t174", "\t-174", "line 1: not"),
+        ("\t174", "", "line 2: 3 items, not 2"),
+        ("\t174", f"\t{2**31}", r"line 1: an id of 2\*\*31"),
+        (NEGATIVES, "", "no line"),
+    ],
+)
+def test_a_bad_file_of_negatives_is_refused_with_its_line(tmp_path, old, new, fault):
+    (tmp_path / "test.negative").write_text(NEGATIVES.replace(old, new))
+    with pytest.raises(ValueError, match=fault):
+        _formats.read_candidates(tmp_path / "test.negative")

@@ -5,6 +5,7 @@ the file has it, ``time`` (int64 where all are whole numbers, else float64); its
 order. Every row of the file is in it exactly, or the file is refused with the line.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -136,6 +137,44 @@ def read_adjacency(address: str | Path) -> Any:
         raise ValueError(f"{address}, line 1: no interactions in this file")
     users = np.repeat(np.asarray(users, np.int64), lengths)
     return finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
+
+
+def read_candidates(address: str | Path) -> tuple[Any, Any]:
+    """Reads the file of sampled negatives of neural collaborative filtering (He et al., WWW 2017).
+
+    Each line is a held-out pair and the items among which it is to be found, ``(user,item)`` and
+    then item, item, ... after tabs: what ``metrics.candidates.over_candidates`` takes. The file of
+    MovieLens-1M names the held-out item once more in 156 of its 6,040 lines.
+
+    Args:
+      address: a path, ``path.gz``, or ``archive.zip!member``.
+
+    Returns:
+      ``[R]`` int32 users and ``[R, C]`` int32 items, the held-out one first.
+
+    Raises:
+      ValueError: a bad line, lines of different lengths, or no line at all.
+      FileNotFoundError: no such file.
+    """
+    import numpy as np
+
+    users, items, wanted = [], [], 0
+    for line, content in lines(Layout(str(address))):
+        found = re.fullmatch(r"\((\d+),(\d+)\)((?:\t\d+)+)", content.rstrip("\r\n\t "))
+        where = f"{address}, line {line}"
+        if not found:
+            raise ValueError(f"{where}: not (user,item) and items after tabs: {shorten(content)}")
+        row = [int(x) for x in (found[2], *found[3].split())]
+        wanted = wanted or len(row)
+        if len(row) != wanted:
+            raise ValueError(f"{where}: {len(row)} items, not {wanted} as on the first line")
+        if max(*row, int(found[1])) >= 2**31:
+            raise ValueError(f"{where}: an id of 2**31 or more")
+        users.append(int(found[1]))
+        items.append(row)
+    if not users:
+        raise ValueError(f"{address}: no line")
+    return np.asarray(users, np.int32), np.asarray(items, np.int32)
 
 
 def write_recbole(frame: Any, path: str | Path) -> None:

@@ -2,12 +2,14 @@
 
 ``evaluate`` computes all that a results table holds; its parts are ``labels`` (AUC and RMSE),
 ``ranking`` (the catalogue ranked for every user), ``rank_measures`` (recall and others of one such
-ranking) and ``distance``. ``audit`` measures from outside what a method's ``claims`` say,
-``ensembles`` compares distributions over seeds, ``stable`` finds recommendations that are certain.
+ranking) and ``distance``. ``candidates`` ranks one item among a few sampled ones. ``audit``
+measures from outside what a method's ``claims`` say, ``ensembles`` compares distributions over
+seeds, ``stable`` finds recommendations that are certain.
 """
 
 from jaxforget.metrics import (
     audit,
+    candidates,
     claims,
     ensembles,
     rank_measures,
@@ -24,6 +26,7 @@ __all__ = [
     "auc",
     "auc_unseen",
     "audit",
+    "candidates",
     "claims",
     "distance_on",
     "ensembles",

@@ -1,0 +1,50 @@
+"""The table of a benchmark that takes long: kept after each row, and a row that is there stands."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import files
+from ..errors import Refused
+from ..lab import provenance
+from ..lab.tables import csv
+
+MADE = ("commit", "jaxlib", "device")
+
+
+class Rows:
+    """Rows by what decides their numbers; each is computed once, by whichever run comes first."""
+
+    def __init__(self, path: str, keys: list[str], values: list[str]):
+        """Opens the table, or begins it; ``keys`` decide a row, ``values`` are measured."""
+        self.path, self.keys, self.columns = Path(path), keys, [*keys, *values, *MADE]
+        self.rows = []
+        if self.path.exists():
+            table = pd.read_csv(self.path)
+            if list(table) != self.columns:
+                raise Refused(f"{path}: has other columns: move it away, or name another by --out")
+            self.rows = table.to_dict("records")
+
+    def get(self, key: dict[str, Any], compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """The row of this key, computed and written now where there is none."""
+        for row in self.rows:
+            if all(_same(row[name], key[name]) for name in self.keys):
+                return row
+        facts = provenance.lasting()
+        made = (provenance.commit(), facts["jaxlib"], facts["device_kind"])
+        row = {**key, **compute(), **dict(zip(MADE, made, strict=True))}
+        self.rows.append(row)
+        lines = [[one[name] for name in self.columns] for one in self.rows]
+        files.write_atomically(self.path, csv(self.columns, lines))
+        told = (f"{k} {v:.4g}" if isinstance(v, float | int) else str(v) for k, v in row.items())
+        print("  ".join([*told][: -len(MADE)]), flush=True)
+        return row
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Equal, or equal as numbers of a table are written."""
+    if isinstance(a, str) or isinstance(b, str):
+        return a == b
+    return f"{a:.9g}" == f"{b:.9g}"

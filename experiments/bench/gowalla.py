@@ -1,0 +1,101 @@
+"""Models on Gowalla, the split of LightGCN's authors: their train.txt and test.txt as published.
+
+A tenth of each user's training items is the validation part, by which settings are chosen: by
+Recall@20, and the test file plays no part in that. Then the best setting of a model is trained on
+the whole training file from several seeds and judged once on the test file: recall and NDCG of the
+first 20 of the catalogue without the training items, means over all users with a test item. A run
+that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxforget import data, models
+from jaxforget.metrics import rank_measures, ranking
+from jaxforget.prepare import published, split
+
+from .. import statistics
+from ..errors import PROGRAM, Refused
+from ..lab import clock, setup
+from ._rows import Rows
+
+FOLDER = "gowalla-lightgcn"
+KEYS, VALUES = ["stage", "model", "settings", "seed"], ["users", "recall", "ndcg", "seconds"]
+K = 20
+
+
+def _als(dim, *pairs, **more):
+    more = {"max_sweeps": 8, "cg_steps": 3} | more
+    return [{"dim": dim, "alpha": alpha, "reg": reg, **more} for alpha, reg in pairs]
+
+
+GRIDS = {
+    "ials": [
+        *_als(512, *((a, r) for a in (20.0, 40.0, 80.0) for r in (50.0, 75.0, 100.0, 150.0))),
+        *_als(1024, (40.0, 75.0), (40.0, 100.0), (80.0, 100.0), (80.0, 150.0)),
+        *_als(2048, (40.0, 75.0), (80.0, 150.0)),
+    ],
+}
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench gowalla", description=__doc__)
+    parser.add_argument("--model", default="ials", choices=GRIDS)
+    parser.add_argument("--seeds", type=int, default=3, metavar="n")
+    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--out", default="results/bench/gowalla.csv", help="the table")
+    options = parser.parse_args(argv)
+    setup.configure(None, "float32")
+    whole = _read(setup.root(options.root))
+    cut = split.split(whole.train, seed=0, shares=(0.9, 0.1, 0.0), by="user")
+    rows = Rows(options.out, KEYS, VALUES)
+
+    def measure(stage, settings, seed, train, held_out):
+        key = {"stage": stage, "model": options.model, "settings": json.dumps(settings)}
+
+        def compute():
+            return _measured(options.model, settings, seed, train, held_out)
+
+        return rows.get(key | {"seed": seed}, compute)
+
+    tried = [measure("validation", one, 0, cut.train, cut.valid) for one in GRIDS[options.model]]
+    best = json.loads(max(tried, key=lambda row: row["recall"])["settings"])
+    found = [measure("test", best, s, whole.train, whole.test) for s in range(options.seeds)]
+    for name in ("recall", "ndcg"):
+        told = statistics.mean([row[name] for row in found], bounds=(0, 1))
+        print(f"{name}@{K} {told.value:.4f} [{told.low:.4f}, {told.high:.4f}], n = {told.n}")
+    return 0
+
+
+def _read(root):
+    """The published split; items are numbered together."""
+    try:
+        train, test = (
+            data.read("adjacency", root, path=f"{FOLDER}/{part}.txt.gz")
+            for part in ("train", "test")
+        )
+    except FileNotFoundError as fault:
+        raise Refused(str(fault)) from fault
+    return published.split_parts(published.join(train, None, test)).split
+
+
+def _measured(name, settings, seed, train, held_out):
+    """Trains one model and ranks the catalogue for every user with a held-out item."""
+    model, ones = models.load(name)(**settings), jnp.ones_like(train.values)
+    train = model.prepare(train)
+    (params, _), timing = clock.timed(jax.jit(model.fit), jax.random.key(seed), train, ones)
+
+    def judge(params):
+        def measures(ranked):
+            return {x: getattr(rank_measures, x)(ranked, k=K) for x in ("recall", "ndcg")}
+
+        served = model.factors(params, train, ones)
+        return ranking.over_users(measures, served, held_out, [(train, ones)])
+
+    found = {name: float(value) for name, value in jax.jit(judge)(params).items()}
+    users = int(np.unique(held_out.users).size)
+    return {"users": users, **found, "seconds": timing.run}

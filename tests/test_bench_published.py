@@ -1,0 +1,92 @@
+"""``bench ncf`` and ``bench gowalla``: chosen on validation, judged once, gone on with, on toys."""
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments import cli
+from experiments.bench import gowalla, ncf
+from jaxforget.prepare import split
+from jaxforget.sparse import layout
+
+N_USERS, N_ITEMS = 40, 130
+
+
+def toy(seed=0):
+    """Two groups of users, each of whom likes one half of the items."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        (user, item)
+        for user in range(N_USERS)
+        for item in rng.permutation(N_ITEMS // 2)[:12] + (user % 2) * (N_ITEMS // 2)
+    ]
+    users, items = np.array(rows).T
+    ones = np.ones(len(rows), np.float32)
+    return layout.build(users, items, ones, n_users=N_USERS, n_items=N_ITEMS)
+
+
+@pytest.fixture
+def leave_one_out(monkeypatch):
+    train = toy()
+    rng = np.random.default_rng(1)
+    first = np.unique(np.asarray(train.users), return_index=True)[1]
+    held = np.asarray(train.items)[first]
+    others = [
+        np.setdiff1d(np.arange(N_ITEMS), train.items[train.users == u])[:20] for u in range(40)
+    ]
+    lists = np.column_stack([held, rng.permuted(np.stack(others), axis=1)]).astype(np.int32)
+    users = np.arange(N_USERS, dtype=np.int32)
+    monkeypatch.setattr(ncf, "_read", lambda root: (train, users, lists))
+    monkeypatch.setattr(ncf, "GRID", {"alpha": (4.0,), "ridge": (5.0, 1e4), "nu": (0.0, 1.0)})
+
+
+@pytest.fixture
+def as_published(monkeypatch):
+    whole = split.split(toy(), seed=0, shares=(0.8, 0.0, 0.2), by="user")
+    monkeypatch.setattr(gowalla, "_read", lambda root: whole)
+    monkeypatch.setitem(gowalla.GRIDS, "ials", gowalla._als(3, (4.0, 5.0), (4.0, 1e4)))
+
+
+@pytest.mark.parametrize(
+    "bench, data, measure",
+    [("ncf", "leave_one_out", "ndcg"), ("gowalla", "as_published", "recall")],
+)
+def test_the_best_on_validation_is_judged_once_and_a_second_run_computes_nothing(
+    request, tmp_path, monkeypatch, capsys, bench, data, measure
+):
+    request.getfixturevalue(data)
+    path = tmp_path / "t.csv"
+    command = ["bench", bench, "--seeds=3", f"--out={path}"]
+    command += ["--dim=3"] if bench == "ncf" else []
+    assert cli.main(command) == 0
+    rows = pd.read_csv(path)
+    tried, judged = (rows[rows["stage"] == stage] for stage in ("validation", "test"))
+    names = ["settings"] if bench == "gowalla" else ["alpha", "reg", "nu"]
+    best = tried.loc[tried[measure].idxmax(), names]
+    assert len(tried) > 1 and judged["seed"].tolist() == [0, 1, 2]
+    assert (judged[names] == best).all(axis=None)
+    assert tried[measure].max() > tried[measure].min()
+    assert "n = 3" in capsys.readouterr().out
+
+    kept = path.read_bytes()
+    module = ncf if bench == "ncf" else gowalla
+    monkeypatch.setattr(module, "_measured", None)  # would fail if it were called
+    assert cli.main(command) == 0
+    assert path.read_bytes() == kept
+
+
+def test_the_validation_items_are_remembered_ones_before_others(leave_one_out):
+    train = ncf._read(None)[0]
+    kept = jnp.ones(len(train.users)).at[jnp.arange(5)].set(0)
+    own, among = ncf._validation(train, kept)
+    seen = {(int(u), int(i)) for u, i, w in zip(train.users, train.items, kept) if w > 0}
+    assert all((u, row[0]) in seen for u, row in zip(own.tolist(), among.tolist()))
+    assert not any((u, i) in seen for u, row in zip(own.tolist(), among.tolist()) for i in row[1:])
+
+
+def test_a_table_of_another_benchmark_is_not_overwritten(tmp_path, leave_one_out, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n")
+    assert cli.main(["bench", "ncf", f"--out={path}"]) == 2
+    assert "other columns" in capsys.readouterr().err and path.read_text() == "a,b\n1,2\n"
