@@ -103,3 +103,27 @@ def area(higher: np.ndarray, lower: np.ndarray) -> Estimate:
     parts = (np.var(wins.mean(axis=1 - k), ddof=1) / wins.shape[k] for k in (0, 1))
     half = 1.96 * math.sqrt(sum(parts))
     return Estimate(middle, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+def holm(chances: Sequence[float] | np.ndarray) -> np.ndarray:
+    """p-values of several tests, adjusted so that one error in all of them has the stated chance.
+
+    The k-th smallest of m counts ``m - k + 1`` times, and no less than those before it (Holm,
+    Scandinavian Journal of Statistics 6, 1979). NaN is no test, and stays.
+    """
+    found = np.array(chances, float)
+    tests = np.flatnonzero(~np.isnan(found))
+    order = tests[np.argsort(found[tests], kind="stable")]
+    times = len(order) - np.arange(len(order))
+    found[order] = np.minimum(np.maximum.accumulate(found[order] * times), 1.0)
+    return found
+
+
+def chance(found: Estimate, value: float) -> float:
+    """Two-sided p-value of a normal estimate against a value, by the width of its interval."""
+    from scipy.special import ndtr
+
+    error = (found.high - found.low) / (2 * 1.96)
+    if error == 0:
+        return float(found.value == value)
+    return 2 * float(ndtr(-abs(found.value - value) / error))

@@ -1,5 +1,6 @@
 """Figures and the page are drawn from tables alone, with stable bytes, saying what they show."""
 
+import math
 import re
 from xml.etree import ElementTree
 
@@ -263,6 +264,33 @@ def test_verdicts_are_drawn_and_open_the_page(tmp_path):
     page = (folder / "report.html").read_text()
     assert page.index("<h2>Verdict</h2>") < page.index("<svg")
     assert "0.01 [-0.01, 0.03]" in page and "1e-06" in page
+
+
+def test_seconds_stand_beside_verdicts_where_the_cells_were_run(tmp_path):
+    folder = drawn(tmp_path)
+    table = pd.read_csv(folder / "cells.csv")
+    table = table.drop_duplicates(["data", "model", "kind", "ratio", "count", "method"])
+    asked = table[["data", "model", "kind", "ratio", "count"]].iloc[0].to_dict()
+    told = verdict("m", "retrain", "as retrained", 100, 0.01, -0.01, 0.03) | asked
+    rows = [told, told | {"method": "elsewhere"}, told | {"kind": "items"}]
+    pd.DataFrame(rows).to_csv(folder / "verdict.csv", index=False)
+    found = _tables.with_seconds(folder, pd.DataFrame(rows))
+    assert found["seconds"].notna().tolist() == [True, False, False]
+    assert (found["seconds"][0] > 0) and found["seconds_n"][0] >= 1 and found["again"][0] > 0
+    figure, frame = figures.load("pareto")(folder)
+    assert len(frame) == 1 and "requests timed" in figure.get_supxlabel()
+    assert cli.main(["report", str(tmp_path / "toy.toml"), "--results", str(tmp_path)]) == 0
+    assert f"{found['seconds'][0]:.3g}" in (folder / "report.html").read_text()
+    for name in ("cells", "metrics", "timings"):
+        (folder / f"{name}.csv").unlink()
+    with pytest.raises(Refused, match=r"first: .* run"):
+        figures.load("pareto")(folder)
+
+
+def test_settings_are_matched_however_they_are_spelled():
+    same = [("ials dim=64 reg=30.0", math.nan), ("ials dim=64.0 reg=30", math.nan)]
+    assert len({_tables._key(x) for x in same}) == 1
+    assert _tables._key(["a tol=0.1"]) != _tables._key(["a tol=0.01"])
 
 
 def test_what_releases_reveal_is_drawn_where_requests_differ_in_size(tmp_path):

@@ -147,6 +147,30 @@ def test_verdicts_follow_the_rule_on_models_whose_truth_is_known():
     }
 
 
+def test_among_many_methods_a_difference_has_to_be_larger():
+    """A method near doing nothing is told from it alone, and not as the best of several."""
+    near = 0.9
+    alone = said(bank(near=near))["near"]
+    assert alone.word == "nearer" and 0.01 < alone.chance < 0.05
+    others = {f"like{n}": 0.98 for n in range(4)}
+    found = said(bank(near=near, **others))["near"]
+    assert found.word == "no difference shown" and found.left == alone.left
+    assert found.chance > alone.chance
+
+
+def test_utility_is_how_much_better_than_retrained_models_labels_are_told():
+    some = bank(same=0.0, away=-2.0)
+    assert np.isnan(said(some)["same"].utility.value)  # likes alone
+    values = np.where(np.arange(80) % 2 == 0, 1.0, 0.0).astype(np.float32)
+    some.scores["away"][:, values > 0] += 3.0
+    found = said(some._replace(values=values))
+    assert found["away"].utility.low > 0.3
+    assert found["same"].utility.low < 0 < found["same"].utility.high
+    auc = {r.kind: r.found for r in rows(some._replace(values=values)) if r.measure == "auc"}
+    assert auc["away"].value > 0.9 and auc["retrained"].low < 0.5 < auc["retrained"].high
+    assert all(r.part == "test" and r.n_pairs == 20 for r in rows(some) if r.measure == "auc")
+
+
 def test_where_deleting_changes_nothing_nothing_can_be_told():
     some = bank(same=0.0)
     scores = dict(some.scores) | {"undeleted": draws(np.random.default_rng(5))}

@@ -53,3 +53,27 @@ def test_the_interval_of_an_area_holds_the_truth_as_often_as_it_says():
     assert (tied.value, tied.low, tied.high, tied.n) == (0.5, 0.5, 0.5, 4)
     assert math.isnan(statistics.area(np.ones(2), np.ones(5)).value)
     assert math.isnan(statistics.area(np.array([1, 2, math.nan]), np.ones(5)).value)
+
+
+def test_adjusted_p_values_are_holms_and_keep_what_was_not_tested():
+    found = statistics.holm([0.01, 0.04, math.nan, 0.03, 0.005])
+    np.testing.assert_allclose(found, [0.03, 0.06, math.nan, 0.06, 0.02])
+    assert statistics.holm([0.6, 0.7]).tolist() == [1.0, 1.0] and statistics.holm([]).size == 0
+
+
+def test_among_many_tests_one_is_wrong_as_seldom_as_stated():
+    """Ten methods that do nothing, and ten where half of them do: one error in twenty families."""
+    draw = np.random.default_rng(2)
+    for shift in (np.zeros(10), np.repeat([0.0, 4.0], 5)):
+        wrong = 0
+        for values in draw.normal(1 + shift, 1, (2_000, 10)):
+            found = [statistics.Estimate(x, x - 1.96, x + 1.96, 40) for x in values]
+            chances = statistics.holm([statistics.chance(x, 1.0) for x in found])
+            wrong += bool((chances[shift == 0] < 0.05).any())
+        assert wrong / 2_000 < 0.05 + 3 * (0.05 * 0.95 / 2_000) ** 0.5
+
+
+def test_an_estimate_without_spread_is_certain():
+    assert statistics.chance(statistics.Estimate(1.0, 1.0, 1.0, 4), 1.0) == 1
+    assert statistics.chance(statistics.Estimate(2.0, 2.0, 2.0, 4), 1.0) == 0
+    assert math.isnan(statistics.chance(statistics.Estimate(2.0, math.nan, math.nan, 2), 1.0))

@@ -139,7 +139,9 @@ def picture(path: Path) -> None:
         for axis, name in ((left, "seconds"), (right, "peak memory, GiB")):
             axis.set(xscale="log", yscale="log", xlabel="interactions", ylabel=name)
         _plot.legend(figure, axes)
-        _plot.note(figure, f"{found['device'][0]}, {found['dim'][0]} factors; n = 1 run of each size")
+        _plot.note(
+            figure, f"{found['device'][0]}, {found['dim'][0]} factors; n = 1 run of each size"
+        )
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 

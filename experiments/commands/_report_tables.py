@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..figures import _panels
+from ..figures import _panels, _tables
+
+PARTS = ("left", "told", "excess", "harm", "utility")  # estimates of a verdict
 
 
 def number(value: float, half: float = 0.0) -> str:
@@ -54,28 +56,31 @@ def verdict(folder: Path) -> str:
     if not path.is_file():
         return ""
     rows = []
-    for _, row in pd.read_csv(path).iterrows():
+    for _, row in _tables.with_seconds(folder, pd.read_csv(path)).iterrows():
         asked = ["kind", "ratio", "count"]
         request = _panels.title(asked, tuple(row[asked]))
         claim = "" if pd.isna(row["claim"]) else row["claim"]
         words = [row["model"], request, row["method"], claim, row["verdict"]]
-        estimates = [_estimate(row, name) for name in ("left", "told", "excess", "harm")]
-        rows.append([*words, *estimates, f"{row['n_models']:g}"])
+        estimates = [_estimate(row, name) for name in PARTS]
+        rows.append([*words, *estimates, _estimate(row, "seconds"), f"{row['n_models']:g}"])
     head = ["model", "request", "method", "claim", "verdict"]
-    head += ["distance left", "told by U-LiRA", "membership excess", "harm to others", "n"]
+    head += ["distance left", "told by U-LiRA", "membership excess", "harm to others", "utility"]
+    head += ["seconds", "n"]
     words = (
         "Distance left: to the distribution of retrained models, as a share of what doing nothing "
         "leaves, over the floor of two halves of retrained models (median Gaussian KL of the "
         "forgotten pairs). Told: AUC over that floor of an attacker who tells the models from "
         "retrained ones. Excess: how much more often than retrained ones they score a forgotten "
-        "pair above a test pair. Harm: median KL of retained pairs over the floor, in nats. With "
-        "95 % intervals; n models of each kind."
+        "pair above a test pair. Harm: median KL of retained pairs over the floor, in nats. "
+        "Utility: AUC of the labels of test pairs, over the retrained models; none where all are "
+        "likes. With 95 % intervals; n models of each kind. Seconds: of one request, in the cells "
+        "of this page."
     )
     return f'<h2>Verdict</h2>\n<p class="small">{words}</p>\n{rows_of(rows, head, 5)}'
 
 
 def _estimate(row: pd.Series, name: str) -> str:
-    value, low, high = (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+    value, low, high = (row.get(f"{name}{end}") for end in ("", "_low", "_high"))
     if pd.isna(value):
         return ""
     return f"{value:.3g}" if pd.isna(low) else f"{value:.3g} [{low:.3g}, {high:.3g}]"

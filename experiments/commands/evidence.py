@@ -11,11 +11,13 @@ method:
            method's models from retrained ones by the score of a pair (U-LiRA).
   excess   how much more often than in a retrained model a forgotten pair outscores a test pair.
   harm     the same distance on retained pairs, over the floor, in nats.
+  utility  AUC of the labels of the test pairs, over that of the retrained models.
+  left_p   p-value of left against 100 %, by Holm's rule for the methods of one bank.
 
 Verdicts: "as retrained" if the intervals of left and told both end at 5 % or below; "further" if
-that of left begins above 100 %; "nearer" if it ends below that, "over-forgets" if the excess is
-also below 0; "no step" if nothing changed; "cannot be told" if the undeleted models themselves are
-inside the floor; else "no difference shown".
+left is above 100 % and left_p below .05; "nearer" if left is below and left_p too, "over-forgets"
+if the excess is also below 0; "no step" if nothing changed; "cannot be told" if the undeleted
+models themselves are inside the floor; else "no difference shown".
 """
 
 from pathlib import Path
@@ -32,11 +34,11 @@ from . import _selection
 GROUP = ["data", "model", "kind", "ratio", "count", "bank"]
 ESTIMATE = ["value", "low", "high"]
 EVIDENCE = [*GROUP, "method", "measure", "part", *ESTIMATE, "halves", "n_models", "n_pairs"]
-PARTS = ("left", "told", "excess", "harm")
+PARTS = ("left", "told", "excess", "harm", "utility")
 VERDICT = [
     *(*GROUP, "method", "claim", "verdict", "why", "part"),
     *(name + end for name in PARTS for end in ("", "_low", "_high")),
-    *("n_models", "n_forgotten", "commit"),
+    *("left_p", "n_models", "n_forgotten", "commit"),
 ]
 
 
@@ -124,6 +126,7 @@ def _line(bank: Any, kind: str, verdict: Any) -> dict[str, Any]:
     for name in PARTS:
         estimate = getattr(verdict, name)
         line |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    line["left_p"] = verdict.chance
     line["n_models"] = len(bank.scores["retrained"])
     line["n_forgotten"] = int((bank.part == "forgotten").sum())
     line["commit"] = " ".join(bank.about["commits"])

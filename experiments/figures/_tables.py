@@ -1,7 +1,8 @@
 """The three tables of an experiment as frames, and the intervals that figures and pages share."""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -177,3 +178,42 @@ def intervals(frame: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
         if n:
             rows.append([*key, mean, mean - half, mean + half, n])
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
+
+
+def with_seconds(folder: Path, verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Verdicts with the seconds of their methods, where cells of the same config were run.
+
+    Adds ``seconds``, ``seconds_low``, ``seconds_high``, ``seconds_n``, and ``again``: of training
+    on the retained data; empty where there is no such cell.
+    """
+    names = ["data", "model", "kind", "ratio", "count", "method"]
+    columns = ["seconds", "seconds_low", "seconds_high", "seconds_n", "again"]
+    if not (folder / "cells.csv").is_file():
+        return verdicts.assign(**dict.fromkeys(columns, np.nan))
+    tables = read(folder)
+    cells = finished(tables).set_index("cell", drop=False)
+    cells = cells.join(tables.timings.set_index("cell")[["unlearn_seconds", "reference_seconds"]])
+    for part in ("data", "model", "method"):
+        own = [name for name in swept(cells) if name.startswith(f"{part}.")]
+        cells[part] = [f"{row[part]} {words(row, own)}".strip() for _, row in cells.iterrows()]
+    found = {}
+    for key, rows in cells.groupby(names, dropna=False):
+        middle, half, n = interval(rows["unlearn_seconds"])
+        ends = (middle - half, middle + half) if half else (np.nan, np.nan)
+        found[_key(key)] = (middle, *ends, n, rows["reference_seconds"].mean())
+    empty = (np.nan,) * len(columns)
+    lines = [found.get(_key(row), empty) for row in verdicts[names].itertuples(index=False)]
+    return verdicts.assign(**dict(zip(columns, zip(*lines, strict=True), strict=True)))
+
+
+def _key(values: Iterable[Any]) -> tuple[str, ...]:
+    """Names and settings by one spelling: a table writes 10.0 for what a config calls 10."""
+
+    def spelled(word: str) -> str:
+        name, equals, value = word.rpartition("=")
+        try:
+            return f"{name}{equals}{float(value):g}"
+        except ValueError:
+            return word
+
+    return tuple(" ".join(map(spelled, str(value).split())) for value in values)

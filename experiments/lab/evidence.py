@@ -44,6 +44,7 @@ class Measures(NamedTuple):
     """What rows and verdicts are made of; nothing of models that draw nothing."""
 
     members: dict[str, np.ndarray]  # of each kind, ``memberships``
+    utilities: dict[str, np.ndarray]  # of each kind, ``_utilities``
     # of each kind and part, what ``_between`` measures, over the halves; empty for few models
     halves: dict[tuple[str, str], dict[str, np.ndarray]]
 
@@ -51,14 +52,14 @@ class Measures(NamedTuple):
 def measure(bank: Bank) -> Measures:
     """Measures every kind of models of a bank, and every pair of halves."""
     if not bank.about["draws"]:
-        return Measures({}, {})
+        return Measures({}, {}, {})
     n_models, between = len(bank.scores[RETRAINED]), {}
     pieces = list(_halves(n_models)) if n_models >= LEAST else []
     for part in [part for part in _oracles.PARTS if pieces and np.any(bank.part == part)]:
         for kind in bank.scores:
             found = [_between(bank, kind, part, some) for some in pieces]
             between[kind, part] = {name: np.array([x[name] for x in found]) for name in found[0]}
-    return Measures(_memberships(bank), between)
+    return Measures(_memberships(bank), _utilities(bank), between)
 
 
 def rows(bank: Bank, measures: Measures) -> Iterator[Row]:
@@ -70,6 +71,9 @@ def rows(bank: Bank, measures: Measures) -> Iterator[Row]:
     for kind, found in measures.members.items():
         estimate = statistics.mean(found, bounds=(0.0, 1.0))
         yield Row(kind, "membership", "forgotten", estimate, len(found), positive)
+    for kind, found in measures.utilities.items():
+        estimate = statistics.mean(found, bounds=(0.0, 1.0))
+        yield Row(kind, "auc", "test", estimate, len(found), int(np.sum(bank.part == "test")))
     n_models = len(bank.scores[RETRAINED])
     for (kind, part), found in measures.halves.items():
         n_pairs = int(np.sum(bank.part == part))
@@ -120,10 +124,23 @@ def _memberships(bank: Bank) -> dict[str, np.ndarray]:
     from the same pairs, and another number where the split or the request sets them apart.
     """
     used = (bank.values > 0) & (bank.part != "retained")
-    truth = (bank.part[used] == "forgotten").astype(np.float32)
-    ones = np.ones(len(truth), bool)
+    return _areas_of(bank, used, bank.part == "forgotten")
+
+
+def _utilities(bank: Bank) -> dict[str, np.ndarray]:
+    """Of each model, the AUC of the labels of the test pairs, ``[M]``.
+
+    Empty where these have one label only, as in data of likes alone.
+    """
+    used, truth = bank.part == "test", bank.values > 0
+    return _areas_of(bank, used, truth) if len(np.unique(truth[used])) == 2 else {}
+
+
+def _areas_of(bank: Bank, used: np.ndarray, truth: np.ndarray) -> dict[str, np.ndarray]:
+    """AUC of each model of each kind, over some pairs."""
+    labelled, ones = truth[used].astype(np.float32), np.ones(int(used.sum()), bool)
     return {
-        kind: np.asarray(_areas(scores[:, used].astype(np.float32), truth, ones), float)
+        kind: np.asarray(_areas(scores[:, used].astype(np.float32), labelled, ones), float)
         for kind, scores in bank.scores.items()
     }
 

@@ -14,6 +14,7 @@ from .evidence import Measures
 
 LEFT = 0.05  # share of what doing nothing leaves, below which a method is as retrained, where
 TOLD = 0.05  # its models are not told from retrained ones by an AUC of so much above the floor
+ERROR = 0.05  # chance of one wrong "nearer" or "further" among all methods of a bank
 
 
 class Verdict(NamedTuple):
@@ -24,6 +25,8 @@ class Verdict(NamedTuple):
     told: Estimate  # AUC of U-LiRA over its floor: how well its models are told from retrained ones
     excess: Estimate  # of the one-model membership test, over the retrained models
     harm: Estimate  # median distance on retained pairs over the floor, in nats
+    utility: Estimate  # AUC of the labels of test pairs, over the retrained models
+    chance: float  # p-value of ``left`` against 1, adjusted for the methods of the bank
     word: str
     why: str
 
@@ -45,7 +48,7 @@ def of(bank: Bank, measures: Measures) -> dict[str, Verdict]:
         return measures.halves[kind, part][name] - measures.halves[RETRAINED, part][name]
 
     undeleted = over_floor("kl_p50", UNDELETED, part)
-    scale, found = statistics.replicated(undeleted), {}
+    found = {}
     for kind in kinds:
         own = over_floor("kl_p50", kind, part)
         verdict = Verdict(
@@ -54,12 +57,30 @@ def of(bank: Bank, measures: Measures) -> dict[str, Verdict]:
             told=statistics.replicated(over_floor("lira", kind, part)),
             excess=statistics.difference(members[kind], members[RETRAINED]),
             harm=statistics.replicated(over_floor("kl_p50", kind, "retained")),
+            utility=_utility(measures, kind),
+            chance=math.nan,
             word="",
             why="",
         )
-        word, why = _word(bank, kind, verdict, scale)
-        found[kind] = verdict._replace(word=word, why=why)
-    return found
+        found[kind] = verdict
+    return _worded(bank, found, statistics.replicated(undeleted))
+
+
+def _utility(measures: Measures, kind: str) -> Estimate:
+    own = measures.utilities.get(kind)
+    if own is None:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    return statistics.difference(own, measures.utilities[RETRAINED])
+
+
+def _worded(bank: Bank, found: dict[str, Verdict], scale: Estimate) -> dict[str, Verdict]:
+    """The words, after the p-values were adjusted for the number of methods."""
+    methods = [kind for kind in found if kind != UNDELETED]
+    chances = statistics.holm([statistics.chance(found[kind].left, 1.0) for kind in methods])
+    for kind, chance in zip(methods, chances.tolist(), strict=True):
+        found[kind] = found[kind]._replace(chance=chance)
+    words = {kind: _word(bank, kind, verdict, scale) for kind, verdict in found.items()}
+    return {kind: found[kind]._replace(word=word, why=why) for kind, (word, why) in words.items()}
 
 
 def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, str]:
@@ -74,17 +95,18 @@ def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, 
         return "no step", f"its models score the {found.part} pairs as the undeleted ones do"
     if not np.isfinite(found.left.value):
         return "further", "its models do not differ from each other, as retrained ones do"
-    left, over = found.left, found.excess.high < 0
+    left, over, differs = found.left, found.excess.high < 0, found.chance < ERROR
     low = "; it scores the forgotten pairs lower than retraining does" if over else ""
-    if left.low > 1:
+    if differs and left.value > 1:
         return "further", f"further from retraining than doing nothing{low}"
     if left.high <= LEFT and found.told.high <= TOLD:
         why = f"{max(left.value, 0):.1%} is left; told from retraining by {_auc(found)}"
         return "as retrained", why
-    if left.high < 1:
+    if differs:
         why = f"{left.value:.0%} is left; told from retraining by {_auc(found)}{low}"
         return "over-forgets" if over else "nearer", why
-    return "no difference shown", f"from doing nothing: {left.low:.0%} to {left.high:.0%} is left"
+    why = f"from doing nothing: {left.low:.0%} to {left.high:.0%} is left, p = {found.chance:.2g}"
+    return "no difference shown", why
 
 
 def _unsound(bank: Bank) -> str | None:
@@ -95,7 +117,7 @@ def _unsound(bank: Bank) -> str | None:
 
 def _nothing(bank: Bank) -> Verdict:
     none = Estimate(math.nan, math.nan, math.nan, len(bank.scores[RETRAINED]))
-    return Verdict(evidence.judged_by(bank), none, none, none, none, "", "")
+    return Verdict(evidence.judged_by(bank), none, none, none, none, none, math.nan, "", "")
 
 
 def _auc(found: Verdict) -> str:
