@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from experiments import cli
-from experiments.bench import gowalla, ncf
+from experiments.bench import gowalla, gowalla_forgetting, ncf
 from jaxforget.prepare import split
 from jaxforget.sparse import layout
 
@@ -44,7 +44,7 @@ def leave_one_out(monkeypatch):
 @pytest.fixture
 def as_published(monkeypatch):
     whole = split.split(toy(), seed=0, shares=(0.8, 0.0, 0.2), by="user")
-    monkeypatch.setattr(gowalla, "_read", lambda root: whole)
+    monkeypatch.setattr(gowalla, "read", lambda root: whole)
     monkeypatch.setitem(gowalla.GRIDS, "ials", gowalla._als(3, (4.0, 5.0), (4.0, 1e4)))
 
 
@@ -90,3 +90,28 @@ def test_a_table_of_another_benchmark_is_not_overwritten(tmp_path, leave_one_out
     path.write_text("a,b\n1,2\n")
     assert cli.main(["bench", "ncf", f"--out={path}"]) == 2
     assert "other columns" in capsys.readouterr().err and path.read_text() == "a,b\n1,2\n"
+
+
+def test_forgetting_is_measured_beside_training_again_and_doing_nothing(
+    tmp_path, monkeypatch, as_published, capsys
+):
+    chosen, path = tmp_path / "gowalla.csv", tmp_path / "forgetting.csv"
+    command = ["bench", "gowalla_forgetting", "--dim=3", f"--chosen={chosen}", f"--out={path}"]
+    assert cli.main(command) == 2
+    assert "first: " in capsys.readouterr().err
+    assert cli.main(["bench", "gowalla", "--seeds=1", f"--out={chosen}"]) == 0
+    assert cli.main([*command, "--dim=7"]) == 2 and "tried were 3" in capsys.readouterr().err
+    monkeypatch.setattr(gowalla_forgetting, "REQUESTS", {"1 user": 1, "5 %": 0.05})
+    assert cli.main(command) == 0
+    rows = pd.read_csv(path)
+    assert rows.groupby("request").size().to_dict() == {"1 user": 5, "5 %": 5}
+    assert (rows["recall"] > 0.1).all()
+    by = rows.set_index(["request", "way"])
+    for request in ("1 user", "5 %"):
+        found = by.loc[request]
+        assert found.loc["trained again", "distance"] < 1e-6
+        assert found.loc["nothing", "moved"] < 1e-6 < found.loc["unlearn_als, 1 pass", "moved"]
+        assert found.loc["difference_als, 1 pass", "distance"] < found.loc["nothing", "distance"]
+    kept = path.read_bytes()
+    monkeypatch.setattr(gowalla_forgetting, "_numbers", None)
+    assert cli.main(command) == 0 and path.read_bytes() == kept

@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", default="results/bench/gowalla.csv", help="the table")
     options = parser.parse_args(argv)
     setup.configure(None, "float32")
-    whole = _read(setup.root(options.root))
+    whole = read(setup.root(options.root))
     cut = split.split(whole.train, seed=0, shares=(0.9, 0.1, 0.0), by="user")
     rows = Rows(options.out, KEYS, VALUES)
 
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _read(root):
+def read(root):
     """The published split; items are numbered together."""
     try:
         train, test = (

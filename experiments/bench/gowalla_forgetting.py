@@ -1,0 +1,119 @@
+"""Forgetting on Gowalla, by the implicit ALS model that ``bench gowalla`` chose on validation.
+
+The model is trained on the published training file and unlearnt by each way; beside them the model
+that keeps everything and the one that is trained again without the request, from the same seed.
+Recall and NDCG are of the test file, of users who keep a training item; *distance* is that of the
+predictions to the model trained again, *moved* that to the model before, both for users who stay;
+*membership* is the chance that a forgotten pair outscores a test pair. A run that was stopped goes
+on where it was.
+"""
+
+import argparse
+import functools
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pandas as pd
+
+from jaxforget import methods, metrics, models
+from jaxforget.metrics import distance
+from jaxforget.prepare import forget
+from jaxforget.types import Factors
+
+from ..errors import PROGRAM, Refused
+from ..lab import clock, movement, setup
+from . import gowalla
+from ._rows import Rows
+
+KEYS = ["model", "settings", "request", "way", "seed"]
+VALUES = ["recall", "ndcg", "membership", "distance", "moved", "seconds"]
+REQUESTS = {"1 user": 1, "100 users": 100, "1 % of interactions": 0.01}
+WAYS = {
+    "unlearn_als, 1 pass": ("unlearn_als", {"max_sweeps": 1}),
+    "difference_als, 1 pass": ("difference_als", {"max_sweeps": 1}),
+    "local_als": ("local_als", {}),
+}
+
+
+def main(argv: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} bench gowalla_forgetting", description=__doc__
+    )
+    parser.add_argument("--dim", type=int, default=1024, help="the best settings of this size")
+    parser.add_argument("--seeds", type=int, default=1, metavar="n")
+    parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--chosen", default="results/bench/gowalla.csv", help="by bench gowalla")
+    parser.add_argument("--out", default="results/bench/gowalla_forgetting.csv", help="the table")
+    options = parser.parse_args(argv)
+    setup.configure(None, "float32")
+    settings = _best(Path(options.chosen), options.dim)
+    whole = gowalla.read(setup.root(options.root))
+    rows = Rows(options.out, KEYS, VALUES)
+    for seed in range(options.seeds):
+        _measure(rows, whole, settings, seed)
+    return 0
+
+
+def _best(path, dim):
+    """The settings of that size with the best recall on the validation part."""
+    if not path.is_file():
+        raise Refused(f"{path} is not there; first: {PROGRAM} bench gowalla")
+    table = pd.read_csv(path)
+    table = table[(table["stage"] == "validation") & (table["model"] == "ials")]
+    sizes = table["settings"].map(lambda text: json.loads(text)["dim"])
+    if not (sizes == dim).any():
+        raise Refused(f"--dim {dim}: tried were {', '.join(map(str, sorted(set(sizes))))}")
+    return json.loads(table.loc[table["recall"][sizes == dim].idxmax(), "settings"])
+
+
+def _measure(rows, whole, settings, seed):
+    """A row for each request and way, of one seed; what no row needs is not trained."""
+    model, train, key = models.load("ials")(**settings), whole.train, jax.random.key(seed)
+    fit, ones = jax.jit(model.fit), jnp.ones_like(whole.train.values)
+    served = functools.cache(lambda: fit(key, train, ones)[0])
+    for request, size in REQUESTS.items():
+        if isinstance(size, int):
+            asked = forget.users(key, train, count=size)[1]
+        else:
+            asked = forget.random(key, train, size)[1]
+        again = functools.cache(lambda asked=asked: clock.timed(fit, key, train, asked.after))
+
+        def made(way, asked=asked, again=again):
+            if way == "nothing":
+                return served(), 0.0
+            if way == "trained again":
+                return again()[0][0], again()[1].run
+            method, how = WAYS[way]
+            unlearn = jax.jit(methods.load(method)(model, **how).unlearn)
+            (new, _), timing = clock.timed(unlearn, key, served(), train, asked)
+            return new, timing.run
+
+        def compute(way, asked=asked, again=again, made=made):
+            new, seconds = made(way)
+            found = _numbers(new, served(), again()[0][0], whole, asked)
+            return found | {"seconds": seconds}
+
+        for way in ("nothing", "trained again", *WAYS):
+            key_of = {"model": "ials", "settings": json.dumps(settings)}
+            key_of |= {"request": request, "way": way, "seed": seed}
+            rows.get(key_of, functools.partial(compute, way))
+
+
+@jax.jit
+def _judged(factors, whole, asked):
+    return metrics.evaluate(factors, whole, asked, ks=(gowalla.K,))
+
+
+def _numbers(new, old, again, whole, asked):
+    judged, stay = _judged(new, whole, asked), movement.staying(whole.train, asked)
+    new, old, again = (Factors(x.users[stay], x.items) for x in (new, old, again))
+    apart = jax.jit(distance.prediction_distance)
+    return {
+        "recall": float(judged[f"recall@{gowalla.K}"]),
+        "ndcg": float(judged[f"ndcg@{gowalla.K}"]),
+        "membership": float(judged["membership"]),
+        "distance": float(apart(new, again)),
+        "moved": float(apart(new, old)),
+    }
