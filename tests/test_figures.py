@@ -78,6 +78,15 @@ def test_pass_curves_start_at_the_undeleted_model_and_follow_the_swept_passes(fo
     assert (goal["mean"] == 0).all()  # the loss is drawn relative to the reference
 
 
+def test_als_curves_show_auc_or_else_rmse_and_membership(folder):
+    tables = _tables.read(folder)
+    for name in ("auc_unseen", "rmse"):
+        renamed = tables.metrics.assign(metric=tables.metrics["metric"].replace("auc", name))
+        figure, frame = figures.load("als_curves")(tables._replace(metrics=renamed))
+        assert set(frame["quantity"]) == {name, "loss", "distance", "membership"}
+        assert frame["mean"].notna().all() and "n = 3" in figure.get_supxlabel()
+
+
 def test_ratio_curves_take_each_method_at_its_deepest_budget(folder):
     frame = pd.read_csv(folder / "ratio_curves.csv")
     assert set(frame["line"]) == {

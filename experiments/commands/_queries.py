@@ -40,7 +40,10 @@ POOLED = {"pooled": 0, "pooled95": 1}  # ratio of means, and half width of its i
 read = functools.cache(_tables.read)
 
 
-OTHERS = ("audit", "verdict", "evidence", "reconstruction", "advice")
+OTHERS = (
+    *("audit", "verdict", "evidence", "reconstruction", "advice"),
+    *("gowalla", "gowalla_forgetting", "ncf", "erase"),  # of bench
+)
 
 
 @functools.cache

@@ -14,34 +14,34 @@ from ._tables import Tables
 
 PASSES = "method.max_sweeps"
 FLOOR = "retrain"  # the method whose distance to the reference is the noise floor
-LABELS = {
-    "ndcg": "test NDCG@{k}",
-    "loss": "retained loss above the reference (%)",
-    "distance": "relative distance to the reference",
+QUANTITIES = {  # of which part of the data, and what stands beside the axis
+    "ndcg": ("test", "test NDCG@{k}"),
+    "loss": ("retained", "retained loss above the reference (%)"),
+    "distance": ("all", "relative distance to the reference"),
 }
 
 
-def _cells(tables: Tables) -> pd.DataFrame:
-    """Finished cells with their passes and the three quantities at each stage."""
+def _cells(tables: Tables, quantities: dict[str, tuple[str, str]]) -> pd.DataFrame:
+    """Finished cells with their passes and the quantities at each stage."""
     cells = _tables.finished(tables).set_index("cell", drop=False)
-    _panels.with_metric(tables, cells, "ndcg", "ndcg", "test", _tables.first_k(tables, "ndcg"))
-    _panels.with_metric(tables, cells, "loss", "loss", "retained")
-    _panels.with_metric(tables, cells, "distance", "distance", "all")
+    for name, (part, label) in quantities.items():
+        k = _tables.first_k(tables, name) if "{k}" in label else None
+        _panels.with_metric(tables, cells, name, name, part, k)
     goal = cells["loss reference"].copy()
     for stage in ("before", "after", "reference"):
         cells[f"loss {stage}"] = 100 * (cells[f"loss {stage}"] - goal) / goal.abs()
     if PASSES not in cells or cells[PASSES].isna().all():
-        raise Refused("pass_curves: no finished cell has swept passes (a list as max_sweeps)")
+        raise Refused("no finished cell has swept passes (a list as max_sweeps)")
     cells["passes"] = cells[PASSES]
     cells["line"] = _panels.lines(cells, (PASSES,))
     return cells[cells["passes"].notna() | (cells["method"] == FLOOR)]
 
 
-def _numbers(cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+def _numbers(cells: pd.DataFrame, groups: list[str], quantities: list[str]) -> pd.DataFrame:
     """Everything drawn, long: quantity, groups, line, passes, mean, low, high, n."""
     parts = []
     once = cells.drop_duplicates([*groups, "seed"])  # one undeleted model per seed
-    for name in LABELS:
+    for name in quantities:
         after = _tables.intervals(cells, [*groups, "line", "passes"], f"{name} after")
         before = _tables.intervals(once, groups, f"{name} before").assign(
             line="undeleted", passes=0
@@ -79,23 +79,29 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict, *, floor: bool) -> 
 
 def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one row of panels per data set, model and amount whose passes were swept."""
-    cells = _cells(tables)
+    return curves(tables, QUANTITIES)
+
+
+def curves(tables: Tables, quantities: dict[str, tuple[str, str]]) -> tuple[Figure, pd.DataFrame]:
+    """Draws some quantities, a column of panels each, against the passes."""
+    cells = _cells(tables, quantities)
     groups = _panels.groups(cells, amount=True)
-    numbers = _numbers(cells, groups)
+    numbers = _numbers(cells, groups, [*quantities])
     swept = cells[cells["passes"].notna()]
-    shown, k = _panels.keys(swept, groups), _tables.first_k(tables, "ndcg")
+    shown = _panels.keys(swept, groups)
     styles = _plot.looks(list(dict.fromkeys(swept["line"])))
 
     def panel(axis, rows, name, _):
         _panel(axis, rows, styles, floor=name == "distance")
-        axis.set_ylabel(LABELS[name].format(k=k))
+        label = quantities[name][1]
+        axis.set_ylabel(label.format(k=_tables.first_k(tables, name)) if "{k}" in label else label)
         if name == "loss":
             axis.set_yscale("symlog", linthresh=0.01)
         elif name == "distance":
             _plot.scale(axis, rows)
 
-    figure, axes = _plot.grid(len(shown), len(LABELS))
-    _panels.page((figure, axes), numbers, groups, shown, list(LABELS), panel)
+    figure, axes = _plot.grid(len(shown), len(quantities))
+    _panels.page((figure, axes), numbers, groups, shown, [*quantities], panel)
     _plot.legend(figure, axes)
     _panels.note(figure, tables, numbers)
     return figure, numbers
