@@ -20,6 +20,7 @@ COMMANDS = {
     "figures": "draw a config's figures from its tables",
     "report": "write one offline HTML page: words, figures, tables",
     "oracles": "train the banks of models that evidence is judged by",
+    "requests": "write a request that is hard to meet: memorised, entangled, sensitive",
     "reconstruct": "measure what two releases of a model reveal of what was deleted",
     "evidence": "judge methods by those banks: distances, attacks, a verdict",
     "audit": "measure whether methods are as exact as they claim",

@@ -51,6 +51,7 @@ from jaxforget.metrics import (
     distance,
     ensembles,
     evaluation,
+    hardness,
     labels,
     rank_measures,
     ranking,
@@ -651,6 +652,12 @@ METRICS = {
     "ranking.hide": Case(
         lambda w: ranking.hide([(TRAIN, w)], jnp.arange(U, dtype=jnp.int32), I), (W,), WHOLE
     ),
+    "hardness.memorisation": Case(
+        lambda x: hardness.memorisation(x, jnp.array([[True] * N, [False] * N])),
+        (jnp.stack([W, KEPT]),),
+        WHOLE,
+    ),
+    "hardness.entanglement": Case(lambda f: hardness.entanglement(f, TRAIN, KEPT), (F,), WHOLE),
     "candidates.over_candidates": Case(
         lambda f: candidates.over_candidates(
             lambda r: {"mrr": rank_measures.mrr(r, k=2)},

@@ -4,7 +4,8 @@
 ``ranking`` (the catalogue ranked for every user), ``rank_measures`` (recall and others of one such
 ranking) and ``distance``. ``candidates`` ranks one item among a few sampled ones. ``audit``
 measures from outside what a method's ``claims`` say, ``ensembles`` compares distributions over
-seeds, ``stable`` finds recommendations that are certain.
+seeds, ``stable`` finds recommendations that are certain, ``hardness`` says which
+interactions are hard to forget.
 """
 
 from jaxforget.metrics import (
@@ -12,6 +13,7 @@ from jaxforget.metrics import (
     candidates,
     claims,
     ensembles,
+    hardness,
     rank_measures,
     ranking,
     reconstruction,
@@ -31,6 +33,7 @@ __all__ = [
     "distance_on",
     "ensembles",
     "evaluate",
+    "hardness",
     "hit",
     "label_auc",
     "mrr",

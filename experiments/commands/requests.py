@@ -1,0 +1,98 @@
+"""Writes a request that is hard to meet: a CSV user,item for `request.kind = "pairs"`.
+
+  memorised  the interactions whose score owes most to themselves: by models of the config trained
+             on random halves of the data, mean score of those that held one minus of the others.
+  entangled  those whose item lies nearest to the other items of its user, in the factors of the
+             undeleted model: what stays predicts them.
+  sensitive  those with the items of a list (--items, a CSV with the column item), of one person
+             after the other in random order until the share is reached.
+
+The first cell that is left by --only says of which data, split, model and seed.
+"""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from .. import files
+from ..errors import Refused
+from ..lab import setup
+from . import _selection
+
+KINDS = ("memorised", "entangled", "sensitive")
+
+
+def main(argv: list[str]) -> int:
+    parser = _selection.parser("requests", __doc__, select=True)
+    _selection.add_laboratory(parser)
+    add = parser.add_argument
+    add("--kind", choices=KINDS, required=True)
+    add("--ratio", type=float, default=0.01, help="share of the interactions (default .01)")
+    add("--models", type=int, default=16, metavar="n", help="for memorised (default 16)")
+    add("--items", metavar="CSV", help="for sensitive: a column item, with original ids")
+    add("--batch", default="auto", metavar="auto|off|n", help="models trained together, as in run")
+    add("--out", required=True, metavar="CSV", help="the request")
+    arguments = parser.parse_intermixed_args(argv)
+    _check(arguments)
+    config, cells = _selection.load(arguments)
+    setup.check_batch(config.experiment, arguments.batch, None)
+    lab = setup.laboratory(
+        config.experiment, arguments.device, arguments.root, arguments.batch, None
+    )
+    cell = cells[0]
+    prepared, (train, request) = lab.materials.attacked(cell), lab.materials.request(cell)
+    users, items = (np.asarray(ids) for ids in (train.users, train.items))
+    n_wanted = max(1, round(arguments.ratio * float(np.sum(np.asarray(request.before) > 0))))
+    if arguments.kind == "sensitive":
+        rows, told = _sensitive(arguments, cell, users, prepared.items[items], n_wanted)
+    else:
+        rows, told = _hardest(lab, arguments, cell, n_wanted)
+    names = [prepared.users[users[rows]].tolist(), prepared.items[items[rows]].tolist()]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("user", "item"), *zip(*names, strict=True)])
+    files.write_atomically(Path(arguments.out), text.getvalue().encode())
+    print(f"{arguments.out}: {len(rows)} of {len(users)} interactions; {told}")
+    return 0
+
+
+def _check(arguments):
+    if not 0 < arguments.ratio < 1:
+        raise Refused(f"--ratio must lie between 0 and 1; got {arguments.ratio}")
+    if arguments.models < 2:
+        raise Refused(f"--models must be 2 or more; got {arguments.models}")
+    if (arguments.items is None) == (arguments.kind == "sensitive"):
+        raise Refused("--items goes with --kind sensitive, which needs it")
+
+
+def _hardest(lab, arguments, cell, n_wanted):
+    """The hardest interactions, in their order; those that cannot be judged are left out."""
+    from ..lab import hard
+
+    if arguments.kind == "memorised":
+        found = hard.memorised(lab, cell, arguments.models)
+    else:
+        found = hard.entangled(lab, cell)
+    judged = np.flatnonzero(np.isfinite(found))
+    rows = np.sort(judged[np.argsort(-found[judged], kind="stable")[:n_wanted]])
+    if not len(rows):
+        raise Refused("no interaction could be judged: the models diverged, or are too few")
+    means = f"{found[rows].mean():.3g} in the mean, {found[judged].mean():.3g} of all"
+    return rows, f"{arguments.kind}: {means}"
+
+
+def _sensitive(arguments, cell, users, labels, n_wanted):
+    import pandas as pd
+
+    from ..lab import hard
+
+    try:
+        listed = pd.read_csv(arguments.items, dtype=str)["item"]
+    except (OSError, ValueError, KeyError) as fault:
+        raise Refused(f"{arguments.items}: no CSV with a column item: {fault}") from None
+    chosen = np.isin(labels.astype(str), listed.to_numpy(dtype=str))
+    if not chosen.any():
+        raise Refused(f"{arguments.items}: none of its items is in the training data")
+    rows, people = hard.sensitive(users, chosen, n_wanted, cell.spec["seed"])
+    return rows, f"{people} people, {len(np.unique(labels[rows]))} items"

@@ -1,0 +1,69 @@
+"""Requests that are hard to meet: how hard every training interaction of a cell would be."""
+
+import numpy as np
+
+from jaxforget.metrics import hardness
+from jaxforget.sparse import serving
+
+from ..config.grid import Cell
+from .jobs import Job
+from .programs import keys, model_plug, program
+from .setup import Laboratory
+
+AT_ONCE = 8  # models whose scores of all interactions are held before they are kept
+
+
+def memorised(lab: Laboratory, cell: Cell, n_models: int) -> np.ndarray:
+    """Memorisation ``[N]`` by models trained on random halves of the training interactions."""
+    train, request = lab.materials.request(cell)
+    before = np.asarray(request.before)
+    held = np.random.default_rng(0).random((n_models, len(before))) < 0.5
+    model = model_plug(cell.spec["model"])
+    fit, factors = program("fit", model), program("factors", model)
+    run = (lab.batches or lab.singly).run
+    scores = []
+    for first in range(0, n_models, AT_ONCE):
+        seeds = range(first, min(first + AT_ONCE, n_models))
+        weights = [(before * held[seed]).astype(before.dtype) for seed in seeds]
+        asked = zip(seeds, weights, strict=True)
+        states = run([Job(fit, (keys(seed)["fit"], train, w)) for seed, w in asked])
+        pairs = zip(states, weights, strict=True)
+        served = run([Job(factors, (done.output[0], train, w)) for done, w in pairs])
+        found = run([Job(serving.scores_of, (done.output, train)) for done in served])
+        scores += [np.asarray(done.output) for done in found]
+    return np.asarray(hardness.memorisation(np.stack(scores), held))
+
+
+def entangled(lab: Laboratory, cell: Cell) -> np.ndarray:
+    """Entanglement ``[N]`` in the item rows of the undeleted model."""
+    train, request = lab.materials.request(cell)
+    model = model_plug(cell.spec["model"])
+    (fitted,) = lab.singly.run(
+        [Job(program("fit", model), (keys(cell.spec["seed"])["fit"], train, request.before))]
+    )
+    job = Job(program("factors", model), (fitted.output[0], train, request.before))
+    (served,) = lab.singly.run([job])
+    tables = serving.tables(served.output)
+    return np.asarray(hardness.entanglement(tables, train, request.before))
+
+
+def sensitive(
+    users: np.ndarray, chosen: np.ndarray, n_wanted: int, seed: int
+) -> tuple[np.ndarray, int]:
+    """Rows of listed items, of one person after the other in random order, until enough are named.
+
+    Args:
+      users: ``[N]`` who interacts.
+      chosen: ``[N]`` bool, whether with an item of the list.
+      n_wanted: how many rows; whole persons are taken, so that there can be a few more.
+      seed: of the order of the persons.
+
+    Returns:
+      The rows in ascending order, and the number of persons.
+    """
+    rows = np.flatnonzero(chosen)
+    people, counts = np.unique(users[rows], return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(people))
+    enough = int(np.searchsorted(np.cumsum(counts[order]), n_wanted)) + 1
+    some = people[order[:enough]]
+    return rows[np.isin(users[rows], some)], len(some)
