@@ -1,5 +1,7 @@
 """The readers on the published files; skipped where the files are not at hand."""
 
+import gzip
+import hashlib
 import os
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import pytest
 
 from jaxforget import data
 from jaxforget.data import _formats
-from jaxforget.prepare import preprocess, split
+from jaxforget.prepare import forget, preprocess, split
 
 
 def real(folder):
@@ -185,3 +187,25 @@ def test_the_book_crossing_recipe_gives_the_known_counts():
     train, valid, test = split.split_frame(frame, seed=1024, shares=(0.6, 0.2, 0.2)).split
     assert (len(train.values), train.n_users, train.n_items) == (351_347, 15_758, 37_992)
     assert (len(valid.values), len(test.values)) == (116_757, 116_716)
+
+
+CARD = (Path(__file__).parents[1] / "results/BENCHMARKS.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("part", GOWALLA)
+def test_the_split_of_the_benchmark_card_is_that_of_gowalla_here(part):
+    """sha256 of the sorted lines "user item", whatever the order in which the file has them."""
+    frame = data.read("adjacency", real("gowalla-lightgcn"), path=part)
+    lines = sorted(f"{u} {i}\n".encode() for u, i in frame[["user", "item"]].to_numpy())
+    assert hashlib.sha256(b"".join(lines)).hexdigest() in CARD
+
+
+def test_the_leave_one_out_file_of_the_benchmark_card_is_the_one_here():
+    path = real("ml-1m") / "ml-1m/ncf/ml-1m.test.negative.gz"
+    assert hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest() in CARD
+    users, items = _formats.read_candidates(path)
+    assert items.shape == (6_040, 100) and users.tolist() == list(range(6_040))
+    frame = data.read("movielens", real("ml-1m"), size="1m").assign(value=1.0)
+    train, _, _ = data.encode(frame)
+    held = forget.pairs(train, users, items[:, 0])[1]  # each of them is a rating
+    assert int((held.before - held.after).sum()) == 6_040

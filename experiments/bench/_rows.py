@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .. import files
+from .. import files, statistics
 from ..errors import Refused
 from ..lab import provenance
 from ..lab.tables import csv
@@ -41,6 +41,13 @@ class Rows:
         told = (f"{k} {v:.4g}" if isinstance(v, float | int) else str(v) for k, v in row.items())
         print("  ".join([*told][: -len(MADE)]), flush=True)
         return row
+
+
+def tell(rows: list[dict[str, Any]], names: dict[str, str]) -> None:
+    """Prints the mean and the interval of some columns, each under its title."""
+    for column, title in names.items():
+        found = statistics.mean([row[column] for row in rows], bounds=(0, 1))
+        print(f"{title} {found.value:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}")
 
 
 def _same(a: Any, b: Any) -> bool:

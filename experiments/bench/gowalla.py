@@ -18,10 +18,9 @@ from jaxforget import data, models
 from jaxforget.metrics import rank_measures, ranking
 from jaxforget.prepare import published, split
 
-from .. import statistics
 from ..errors import PROGRAM, Refused
 from ..lab import clock, setup
-from ._rows import Rows
+from ._rows import Rows, tell
 
 FOLDER = "gowalla-lightgcn"
 KEYS, VALUES = ["stage", "model", "settings", "seed"], ["users", "recall", "ndcg", "seconds"]
@@ -72,9 +71,7 @@ def main(argv: list[str]) -> int:
     tried = [measure("validation", one, 0, cut.train, cut.valid) for one in GRIDS[options.model]]
     best = json.loads(max(tried, key=lambda row: row["recall"])["settings"])
     found = [measure("test", best, s, whole.train, whole.test) for s in range(options.seeds)]
-    for name in ("recall", "ndcg"):
-        told = statistics.mean([row[name] for row in found], bounds=(0, 1))
-        print(f"{name}@{K} {told.value:.4f} [{told.low:.4f}, {told.high:.4f}], n = {told.n}")
+    tell(found, {"recall": f"recall@{K}", "ndcg": f"ndcg@{K}"})
     return 0
 
 

@@ -20,10 +20,9 @@ from jaxforget.data import _formats
 from jaxforget.metrics import candidates, rank_measures
 from jaxforget.prepare import forget
 
-from .. import statistics
 from ..errors import PROGRAM, Refused
 from ..lab import clock, setup
-from ._rows import Rows
+from ._rows import Rows, tell
 
 FILE = "ml-1m/ncf/ml-1m.test.negative.gz"
 KEYS = ["stage", "dim", "alpha", "reg", "nu", "passes", "seed"]
@@ -57,9 +56,7 @@ def main(argv: list[str]) -> int:
     best = max(tried, key=lambda row: row["ndcg"])
     setting = {name: best[name] for name in ("alpha", "reg", "nu")}
     found = [measure("test", s, kept, (users, lists), setting) for s in range(options.seeds)]
-    for name in ("hit", "ndcg"):
-        told = statistics.mean([row[name] for row in found], bounds=(0, 1))
-        print(f"{name}@{K} {told.value:.4f} [{told.low:.4f}, {told.high:.4f}], n = {told.n}")
+    tell(found, {"hit": f"hit@{K}", "ndcg": f"ndcg@{K}"})
     return 0
 
 
