@@ -5,6 +5,7 @@ import hashlib
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -198,6 +199,22 @@ def test_the_split_of_the_benchmark_card_is_that_of_gowalla_here(part):
     frame = data.read("adjacency", real("gowalla-lightgcn"), path=part)
     lines = sorted(f"{u} {i}\n".encode() for u, i in frame[["user", "item"]].to_numpy())
     assert hashlib.sha256(b"".join(lines)).hexdigest() in CARD
+
+
+def test_the_test_items_of_gowalla_are_more_popular_than_training_items():
+    train, test = (data.read("adjacency", real("gowalla-lightgcn"), path=part) for part in GOWALLA)
+    counts = train["item"].value_counts()
+    own, others = counts[train["item"]] - 1, counts[test["item"]]
+    found = [np.log1p(x.to_numpy()).mean() for x in (others, own)]
+    assert [f"{x:.2f}" for x in found] == ["3.51", "3.46"]
+    assert "3.51 over test pairs and 3.46" in " ".join(CARD.split())
+    within = [
+        pd.Series(np.log1p(x.to_numpy())).groupby(part["user"].to_numpy()).mean()
+        for x, part in ((others, test), (own, train))
+    ]
+    apart = (within[0] - within[1]).dropna()
+    half = 1.96 * apart.std() / len(apart) ** 0.5
+    assert f"{apart.mean():.3f} ± {half:.3f}" == "0.043 ± 0.008"
 
 
 def test_the_leave_one_out_file_of_the_benchmark_card_is_the_one_here():

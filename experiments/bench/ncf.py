@@ -27,8 +27,8 @@ from ._rows import Rows, tell
 FILE = "ml-1m/ncf/ml-1m.test.negative.gz"
 KEYS = ["stage", "dim", "alpha", "reg", "nu", "passes", "seed"]
 GRID = {  # the confidence of an observed pair, the ridge of a row of mean count, and its power
-    "alpha": (4.0, 8.0, 16.0),
-    "ridge": (5.0, 10.0, 20.0, 40.0),
+    "alpha": (1.0, 2.0, 4.0, 8.0),
+    "ridge": (10.0, 20.0, 40.0),
     "nu": (0.0, 0.5, 1.0),
 }
 PASSES, K = 16, 10
