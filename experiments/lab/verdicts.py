@@ -51,7 +51,7 @@ def of(bank: Bank, measures: Measures) -> dict[str, Verdict]:
     found = {}
     for kind in kinds:
         own = over_floor("kl_p50", kind, part)
-        verdict = Verdict(
+        found[kind] = Verdict(
             part,
             left=statistics.replicated(own / undeleted, float(own.mean() / undeleted.mean())),
             told=statistics.replicated(over_floor("lira", kind, part)),
@@ -62,7 +62,6 @@ def of(bank: Bank, measures: Measures) -> dict[str, Verdict]:
             word="",
             why="",
         )
-        found[kind] = verdict
     return _worded(bank, found, statistics.replicated(undeleted))
 
 
