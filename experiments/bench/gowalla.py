@@ -8,7 +8,6 @@ that was stopped goes on where it was.
 """
 
 import argparse
-import json
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +60,7 @@ def main(argv: list[str]) -> int:
     rows = Rows(options.out, KEYS, VALUES)
 
     def measure(stage, settings, seed, train, held_out):
-        key = {"stage": stage, "model": options.model, "settings": json.dumps(settings)}
+        key = {"stage": stage, "model": options.model, "settings": spelled(settings)}
 
         def compute():
             return _measured(options.model, settings, seed, train, held_out)
@@ -69,10 +68,15 @@ def main(argv: list[str]) -> int:
         return rows.get(key | {"seed": seed}, compute)
 
     tried = [measure("validation", one, 0, cut.train, cut.valid) for one in GRIDS[options.model]]
-    best = json.loads(max(tried, key=lambda row: row["recall"])["settings"])
+    best = max(zip(tried, GRIDS[options.model]), key=lambda pair: pair[0]["recall"])[1]
     found = [measure("test", best, s, whole.train, whole.test) for s in range(options.seeds)]
     tell(found, {"recall": f"recall@{K}", "ndcg": f"ndcg@{K}"})
     return 0
+
+
+def spelled(settings: dict[str, float]) -> str:
+    """Settings as one field of the table."""
+    return " ".join(f"{name}={value:g}" for name, value in settings.items())
 
 
 def read(root):

@@ -10,7 +10,6 @@ on where it was.
 
 import argparse
 import functools
-import json
 from pathlib import Path
 
 import jax
@@ -62,10 +61,13 @@ def _best(path, dim):
         raise Refused(f"{path} is not there; first: {PROGRAM} bench gowalla")
     table = pd.read_csv(path)
     table = table[(table["stage"] == "validation") & (table["model"] == "ials")]
-    sizes = table["settings"].map(lambda text: json.loads(text)["dim"])
-    if not (sizes == dim).any():
-        raise Refused(f"--dim {dim}: tried were {', '.join(map(str, sorted(set(sizes))))}")
-    return json.loads(table.loc[table["recall"][sizes == dim].idxmax(), "settings"])
+    recall = dict(zip(table["settings"], table["recall"], strict=True))
+    tried = [one for one in gowalla.GRIDS["ials"] if gowalla.spelled(one) in recall]
+    of_size = [one for one in tried if one["dim"] == dim]
+    if not of_size:
+        sizes = ", ".join(map(str, sorted({one["dim"] for one in tried})))
+        raise Refused(f"--dim {dim}: tried were {sizes or 'none'}")
+    return max(of_size, key=lambda one: recall[gowalla.spelled(one)])
 
 
 def _measure(rows, whole, settings, seed):
@@ -96,7 +98,7 @@ def _measure(rows, whole, settings, seed):
             return found | {"seconds": seconds}
 
         for way in ("nothing", "trained again", *WAYS):
-            key_of = {"model": "ials", "settings": json.dumps(settings)}
+            key_of = {"model": "ials", "settings": gowalla.spelled(settings)}
             key_of |= {"request": request, "way": way, "seed": seed}
             rows.get(key_of, functools.partial(compute, way))
 
