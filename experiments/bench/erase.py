@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxforget import data, methods, models
-from jaxforget.metrics import distance
 from jaxforget.prepare import forget, preprocess
 from jaxforget.types import Factors
 
@@ -203,13 +202,8 @@ def _apart(a, b):
 
 
 def _numbers(new, served, retrained, train, asked, stay):
-    def of_stay(factors):
-        return Factors(factors.users[stay], factors.items)
-
-    new, old, best = of_stay(new), of_stay(served), of_stay(retrained)
-    apart = jax.jit(distance.prediction_distance)
+    new, old, best = (movement.of_users(x, stay) for x in (new, served, retrained))
     return {
-        "distance": float(apart(new, best)),
-        "moved": float(apart(new, old)),
+        **movement.distances(new, old, best),
         "overlap": movement.overlap(new, old, train, asked.after, stay)[1],
     }

@@ -17,9 +17,7 @@ import jax.numpy as jnp
 import pandas as pd
 
 from jaxforget import methods, metrics, models
-from jaxforget.metrics import distance
 from jaxforget.prepare import forget
-from jaxforget.types import Factors
 
 from ..errors import PROGRAM, Refused
 from ..lab import clock, movement, setup
@@ -82,20 +80,17 @@ def _measure(rows, whole, settings, seed):
             asked = forget.random(key, train, size)[1]
         again = functools.cache(lambda asked=asked: clock.timed(fit, key, train, asked.after))
 
-        def made(way, asked=asked, again=again):
+        def compute(way, asked=asked, again=again):
+            (best, _), timing = again()
+            new, seconds = best, timing.run
             if way == "nothing":
-                return served(), 0.0
-            if way == "trained again":
-                return again()[0][0], again()[1].run
-            method, how = WAYS[way]
-            unlearn = jax.jit(methods.load(method)(model, **how).unlearn)
-            (new, _), timing = clock.timed(unlearn, key, served(), train, asked)
-            return new, timing.run
-
-        def compute(way, asked=asked, again=again, made=made):
-            new, seconds = made(way)
-            found = _numbers(new, served(), again()[0][0], whole, asked)
-            return found | {"seconds": seconds}
+                new, seconds = served(), 0.0
+            elif way in WAYS:
+                method, how = WAYS[way]
+                unlearn = jax.jit(methods.load(method)(model, **how).unlearn)
+                (new, _), timing = clock.timed(unlearn, key, served(), train, asked)
+                seconds = timing.run
+            return _numbers(new, served(), best, whole, asked) | {"seconds": seconds}
 
         for way in ("nothing", "trained again", *WAYS):
             key_of = {"model": "ials", "settings": gowalla.spelled(settings)}
@@ -110,12 +105,10 @@ def _judged(factors, whole, asked):
 
 def _numbers(new, old, again, whole, asked):
     judged, stay = _judged(new, whole, asked), movement.staying(whole.train, asked)
-    new, old, again = (Factors(x.users[stay], x.items) for x in (new, old, again))
-    apart = jax.jit(distance.prediction_distance)
+    new, old, again = (movement.of_users(x, stay) for x in (new, old, again))
     return {
         "recall": float(judged[f"recall@{gowalla.K}"]),
         "ndcg": float(judged[f"ndcg@{gowalla.K}"]),
         "membership": float(judged["membership"]),
-        "distance": float(apart(new, again)),
-        "moved": float(apart(new, old)),
+        **movement.distances(new, old, again),
     }

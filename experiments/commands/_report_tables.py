@@ -7,7 +7,14 @@ import pandas as pd
 
 from ..figures import _panels, _tables
 
-PARTS = ("left", "told", "excess", "harm", "utility")  # estimates of a verdict
+ESTIMATES = {  # columns of a verdict, and what stands above them
+    "left": "distance left",
+    "told": "told by U-LiRA",
+    "excess": "membership excess",
+    "harm": "harm to others",
+    "utility": "utility",
+    "seconds": "seconds",
+}
 
 
 def number(value: float, half: float = 0.0) -> str:
@@ -61,11 +68,9 @@ def verdict(folder: Path) -> str:
         request = _panels.title(asked, tuple(row[asked]))
         claim = "" if pd.isna(row["claim"]) else row["claim"]
         words = [row["model"], request, row["method"], claim, row["verdict"]]
-        estimates = [_estimate(row, name) for name in PARTS]
-        rows.append([*words, *estimates, _estimate(row, "seconds"), f"{row['n_models']:g}"])
-    head = ["model", "request", "method", "claim", "verdict"]
-    head += ["distance left", "told by U-LiRA", "membership excess", "harm to others", "utility"]
-    head += ["seconds", "n"]
+        estimates = [_estimate(row, name) for name in ESTIMATES]
+        rows.append([*words, *estimates, f"{row['n_models']:g}"])
+    head = ["model", "request", "method", "claim", "verdict", *ESTIMATES.values(), "n"]
     words = (
         "Distance left: to the distribution of retrained models, as a share of what doing nothing "
         "leaves, over the floor of two halves of retrained models (median Gaussian KL of the "

@@ -46,7 +46,7 @@ def main(argv: list[str]) -> int:
     users, items = (np.asarray(ids) for ids in (train.users, train.items))
     n_wanted = max(1, round(arguments.ratio * float(np.sum(np.asarray(request.before) > 0))))
     if arguments.kind == "sensitive":
-        rows, told = _sensitive(arguments, cell, users, prepared.items[items], n_wanted)
+        rows, told = _sensitive(arguments, cell, prepared, train, n_wanted)
     else:
         rows, told = _hardest(lab, arguments, cell, n_wanted)
     names = [prepared.users[users[rows]].tolist(), prepared.items[items[rows]].tolist()]
@@ -82,17 +82,21 @@ def _hardest(lab, arguments, cell, n_wanted):
     return rows, f"{arguments.kind}: {means}"
 
 
-def _sensitive(arguments, cell, users, labels, n_wanted):
-    import pandas as pd
+def _sensitive(arguments, cell, prepared, train, n_wanted):
+    """The interactions with listed items, of enough people."""
+    from jaxforget.prepare import requests
 
     from ..lab import hard
 
+    labels = prepared.users, prepared.items
     try:
-        listed = pd.read_csv(arguments.items, dtype=str)["item"]
-    except (OSError, ValueError, KeyError) as fault:
-        raise Refused(f"{arguments.items}: no CSV with a column item: {fault}") from None
-    chosen = np.isin(labels.astype(str), listed.to_numpy(dtype=str))
-    if not chosen.any():
-        raise Refused(f"{arguments.items}: none of its items is in the training data")
-    rows, people = hard.sensitive(users, chosen, n_wanted, cell.spec["seed"])
-    return rows, f"{people} people, {len(np.unique(labels[rows]))} items"
+        listed = requests.listed(arguments.items, prepared.split, *labels, ignore_missing=True)
+    except (OSError, ValueError) as fault:
+        raise Refused(
+            f"no CSV with a column item, or none of its items is known: {fault}"
+        ) from None
+    if listed.items is None or listed.users is not None:
+        raise Refused(f"{arguments.items}: no CSV with a column item and none named user")
+    users, items = (np.asarray(ids) for ids in (train.users, train.items))
+    rows, people = hard.sensitive(users, np.isin(items, listed.items), n_wanted, cell.spec["seed"])
+    return rows, f"{people} people, {len(np.unique(items[rows]))} items"

@@ -198,9 +198,8 @@ def with_seconds(folder: Path, verdicts: pd.DataFrame) -> pd.DataFrame:
         cells[part] = [f"{row[part]} {words(row, own)}".strip() for _, row in cells.iterrows()]
     found = {}
     for key, rows in cells.groupby(names, dropna=False):
-        middle, half, n = interval(rows["unlearn_seconds"])
-        ends = (middle - half, middle + half) if half else (np.nan, np.nan)
-        found[_key(key)] = (middle, *ends, n, rows["reference_seconds"].mean())
+        seconds = statistics.mean(rows["unlearn_seconds"].to_numpy())
+        found[_key(key)] = (*seconds, rows["reference_seconds"].mean())
     empty = (np.nan,) * len(columns)
     lines = [found.get(_key(row), empty) for row in verdicts[names].itertuples(index=False)]
     return verdicts.assign(**dict(zip(columns, zip(*lines, strict=True), strict=True)))

@@ -21,12 +21,13 @@ QUANTITIES = {  # of which part of the data, and what stands beside the axis
 }
 
 
-def _cells(tables: Tables, quantities: dict[str, tuple[str, str]]) -> pd.DataFrame:
+def _cells(
+    tables: Tables, quantities: dict[str, tuple[str, str]], ks: dict[str, int]
+) -> pd.DataFrame:
     """Finished cells with their passes and the quantities at each stage."""
     cells = _tables.finished(tables).set_index("cell", drop=False)
-    for name, (part, label) in quantities.items():
-        k = _tables.first_k(tables, name) if "{k}" in label else None
-        _panels.with_metric(tables, cells, name, name, part, k)
+    for name, (part, _) in quantities.items():
+        _panels.with_metric(tables, cells, name, name, part, ks.get(name))
     goal = cells["loss reference"].copy()
     for stage in ("before", "after", "reference"):
         cells[f"loss {stage}"] = 100 * (cells[f"loss {stage}"] - goal) / goal.abs()
@@ -84,7 +85,9 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
 
 def curves(tables: Tables, quantities: dict[str, tuple[str, str]]) -> tuple[Figure, pd.DataFrame]:
     """Draws some quantities, a column of panels each, against the passes."""
-    cells = _cells(tables, quantities)
+    ranked = [name for name, (_, label) in quantities.items() if "{k}" in label]
+    ks = {name: _tables.first_k(tables, name) for name in ranked}
+    cells = _cells(tables, quantities, ks)
     groups = _panels.groups(cells, amount=True)
     numbers = _numbers(cells, groups, [*quantities])
     swept = cells[cells["passes"].notna()]
@@ -93,8 +96,7 @@ def curves(tables: Tables, quantities: dict[str, tuple[str, str]]) -> tuple[Figu
 
     def panel(axis, rows, name, _):
         _panel(axis, rows, styles, floor=name == "distance")
-        label = quantities[name][1]
-        axis.set_ylabel(label.format(k=_tables.first_k(tables, name)) if "{k}" in label else label)
+        axis.set_ylabel(quantities[name][1].format(k=ks.get(name)))
         if name == "loss":
             axis.set_yscale("symlog", linthresh=0.01)
         elif name == "distance":

@@ -6,6 +6,7 @@ from jaxforget.metrics import hardness
 from jaxforget.sparse import serving
 
 from ..config.grid import Cell
+from . import oracles
 from .jobs import Job
 from .programs import keys, model_plug, program
 from .setup import Laboratory
@@ -27,11 +28,9 @@ def memorised(lab: Laboratory, cell: Cell, n_models: int) -> np.ndarray:
         weights = [(before * held[seed]).astype(before.dtype) for seed in seeds]
         asked = zip(seeds, weights, strict=True)
         states = run([Job(fit, (keys(seed)["fit"], train, w)) for seed, w in asked])
-        pairs = zip(states, weights, strict=True)
-        served = run([Job(factors, (done.output[0], train, w)) for done, w in pairs])
-        found = run([Job(serving.scores_of, (done.output, train)) for done in served])
-        scores += [np.asarray(done.output) for done in found]
-    return np.asarray(hardness.memorisation(np.stack(scores), held))
+        trained = [done.output[0] for done in states]
+        scores.append(oracles.scores_of(run, factors, trained, train, weights, train))
+    return np.asarray(hardness.memorisation(np.concatenate(scores), held))
 
 
 def entangled(lab: Laboratory, cell: Cell) -> np.ndarray:

@@ -14,6 +14,23 @@ def staying(train: Any, forget: Any) -> np.ndarray:
     return np.setdiff1d(users, users[np.asarray(forget.before) > np.asarray(forget.after)])
 
 
+def of_users(factors: Any, users: np.ndarray) -> Any:
+    """The model of some users alone."""
+    from jaxforget.types import Factors
+
+    return Factors(factors.users[users], factors.items)
+
+
+def distances(new: Any, old: Any, best: Any) -> dict[str, float]:
+    """How far all predictions are from those of the best model, and from those before."""
+    import jax
+
+    from jaxforget.metrics.distance import prediction_distance
+
+    apart = jax.jit(prediction_distance)
+    return {"distance": float(apart(new, best)), "moved": float(apart(new, old))}
+
+
 def overlap(a: Any, b: Any, train: Any, weights: Any, users: np.ndarray) -> tuple[int, float]:
     """How many of some users were compared, and the share of their lists that two models share.
 
@@ -23,7 +40,6 @@ def overlap(a: Any, b: Any, train: Any, weights: Any, users: np.ndarray) -> tupl
 
     from jaxforget.metrics import ranking
     from jaxforget.sparse import layout
-    from jaxforget.types import Factors
 
     chosen = np.sort(np.random.default_rng(0).permutation(len(users))[:SAMPLE])
     number = np.full(train.n_users, -1)
@@ -32,7 +48,7 @@ def overlap(a: Any, b: Any, train: Any, weights: Any, users: np.ndarray) -> tupl
     ids, items, values = (np.asarray(x)[kept] for x in (train.users, train.items, train.values))
     sizes = {"n_users": len(chosen), "n_items": train.n_items}
     seen = layout.build(number[ids], items, values, **sizes)
-    models = (Factors(f.users[chosen], f.items) for f in (a, b))
+    models = (of_users(x, chosen) for x in (a, b))
     k = min(K, train.n_items)
     return len(chosen), float(
         ranking.overlap(*models, [(seen, jnp.ones_like(seen.values))], ks=[k])[k]

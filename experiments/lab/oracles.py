@@ -138,9 +138,7 @@ def _scores(
     run = (lab.batches or lab.singly).run
 
     def scored(states: list[Any], owner: Any, weights: Any) -> np.ndarray:
-        served = run([Job(owner, (state, train, weights)) for state in states])
-        jobs = [Job(serving.scores_of, (outcome.output, cells)) for outcome in served]
-        return np.stack([np.asarray(outcome.output) for outcome in run(jobs)])
+        return scores_of(run, owner, states, train, [weights] * len(states), cells)
 
     def outputs(jobs: list[Job]) -> list[Any]:
         return [outcome.output[0] for outcome in run(jobs)]
@@ -171,6 +169,21 @@ def _scores(
         asked = zip(seeds, states[own], strict=True)
         jobs = [Job(forget, (keys(k)["unlearn"], state, train, request)) for k, state in asked]
         yield name, scored(outputs(jobs), program("factors", model, method), request.after)
+
+
+def scores_of(
+    run: Callable[[list[Job]], list[Any]],
+    owner: Any,
+    states: list[Any],
+    train: Interactions,
+    weights: list[Any],
+    cells: Interactions,
+) -> np.ndarray:
+    """The scores ``[M, P]`` of M trained states, each with the weights that it serves by."""
+    pairs = zip(states, weights, strict=True)
+    served = run([Job(owner, (state, train, own)) for state, own in pairs])
+    jobs = [Job(serving.scores_of, (outcome.output, cells)) for outcome in served]
+    return np.stack([np.asarray(outcome.output) for outcome in run(jobs)])
 
 
 def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles.Bank | None:
