@@ -47,6 +47,7 @@ from jaxforget.gradient.influence import (
 )
 from jaxforget.gradient.influence.cg import cg
 from jaxforget.metrics import (
+    canaries,
     candidates,
     distance,
     ensembles,
@@ -106,6 +107,7 @@ TRAIN = layout.build(*CELLS.T, RNG.permutation(np.arange(N) % 3 != 0) * 1.0, n_u
 HELD = layout.build([0, 1, 2], [1, 0, 3], [1.0, 1.0, 0.0], n_users=U, n_items=I)
 KEY, W, F = jax.random.key(0), draw(N), Factors(draw(U, D), draw(I, D))
 KEPT = jnp.where(W > 0.5, W, 0)
+PLANTED = TRAIN.users[:3], TRAIN.items[:3]
 F2 = Factors(draw(U, D), draw(I, D))
 ASKED = ForgetSet(jnp.ones(N), jnp.ones(N).at[jnp.array([1, 4])].set(0))
 TERMS = objectives.implicit(TRAIN, W, reg=1.0, alpha=2.0, nu=0.5)
@@ -649,6 +651,9 @@ METRICS = {
         (F,),
         WHOLE,
     ),
+    "canaries.rank_exposure": Case(
+        lambda f: canaries.rank_exposure(f, *PLANTED, jnp.ones(I, bool), TRAIN, W), (F,), WHOLE
+    ),
     "ranking.hide": Case(
         lambda w: ranking.hide([(TRAIN, w)], jnp.arange(U, dtype=jnp.int32), I), (W,), WHOLE
     ),
@@ -777,6 +782,7 @@ EXEMPT = {  # a function, or a module of them, and why it is not walked
     "metrics.variations": HOST + "tests/test_audit.py",
     "metrics.ensembles.ensemble": "whole trainings; tests/test_ensembles.py",
     "prepare.interop": HOST + "tests/test_interop.py",
+    "prepare.planted": HOST + "tests/test_planted.py",
     "prepare.preprocess": HOST + "tests/test_preprocess.py",
     "prepare.published": HOST + "tests/test_listed.py",
     "prepare.requests": HOST + "tests/test_forget_pairs.py",

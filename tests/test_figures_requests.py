@@ -46,8 +46,9 @@ def test_deletion_kinds_hold_every_kind_method_and_stage(tmp_path):
     assert asked["undeleted"] > asked["retrain"] > asked["reference"]
 
 
-def test_exposure_is_drawn_before_after_and_for_retraining(tmp_path):
-    _, frame = figures.load("exposure")(found(tmp_path, toy_runs.SPAM))
+@pytest.mark.parametrize("text", [toy_runs.SPAM, toy_runs.CANARIES])
+def test_exposure_is_drawn_before_after_and_for_retraining(tmp_path, text):
+    _, frame = figures.load("exposure")(found(tmp_path, text))
     here = frame[frame["ratio"] == 0.1].set_index(["stage", "line"])["mean"]
     assert here["before", "retrain"] > here["after", "retrain"] > here["reference", "reference"]
 

@@ -52,7 +52,13 @@ def test_the_ids_of_one_kind_are_those_of_stored_results(tmp_path):
         (["request.kind=random,random"], ["the same cell twice"]),
         (["request.kind=shilling_random"], ["request.fillers", "missing"]),
         (["request.kind=shilling_random", "request.fillers=3"], ["request.unpopular", "missing"]),
-        (["request.fillers=3"], ["request.fillers", "only the shilling kinds"]),
+        (["request.fillers=3"], ["request.fillers", "only the kinds", "canaries"]),
+        (["request.kind=canaries", "request.fillers=3"], ["request.unpopular", "missing"]),
+        (["request.kind=corruption"], ["request.fillers", "missing"]),
+        (
+            ["request.kind=corruption", "request.fillers=3", "request.unpopular=0.5"],
+            ["request.unpopular", "only the kinds"],
+        ),
         (["request.kind=3"], ["request.kind"]),
     ],
 )
@@ -97,3 +103,31 @@ def test_an_attack_is_injected_measured_and_forgotten(tmp_path):
     assert set(shown["split"]) == {"all"}
     rows = pd.DataFrame(found.metrics).query("stage == 'reference' and metric == 'ndcg'")
     assert rows["value"].between(0, 1).all()
+
+
+def test_what_a_kind_does_not_read_is_not_in_its_spec(tmp_path):
+    kinds = "request.kind=canaries,corruption,random"
+    some = cells(tmp_path, kinds, "request.fillers=4", "request.unpopular=0.5")
+    specs = {c.axes["kind"]: c.spec["request"].keys() for c in some}
+    assert {"fillers", "unpopular"} <= specs["canaries"] and "fillers" in specs["corruption"]
+    assert "unpopular" not in specs["corruption"] and "fillers" not in specs["random"]
+
+
+@pytest.mark.parametrize("kind", ["canaries", "corruption"])
+def test_planted_profiles_are_measured_and_forgotten(tmp_path, kind):
+    text = SHILLING.replace("shilling_bandwagon", kind)
+    text = text if kind == "canaries" else text.replace("\nunpopular = 0.5", "")
+    path = toy_runs.small(tmp_path, text)
+    words = [path, "seeds=0", "ks=3", "models.ials.reg=1.0", "--results", str(tmp_path)]
+    done = toy_runs.command("run", *words, "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert cli.main(["collect", *words]) == 0
+    found = _tables.read(tmp_path / "toy")
+    assert (found.cells["status"] == "ok").all()
+    shown = found.metrics[found.metrics["metric"] == "rank_exposure"]
+    if kind == "corruption":
+        assert shown.empty
+        return
+    bits = shown.groupby("stage")["value"].mean()
+    assert bits["before"] > bits["reference"] and bits["after"] < bits["before"]
+    assert set(shown["split"]) == {"forgotten"}

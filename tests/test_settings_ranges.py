@@ -97,7 +97,8 @@ def test_every_build_is_checked():
 
 PACKAGES = ("als", "gradient", "metrics", "prepare", "shards", "sparse")
 CHECK_THEMSELVES = {  # and have tests of their own for it
-    "prepare": "tests/test_forget.py, test_preprocess.py, test_split.py, test_shilling.py",
+    "prepare": "tests/test_forget.py, test_preprocess.py, test_split.py, "
+    "test_shilling.py, test_planted.py",
     "sparse": "tests/test_layout.py, test_kernels.py",
     "als.certificate": "tests/test_certificate.py; evidence and lanczos are called after it",
     "gradient.model.build": "the models that call it are checked",

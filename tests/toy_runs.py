@@ -46,6 +46,7 @@ EMPTY = TOML.replace('kind = "random"\nratio = [0.01, 0.1]', 'kind = "none"').re
 )
 KINDS = TOML.replace('kind = "random"', 'kind = ["random", "users"]')
 SPAM = TOML.replace('"random"', '"shilling_bandwagon"\nfillers = 9\nunpopular = 0.5')
+CANARIES = TOML.replace('"random"', '"canaries"\nfillers = 9\nunpopular = 0.5')
 SWITCHES = TOML.partition("[methods.ladder]")[0] + (
     "[methods.ifru]\nhops = 1\nkeep = [0.2, 1.0]\nspillover = [true, false]\n"
 )
@@ -94,6 +95,8 @@ def made_up(cell: grid.Cell) -> dict:
             rows.append([stage, "test", name, None, 0.9 + shift - slope * gap])
         rows.append([stage, "retained", "loss", None, 1000.0 * (1 + 0.1 * gap)])
         rows.append([stage, "forgotten", "membership", None, 0.5 + 0.1 * gap + shift])
+        if cell.axes["kind"] == "canaries":
+            rows.append([stage, "forgotten", "rank_exposure", None, 1.4 + gap + shift])
         if cell.axes["kind"].startswith("shilling"):
             for k in cell.spec["ks"]:
                 rows.append([stage, "all", "exposure", k, 0.1 + gap + shift])

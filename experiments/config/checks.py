@@ -9,7 +9,7 @@ import msgspec
 from ..errors import Refused
 from ..plugins import DOORS, names, suggest
 from . import schema
-from .fields import ALONE, SHILLING, Experiment, Request, Share, Split
+from .fields import ALONE, INJECTED, Experiment, Request, Share, Split
 
 
 def request(request: Request) -> None:
@@ -19,7 +19,7 @@ def request(request: Request) -> None:
         raise Refused("request.kind: empty; give at least one")
     if lonely := [kind for kind in kinds if len(kinds) > 1 and kind in ALONE]:
         raise Refused(f"request.kind: {lonely[0]!r} has no amount and stands alone, not in a list")
-    _shilling(request)
+    _injected(request)
     given = [n for n in ("ratio", "count", "path") if getattr(request, n) is not None]
     if request.ignore_missing and kinds != ["listed"]:
         raise Refused("request.ignore_missing: only the kind 'listed' takes it")
@@ -38,13 +38,15 @@ def request(request: Request) -> None:
         raise Refused(f"request.path: no file {request.path!r}; it is a CSV with original ids")
 
 
-def _shilling(request: Request) -> None:
+def _injected(request: Request) -> None:
     """What injected profiles look like: said where profiles are injected, and only there."""
-    for name in SHILLING:
-        if request.shilling and getattr(request, name) is None:
-            raise Refused(f"request.{name}: missing; the shilling kinds need it")
-        if not request.shilling and getattr(request, name) is not None:
-            raise Refused(f"request.{name}: only the shilling kinds take it")
+    for name in ("fillers", "unpopular"):
+        takes = [kind for kind, needed in INJECTED.items() if name in needed]
+        asked, given = set(request.kinds) & set(takes), getattr(request, name)
+        if asked and given is None:
+            raise Refused(f"request.{name}: missing; the kind {min(asked)!r} needs it")
+        if not asked and given is not None:
+            raise Refused(f"request.{name}: only the kinds {', '.join(takes)} take it")
 
 
 def split(split: Split, raw: dict[str, Any]) -> None:

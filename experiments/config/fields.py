@@ -21,9 +21,16 @@ Kind = Literal[
     "none",
     "shilling_random",
     "shilling_bandwagon",
+    "canaries",
+    "corruption",
 ]
 ALONE = ("none", "pairs", "listed")  # kinds that share no amount with others
-SHILLING = ("fillers", "unpopular")  # what the shilling kinds need beside an amount
+INJECTED = {  # kinds that inject profiles, and what these need beside an amount
+    "shilling_random": ("fillers", "unpopular"),
+    "shilling_bandwagon": ("fillers", "unpopular"),
+    "canaries": ("fillers", "unpopular"),
+    "corruption": ("fillers",),
+}
 
 
 class Split(msgspec.Struct, forbid_unknown_fields=True):
@@ -47,17 +54,13 @@ class Request(msgspec.Struct, forbid_unknown_fields=True):
     count: Count | list[Count] | None = None
     path: str | None = None  # CSV of original ids, from the working folder
     ignore_missing: bool = False  # lines of a list that name nothing
-    fillers: Count | None = None  # items of an injected profile beside its target
-    unpopular: Share | None = None  # the target is among this share of the items, fewest first
+    fillers: Count | None = None  # items of an injected profile, beside its target
+    unpopular: Share | None = None  # target or profile are of this share of the items, fewest first
     seed: Seed | None = None
 
     @property
     def kinds(self) -> list[str]:
         return self.kind if isinstance(self.kind, list) else [self.kind]
-
-    @property
-    def shilling(self) -> bool:
-        return any(kind.startswith("shilling") for kind in self.kinds)
 
 
 class Experiment(msgspec.Struct, forbid_unknown_fields=True):

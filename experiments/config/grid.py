@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ..errors import Refused
 from ..plugins import DOORS, suggest
 from . import schema
-from .fields import ALONE, RESERVED, SHILLING
+from .fields import ALONE, INJECTED, RESERVED
 from .reading import Config
 
 SCHEMA = 1
@@ -89,8 +89,7 @@ def _amounts(config: Config, method: dict[str, Any]) -> list[tuple[str, Any]]:
 def _request(config: Config, kind: str, amount: tuple[str, Any], seed: int) -> dict[str, Any]:
     request = config.experiment.request
     spec = {"kind": kind, "ratio": None, "count": None, "pairs": None}
-    if kind.startswith("shilling"):
-        spec |= {name: getattr(request, name) for name in SHILLING}
+    spec |= {name: getattr(request, name) for name in INJECTED.get(kind, ())}
     if kind == "listed":
         spec["ignore_missing"] = request.ignore_missing
     spec[amount[0]] = float(amount[1]) if amount[0] == "ratio" and amount[1] else amount[1]

@@ -23,6 +23,8 @@ KINDS = {
     "none": "empty request",
     "shilling_random": "random attack",
     "shilling_bandwagon": "bandwagon attack",
+    "canaries": "canaries",
+    "corruption": "planted for deletion",
 }
 
 

@@ -34,6 +34,7 @@ CELLS = {  # on which cells, where the name does not say
     "overlap": "all",
     "membership": "forgotten",
     "exposure": "all",
+    "rank_exposure": "forgotten",
 }
 
 
@@ -42,7 +43,7 @@ class Case(NamedTuple):
 
     parts: Split  # its train part is the one that was learnt from
     request: ForgetSet
-    spam: attack.Attack | None
+    spam: attack.Injected | None
     loss: Program  # the model's objective
     has_outcomes: bool  # whether the loss of single interactions is defined
 

@@ -12,6 +12,7 @@ from jaxforget.prepare import forget, interop, preprocess, published, requests, 
 from jaxforget.sparse import aligned
 from jaxforget.types import ForgetSet, Interactions, Split, watch
 
+from ..config.fields import INJECTED
 from ..config.grid import Cell, canonical
 from ..errors import Refused
 from . import attack, provenance
@@ -29,7 +30,7 @@ class Prepared(NamedTuple):
     items: np.ndarray
     hash: str
     table: str  # hash of the table before it was split
-    spam: attack.Attack | None = None  # its split is this one
+    spam: attack.Injected | None = None  # its split is this one
     listed: requests.Listed | None = None  # likewise
 
 
@@ -103,7 +104,7 @@ class Materials:
         """
         splits = {cell.key(*SPLIT): cell for cell in cells}
         kinds = {cell.spec["request"]["kind"] for cell in cells}
-        if len(splits) == 1 or any(k == "listed" or k.startswith("shilling") for k in kinds):
+        if len(splits) == 1 or kinds & {"listed", *INJECTED}:
             return False
         try:
             found = {key: self.prepared(cell) for key, cell in splits.items()}

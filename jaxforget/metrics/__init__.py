@@ -5,11 +5,12 @@
 ranking) and ``distance``. ``candidates`` ranks one item among a few sampled ones. ``audit``
 measures from outside what a method's ``claims`` say, ``ensembles`` compares distributions over
 seeds, ``stable`` finds recommendations that are certain, ``hardness`` says which
-interactions are hard to forget.
+interactions are hard to forget, ``canaries`` whether planted ones are remembered.
 """
 
 from jaxforget.metrics import (
     audit,
+    canaries,
     candidates,
     claims,
     ensembles,
@@ -28,6 +29,7 @@ __all__ = [
     "auc",
     "auc_unseen",
     "audit",
+    "canaries",
     "candidates",
     "claims",
     "distance_on",

@@ -1,5 +1,23 @@
 """From a raw table to a request: preprocessing, splits, requests, attacks, exchange of data."""
 
-from jaxforget.prepare import forget, interop, preprocess, published, requests, shilling, split
+from jaxforget.prepare import (
+    forget,
+    interop,
+    planted,
+    preprocess,
+    published,
+    requests,
+    shilling,
+    split,
+)
 
-__all__ = ["forget", "interop", "preprocess", "published", "requests", "shilling", "split"]
+__all__ = [
+    "forget",
+    "interop",
+    "planted",
+    "preprocess",
+    "published",
+    "requests",
+    "shilling",
+    "split",
+]

@@ -1,7 +1,5 @@
 """Host: shilling attacks, profiles injected to promote one item, and the request to forget them."""
 
-import math
-from fractions import Fraction
 from typing import Literal, NamedTuple
 
 import jax
@@ -10,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from jaxforget import _checks
-from jaxforget.sparse import layout
+from jaxforget.prepare import _profiles
 from jaxforget.types import ForgetSet, Interactions, Split
 
 
@@ -68,24 +66,15 @@ def inject(
     """
     train = split.train
     _checks.choice("inject", ("random", "bandwagon"), kind=kind)
-    if not 0 < fillers < train.n_items:
-        raise ValueError(f"inject: fillers must lie in [1, {train.n_items - 1}]; got {fillers}")
-    if not 0 < unpopular <= 1:
-        raise ValueError(f"inject: unpopular must lie in (0, 1]; got {unpopular}")
-    count = _count(ratio, count, train.n_users)
+    _profiles.check("inject", train.n_items, fillers, unpopular)
+    count = _profiles.number("inject", ratio, count, train.n_users)
     target_key, items_key, values_key = jax.random.split(key, 3)
     target, popular = _target(target_key, train, unpopular)
     chosen = popular[popular != target][: fillers // 2 if kind == "bandwagon" else 0]
-    items = _profiles(items_key, train.n_items, target, chosen, count, fillers)
+    items = _items(items_key, train.n_items, target, chosen, count, fillers)
     values = _values(values_key, train, items.shape, 1 + len(chosen))
-    n_users = train.n_users + count
-    users = np.repeat(np.arange(train.n_users, n_users), items.shape[1])
-    attacked = Split(
-        train=_extended(train, users, items.ravel(), values.ravel(), n_users),
-        valid=_extended(split.valid, users[:0], items.ravel()[:0], values.ravel()[:0], n_users),
-        test=_extended(split.test, users[:0], items.ravel()[:0], values.ravel()[:0], n_users),
-    )
-    genuine = jnp.arange(n_users) < train.n_users
+    attacked = _profiles.added(split, items, values)
+    genuine = jnp.arange(attacked.train.n_users) < train.n_users
     return Attack(attacked, jnp.asarray(target, jnp.int32), genuine)
 
 
@@ -95,45 +84,22 @@ def request(train: Interactions, genuine: Array) -> ForgetSet:
     return ForgetSet(jnp.ones_like(kept), kept)
 
 
-def _count(ratio: float | None, count: int | None, n_users: int) -> int:
-    """How many profiles."""
-    if (ratio is None) == (count is None):
-        raise ValueError(f"inject: give a ratio or a count of profiles; got {ratio} and {count}")
-    if ratio is None:
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"inject: count must be an integer, 1 or more; got {count!r}")
-        return count
-    if not 0 < ratio <= 1:
-        raise ValueError(f"inject: ratio must lie in (0, 1]; got {ratio}")
-    return math.ceil(Fraction(ratio).limit_denominator(10**9) * n_users)
-
-
 def _target(key: Array, train: Interactions, unpopular: float) -> tuple[int, np.ndarray]:
     """The promoted item, and all that have a positive value, most popular first, ties at random."""
     ties_key, choice_key = jax.random.split(key)
-    positive = np.asarray(train.items)[np.asarray(train.values) > 0]
-    popularity = np.bincount(positive, minlength=train.n_items)
-    order = np.asarray(jax.random.permutation(ties_key, train.n_items))
-    order = order[np.argsort(-popularity[order], kind="stable")]
-    order = order[popularity[order] > 0]
-    if not len(order):
-        raise ValueError("inject: no item has a positive value, so there is none to promote")
+    order = _profiles.by_popularity("inject", ties_key, train)
     last = int(np.ceil(unpopular * len(order)))  # the target is among so many at the end
     return int(order[len(order) - 1 - int(jax.random.randint(choice_key, (), 0, last))]), order
 
 
-def _profiles(
+def _items(
     key: Array, n_items: int, target: int, chosen: np.ndarray, count: int, fillers: int
 ) -> np.ndarray:
     """Items of every profile, ``[count, 1 + fillers]``: target, chosen ones, then random ones."""
     others = np.setdiff1d(np.arange(n_items), np.append(chosen, target))
-    n_random = fillers - len(chosen)
-    drawn = jax.lax.map(
-        lambda k: jax.random.permutation(k, jnp.asarray(others, jnp.int32))[:n_random],
-        jax.random.split(key, count),
-    )
+    random = _profiles.drawn(key, others, count, fillers - len(chosen))
     fixed = np.tile(np.append(target, chosen).astype(np.int32), (count, 1))
-    return np.concatenate([fixed, np.asarray(drawn)], axis=1)
+    return np.concatenate([fixed, random], axis=1)
 
 
 def _values(key: Array, train: Interactions, shape: tuple[int, ...], n_highest: int) -> np.ndarray:
@@ -141,16 +107,3 @@ def _values(key: Array, train: Interactions, shape: tuple[int, ...], n_highest: 
     values = np.asarray(train.values)
     drawn = values[np.asarray(jax.random.randint(key, shape, 0, len(values)))]
     return np.where(np.arange(shape[1])[None] < n_highest, values.max(), drawn)
-
-
-def _extended(
-    part: Interactions, users: np.ndarray, items: np.ndarray, values: np.ndarray, n_users: int
-) -> Interactions:
-    """A part with more rows and more users."""
-    columns = [
-        np.concatenate([np.asarray(old), new])
-        for old, new in zip(
-            (part.users, part.items, part.values), (users, items, values), strict=True
-        )
-    ]
-    return layout.build(*columns, n_users=n_users, n_items=part.n_items)

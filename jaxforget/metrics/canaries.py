@@ -1,0 +1,70 @@
+"""Are planted pairs remembered? Their rank among those that could as well have been planted."""
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from jaxforget._settings import checked
+from jaxforget.metrics import ranking
+from jaxforget.sparse import serving
+from jaxforget.sparse.arithmetic import ratio
+from jaxforget.sparse.serving import Served
+from jaxforget.types import Interactions
+
+
+@checked
+def rank_exposure(
+    factors: Served, users: Array, items: Array, pool: Array, train: Interactions, weights: Array
+) -> Array:
+    """Mean exposure of planted pairs, in bits: ``log2(n + 1) - log2(rank)``.
+
+    ``rank``, from 1, is that of a pair's item among it and the ``n`` items of the pool that its
+    user was not planted with. Ties count half. A model that knows nothing of a pair gives it any
+    of the ranks with equal chance, which is 1.44 bits in the mean for large ``n``; but compare
+    with a retrained model, to which the rest of a profile may say something about the pair.
+
+    Args:
+      factors: the model that serves.
+      users: ``[P]`` int32, of the planted pairs.
+      items: ``[P]`` int32.
+      pool: ``[I]`` bool, the items that profiles were drawn from.
+      train: the interactions, planted ones included.
+      weights: ``[N]``; items with a positive weight are those that a user was planted with.
+
+    Returns:
+      A scalar; NaN where no pair was planted, or where a score is not finite.
+
+    Raises:
+      ValueError: users and items are not two vectors of one length.
+
+    Example:
+      >>> from jaxforget.sparse import layout
+      >>> from jaxforget.types import Factors
+      >>> # the first of 4
+      >>> model = Factors(jnp.array([[1.0]]), jnp.array([[3.0], [2.0], [1.0], [0.5]]))
+      >>> pair = jnp.array([0]), jnp.array([0])
+      >>> train = layout.build([0], [0], [1.0], n_items=4)
+      >>> float(rank_exposure(model, *pair, jnp.ones(4, bool), train, jnp.ones(1)))
+      2.0
+
+    Source: Carlini et al., The Secret Sharer, USENIX Security 2019.
+    """
+    if users.ndim != 1 or users.shape != items.shape:
+        raise ValueError(
+            f"rank_exposure: users and items are two vectors of one length; got {users.shape} and "
+            f"{items.shape}"
+        )
+    dtype = serving.precision(factors)
+
+    def bits(pair: tuple[Array, Array]) -> Array:
+        user, item = pair
+        scores = serving.scores(factors, user[None])[0]
+        others = pool & ~ranking.hide([(train, weights)], user[None], len(scores))[0]
+        others = others.at[item].set(False)
+        own, n = scores[item], jnp.sum(others, dtype=dtype)
+        above = jnp.sum(others & (scores > own), dtype=dtype)
+        equal = jnp.sum(others & (scores == own), dtype=dtype)
+        known = jnp.all(jnp.isfinite(jnp.where(others, scores, own)))
+        return jnp.where(known, jnp.log2(n + 1) - jnp.log2(1 + above + equal / 2), jnp.nan)
+
+    total = jnp.sum(lax.map(bits, (users, items)))
+    return ratio(total, jnp.asarray(len(users), dtype), otherwise=jnp.nan)
