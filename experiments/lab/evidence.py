@@ -105,11 +105,14 @@ def _between(bank: Bank, kind: str, part: str, some: tuple[np.ndarray, ...]) -> 
         with np.errstate(invalid="ignore"):  # between two infinite ones: NaN
             for percent in PERCENTILES:
                 found[f"{name}_p{percent}"] = float(np.percentile(per_pair, percent))
-    return found | _attack(goal, own)
+    return found | attack(goal, own)
 
 
-def _attack(goal: np.ndarray, own: np.ndarray) -> dict[str, float]:
-    """U-LiRA: can an unlearnt model be told from a retrained one, pair by pair?"""
+def attack(goal: np.ndarray, own: np.ndarray) -> dict[str, float]:
+    """U-LiRA: can an unlearnt model be told from a retrained one, pair by pair?
+
+    Half of the models of either kind, ``[M, P]`` scores each, are known to the attacker.
+    """
     ratio, unlearnt = (np.asarray(x) for x in _ratios(goal, own))
     truth = np.broadcast_to(unlearnt[:, None].astype(ratio.dtype), ratio.shape).ravel()
     flat = ratio.ravel()
