@@ -302,11 +302,13 @@ def test_local_moves_those_who_stay_less_than_passes_do(folder):
 
 
 def test_the_method_follows_the_size_of_the_request():
-    assert _updates.choose(None, None, 0.001)[0] == "local"
-    assert _updates.choose(None, None, 0.05)[0] == "difference"
-    assert _updates.choose(None, None, 0.5)[0] == "retrain"
-    assert _updates.choose(None, 1e-3, 0.5)[0] == "certified"
-    assert _updates.choose("passes", None, 0.5)[0] == "passes"
+    assert _updates.choose(None, None, 0.001, 64)[0] == "local"
+    method, why = _updates.choose(None, None, 0.001, 512)
+    assert method == "difference" and "512 factors" in why
+    assert _updates.choose(None, None, 0.05, 64)[0] == "difference"
+    assert _updates.choose(None, None, 0.5, 64)[0] == "retrain"
+    assert _updates.choose(None, 1e-3, 0.5, 64)[0] == "certified"
+    assert _updates.choose("passes", None, 0.5, 64)[0] == "passes"
 
 
 @pytest.fixture(scope="module")

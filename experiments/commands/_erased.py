@@ -50,7 +50,7 @@ def prepare(args: argparse.Namespace) -> Job:
     if not np.asarray(request.after).any():
         raise Refused(f"{args.request}: names every interaction: there is nothing to serve then")
     share = found.counts["train"] / len(train.users)
-    method, why = _updates.choose(args.method, args.certify, share)
+    method, why = _updates.choose(args.method, args.certify, share, served.factors.users.shape[1])
     factors = Factors(*(jnp.asarray(side, train.values.dtype) for side in served.factors))
     more = {"cg_steps": 0} if method == "certified" else {}
     try:

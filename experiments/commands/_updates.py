@@ -11,6 +11,9 @@ from ..errors import Refused
 
 METHODS = ("local", "difference", "passes", "retrain", "certified")
 SMALL, LARGE = 0.01, 0.1  # shares of the interactions, measured: docs/tutorials/erase.md
+WIDE = (
+    512  # factors from which solving rows apart takes longer: results/bench/gowalla_forgetting.csv
+)
 PASSES = {"difference": 3, "passes": 10, "retrain": None}  # None: as many as the model was trained
 CLAIMS = {
     "local": "Approximate. The rows that lost interactions, and those disturbed by that, were "
@@ -34,8 +37,11 @@ class Update(NamedTuple):
     seconds: float
 
 
-def choose(method: str | None, certify: float | None, share: float) -> tuple[str, str]:
-    """The method and why it is the one; ``share`` of the interactions are to be forgotten."""
+def choose(method: str | None, certify: float | None, share: float, width: int) -> tuple[str, str]:
+    """The method and why it is the one.
+
+    ``share`` of the interactions are to be forgotten, by a model of ``width`` factors.
+    """
     if certify is not None:
         if method not in (None, "certified"):
             raise Refused(f"--certify proves by --method certified; got --method {method}")
@@ -45,8 +51,10 @@ def choose(method: str | None, certify: float | None, share: float) -> tuple[str
     if method is not None:
         return method, "it was asked for"
     part = f"the request is {share:.2%} of the interactions"
-    if share <= SMALL:
+    if share <= SMALL and width < WIDE:
         return "local", f"{part}, and others should not move"
+    if share <= SMALL:
+        return "difference", f"{part}, and rows of {width} factors take long to solve apart"
     if share <= LARGE:
         return "difference", f"{part}, more than {SMALL:.0%}"
     return "retrain", f"{part}, more than {LARGE:.0%}"

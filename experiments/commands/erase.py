@@ -83,7 +83,7 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and not 0 < value < 1:
             raise Refused(f"--{name} must lie in (0, 1); got {value:g}")
-    _updates.choose(args.method, args.certify, 0.0)
+    _updates.choose(args.method, args.certify, 0.0, 0)
     if args.drop_rows and args.certify is not None:
         raise Refused("--drop-rows renumbers rows, and a receipt names them: give one of the two")
     if args.explicit and args.certify is not None:
