@@ -1,6 +1,7 @@
 """What the figures share: style, one look per method, the note that every figure carries."""
 
 import io
+import textwrap
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,8 @@ def legend(figure: mpl.figure.Figure, axes: Any) -> None:
     for axis in axes.flat:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    columns = min(4, len(handles))
+    longest = 0.08 * max(map(len, handles), default=0) + 0.6  # inches, about
+    columns = max(1, min(4, len(handles), int(figure.get_figwidth() / longest)))
     figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=columns)
 
 
@@ -134,7 +136,8 @@ def scale(axis: Any, rows: pd.DataFrame) -> None:
 
 
 def note(figure: mpl.figure.Figure, text: str) -> None:
-    """The small print under a figure: n, interval, what was left out."""
+    """The small print under a figure: n, interval, what was left out; as wide as the figure."""
+    text = textwrap.fill(text, int(figure.get_figwidth() / 0.053))  # inches of a letter of size 7
     figure.supxlabel(text, fontsize=7, color="#555555", x=0.01, ha="left")
 
 

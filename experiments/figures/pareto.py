@@ -47,7 +47,7 @@ def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
         )
     shown = _panels.keys(numbers, GROUP)
     looks = _plot.looks([*dict.fromkeys(numbers["method"])])
-    canvas = _plot.wrapped(len(shown), 2)
+    canvas = _plot.wrapped(len(shown), 2, width=4.4)
     _panels.page(
         canvas, numbers, GROUP, shown, ["left"], lambda axis, rows, *_: _panel(axis, rows, looks)
     )
