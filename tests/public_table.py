@@ -51,6 +51,7 @@ from jaxforget.metrics import (
     distance,
     ensembles,
     evaluation,
+    exposure,
     hardness,
     labels,
     rank_measures,
@@ -648,6 +649,14 @@ METRICS = {
         ),
         (F,),
         WHOLE,
+    ),
+    "exposure.of_items": Case(
+        lambda f: exposure.of_items(f, jnp.arange(I) < 2, jnp.ones(U, bool), HIDDEN, ks=(2,)),
+        (F,),
+        WHOLE,
+    ),
+    "exposure.of_pairs": Case(
+        lambda f: exposure.of_pairs(f, HELD, HELD.values > 0, HIDDEN, ks=(2,)), (F,), WHOLE
     ),
     "ranking.hide": Case(
         lambda w: ranking.hide([(TRAIN, w)], jnp.arange(U, dtype=jnp.int32), I), (W,), WHOLE

@@ -5,7 +5,7 @@
 ranking) and ``distance``. ``candidates`` ranks one item among a few sampled ones. ``audit``
 measures from outside what a method's ``claims`` say, ``ensembles`` compares distributions over
 seeds, ``stable`` finds recommendations that are certain, ``hardness`` says which
-interactions are hard to forget.
+interactions are hard to forget, ``exposure`` how often lists still show what was to be forgotten.
 """
 
 from jaxforget.metrics import (
@@ -13,6 +13,7 @@ from jaxforget.metrics import (
     candidates,
     claims,
     ensembles,
+    exposure,
     hardness,
     rank_measures,
     ranking,
@@ -33,6 +34,7 @@ __all__ = [
     "distance_on",
     "ensembles",
     "evaluate",
+    "exposure",
     "hardness",
     "hit",
     "label_auc",
