@@ -22,6 +22,7 @@ COMMANDS = {
     "oracles": "train the banks of models that evidence is judged by",
     "requests": "write a request that is hard to meet: memorised, entangled, sensitive",
     "reconstruct": "measure what two releases of a model reveal of what was deleted",
+    "sequence": "meet a request one person after the other, and look at the model in between",
     "evidence": "judge methods by those banks: distances, attacks, a verdict",
     "audit": "measure whether methods are as exact as they claim",
     "results-check": "recompute every number that the pages quote from the tables",

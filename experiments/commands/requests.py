@@ -5,8 +5,8 @@
              on random halves of the data, mean score of those that held one minus of the others.
   entangled  those whose item lies nearest to the other items of its user, in the factors of the
              undeleted model: what stays predicts them.
-  sensitive  those with the items of a list (--items, a CSV with the column item), of one person
-             after the other in random order until the share is reached.
+  sensitive  those with the items of a list (--items, a CSV with the column item or a .inter with
+             item_id), of one person after the other in random order until the share is reached.
 
 The first cell that is left by --only says of which data, split, model and seed.
 """
@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
     add("--kind", choices=KINDS, required=True)
     add("--ratio", type=float, default=0.01, help="share of the interactions (default .01)")
     add("--models", type=int, default=16, metavar="n", help="for memorised (default 16)")
-    add("--items", metavar="CSV", help="for sensitive: a column item, with original ids")
+    add("--items", metavar="FILE", help="for sensitive: .csv or .inter of original ids")
     add("--batch", default="auto", metavar="auto|off|n", help="models trained together, as in run")
     add("--out", required=True, metavar="FILE", help="the request: .csv or .inter")
     arguments = parser.parse_intermixed_args(argv)

@@ -7,7 +7,6 @@ count by their chance to be in it.
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 

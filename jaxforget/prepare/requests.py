@@ -16,7 +16,6 @@ from jaxforget.data._lines import Layout, first_record, problem, records
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 
-
 RECBOLE = {"user_id": "user", "item_id": "item"}  # the fields of a .inter, others are not read
 
 
@@ -35,7 +34,8 @@ def read_pairs(
     """Reads a deletion request: pairs of original ids.
 
     Args:
-      path: a CSV with the header ``user,item``, or a ``.inter`` of RecBole; ``.gz`` and ``archive.zip!member`` work.
+      path: a CSV with the header ``user,item``, or a ``.inter`` of RecBole; ``.gz`` and
+        ``archive.zip!member`` work.
       user_labels: ``[U]`` original user ids, as ``encode`` returned them.
       item_labels: ``[I]`` original item ids.
 
