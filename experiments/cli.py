@@ -23,6 +23,7 @@ COMMANDS = {
     "requests": "write a request that is hard to meet: memorised, entangled, sensitive",
     "reconstruct": "measure what two releases of a model reveal of what was deleted",
     "games": "ask whether a forgotten pair leaves a trace: was it ever there?",
+    "sequence": "meet a request one person after the other, and look at the model in between",
     "evidence": "judge methods by those banks: distances, attacks, a verdict",
     "audit": "measure whether methods are as exact as they claim",
     "results-check": "recompute every number that the pages quote from the tables",

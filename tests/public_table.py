@@ -52,6 +52,7 @@ from jaxforget.metrics import (
     distance,
     ensembles,
     evaluation,
+    exposure,
     hardness,
     labels,
     rank_measures,
@@ -653,6 +654,14 @@ METRICS = {
     ),
     "canaries.rank_exposure": Case(
         lambda f: canaries.rank_exposure(f, *PLANTED, jnp.ones(I, bool), TRAIN, W), (F,), WHOLE
+    ),
+    "exposure.of_items": Case(
+        lambda f: exposure.of_items(f, jnp.arange(I) < 2, jnp.ones(U, bool), HIDDEN, ks=(2,)),
+        (F,),
+        WHOLE,
+    ),
+    "exposure.of_pairs": Case(
+        lambda f: exposure.of_pairs(f, HELD, HELD.values > 0, HIDDEN, ks=(2,)), (F,), WHOLE
     ),
     "ranking.hide": Case(
         lambda w: ranking.hide([(TRAIN, w)], jnp.arange(U, dtype=jnp.int32), I), (W,), WHOLE

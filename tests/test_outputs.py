@@ -10,6 +10,7 @@ import pytest
 RESULTS = Path(__file__).parents[1] / "results"
 SINGLE = {  # one row is one measurement: nothing is averaged
     *("cells.csv", "metrics.csv", "timings.csv", "audit.csv", "reconstruction.csv"),
+    "sequence.csv",
     "cell_ids.csv",
 }
 TABLES = [

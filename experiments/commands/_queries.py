@@ -41,7 +41,7 @@ read = functools.cache(_tables.read)
 
 
 OTHERS = (
-    *("audit", "verdict", "evidence", "reconstruction", "advice"),
+    *("audit", "verdict", "evidence", "reconstruction", "advice", "sequence", "games"),
     *("gowalla", "gowalla_forgetting", "ncf", "erase"),  # of bench
 )
 

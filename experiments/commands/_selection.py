@@ -2,11 +2,15 @@
 
 import argparse
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from ..config import grid, reading
 from ..config.grid import Cell
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
+
+if TYPE_CHECKING:
+    from ..lab.setup import Laboratory
 
 
 def parser(command: str, about: str | None, *, select: bool) -> argparse.ArgumentParser:
@@ -74,3 +78,19 @@ def load(arguments: argparse.Namespace) -> tuple[Config, list[Cell]]:
         parts = ("data", "model", "method")
         refuse_code((cell.spec[part]["use"] for cell in cells for part in parts), arguments)
     return loaded, grid.shard(cells, getattr(arguments, "shard", None))
+
+
+def served(command: str, lab: "Laboratory", cells: list[Cell]) -> list[Cell]:
+    """The cells whose method serves their model; the others are named as left out."""
+    from ..lab.programs import Skipped
+
+    found = []
+    for cell in cells:
+        try:
+            lab.programs.method(cell)
+            found.append(cell)
+        except Skipped as reason:
+            print(f"left out: {cell.axes['method']} on {cell.axes['model']}: {reason}")
+    if not found:
+        raise Refused(f"{command}: no method of this config serves a model of it")
+    return found

@@ -4,7 +4,7 @@ MODEL is an .npz that `implicit` (AlternatingLeastSquares) or save_factors wrote
 file with the tables user_factors and item_factors. INTERACTIONS is what it was trained on:
 delimited text with a header (.csv, .tsv), .inter of RecBole, .dat (user::item::value), .parquet, or
 the .npz of a SciPy matrix. REQUEST is a CSV with the header user, item, or user,item, and the
-original ids.
+original ids, or a .inter of RecBole.
 
 How the model numbers ids: --ids rows (default for integers: an id is the number of its row),
 sorted (rows follow the sorted ids, as with pandas categories), appearance (rows follow the order in

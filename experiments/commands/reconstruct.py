@@ -55,18 +55,9 @@ def main(argv: list[str]) -> int:
 def _found(lab: Any, cells: list[Cell]) -> Iterator[list[dict[str, Any]]]:
     """The rows of each cell whose method serves its model."""
     from ..lab import provenance, reconstruction
-    from ..lab.programs import Skipped
 
-    commit, served = provenance.commit(), []
-    for cell in cells:
-        try:
-            lab.programs.method(cell)
-            served.append(cell)
-        except Skipped as reason:
-            print(f"left out: {cell.axes['method']} on {cell.axes['model']}: {reason}")
-    if not served:
-        raise Refused("reconstruct: no method of this config serves a model of it")
-    for cell in served:
+    commit = provenance.commit()
+    for cell in _selection.served("reconstruct", lab, cells):
         facts, found = reconstruction.rows(lab, cell)
         base = {name: cell.axes[name] for name in ("kind", "count", "seed")}
         base |= {part: named(cell, part) for part in ("data", "model", "method")}

@@ -1,16 +1,18 @@
-"""Writes a request that is hard to meet: a CSV user,item for `request.kind = "pairs"`.
+"""Writes a request that is hard to meet, for `request.kind = "pairs"`: a CSV user,item or, where
+--out ends in .inter, a file of RecBole (packed where it ends in .gz).
 
   memorised  the interactions whose score owes most to themselves: by models of the config trained
              on random halves of the data, mean score of those that held one minus of the others.
   entangled  those whose item lies nearest to the other items of its user, in the factors of the
              undeleted model: what stays predicts them.
-  sensitive  those with the items of a list (--items, a CSV with the column item), of one person
-             after the other in random order until the share is reached.
+  sensitive  those with the items of a list (--items, a CSV with the column item or a .inter with
+             item_id), of one person after the other in random order until the share is reached.
 
 The first cell that is left by --only says of which data, split, model and seed.
 """
 
 import csv
+import gzip
 import io
 from pathlib import Path
 
@@ -31,9 +33,9 @@ def main(argv: list[str]) -> int:
     add("--kind", choices=KINDS, required=True)
     add("--ratio", type=float, default=0.01, help="share of the interactions (default .01)")
     add("--models", type=int, default=16, metavar="n", help="for memorised (default 16)")
-    add("--items", metavar="CSV", help="for sensitive: a column item, with original ids")
+    add("--items", metavar="FILE", help="for sensitive: .csv or .inter of original ids")
     add("--batch", default="auto", metavar="auto|off|n", help="models trained together, as in run")
-    add("--out", required=True, metavar="CSV", help="the request")
+    add("--out", required=True, metavar="FILE", help="the request: .csv or .inter")
     arguments = parser.parse_intermixed_args(argv)
     _check(arguments)
     config, cells = _selection.load(arguments)
@@ -49,12 +51,31 @@ def main(argv: list[str]) -> int:
         rows, told = _sensitive(arguments, cell, prepared, train, n_wanted)
     else:
         rows, told = _hardest(lab, arguments, cell, n_wanted)
-    names = [prepared.users[users[rows]].tolist(), prepared.items[items[rows]].tolist()]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("user", "item"), *zip(*names, strict=True)])
-    files.write_atomically(Path(arguments.out), text.getvalue().encode())
+    pairs = prepared.users[users[rows]].tolist(), prepared.items[items[rows]].tolist()
+    files.write_atomically(Path(arguments.out), _content(arguments.out, *pairs))
     print(f"{arguments.out}: {len(rows)} of {len(users)} interactions; {told}")
     return 0
+
+
+def _content(out: str, users: list, items: list) -> bytes:
+    """The file of a request, in the format that its name says."""
+    import pandas as pd
+
+    from jaxforget.data import _formats
+    from jaxforget.prepare import requests
+
+    if requests.is_recbole(out):
+        try:
+            written = _formats.recbole_text(pd.DataFrame({"user": users, "item": items}))
+        except ValueError as fault:
+            raise Refused(f"--out {out}: {fault}: write a CSV instead") from None
+    else:
+        text = io.StringIO()
+        rows = [("user", "item"), *zip(users, items, strict=True)]
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        written = text.getvalue()
+    content = written.encode()
+    return gzip.compress(content, mtime=0) if out.endswith(".gz") else content
 
 
 def _check(arguments):

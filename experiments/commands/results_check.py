@@ -17,7 +17,8 @@ from ..config import grid, reading
 from ..errors import PROGRAM, Refused
 from . import _queries, _quotes
 
-ALONE = ("audit", "verdict", "reconstruction")  # tables that stand in a folder without cells
+# tables that stand in a folder without cells
+ALONE = ("audit", "verdict", "reconstruction", "sequence", "games")
 
 
 def _values(quote: _quotes.Quote, results: Path) -> list[tuple[str, float]]:

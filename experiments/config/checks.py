@@ -35,7 +35,7 @@ def request(request: Request) -> None:
             takes = "path = 'request.csv' and nothing else" if wanted else "nothing else"
         raise Refused(f"request: kind {kinds[0]!r} takes {takes}, got {given or 'nothing'}")
     if request.path and not os.path.isfile(request.path):
-        raise Refused(f"request.path: no file {request.path!r}; it is a CSV with original ids")
+        raise Refused(f"request.path: no file {request.path!r}; a CSV or .inter of original ids")
 
 
 def _injected(request: Request) -> None:

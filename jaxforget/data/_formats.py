@@ -75,6 +75,7 @@ def read_recbole(
     item: str = "item_id",
     value: str | None = "rating",
     time: str | None = "timestamp",
+    text: Sequence[str] = ("user", "item"),
 ) -> Any:
     """Reads a RecBole ``.inter`` file by the names in its header, in whatever order they stand.
 
@@ -84,32 +85,37 @@ def read_recbole(
       item: the field with the item id.
       value: the field with the rating; where the file has none, or None, every row counts 1.
       time: the field with the unix seconds; may be absent, or None.
+      text: the id columns to keep as text, as RecBole's tokens are; others are integers.
 
     Returns:
-      The raw table; ids stay text, as RecBole's tokens are.
+      The raw table.
 
     Raises:
       ValueError: as ``read_delimited``.
     """
-    layout = Layout(str(address), "\t", ("user", "item"), quote=None)
+    layout = Layout(str(address), "\t", tuple(text), quote=None)
+    names = recbole_header(layout, (user, item))
+    roles = {user: "user", item: "item"}
+    roles |= {name: role for name, role in ((value, "value"), (time, "time")) if name in names}
+    return _read_by_name(layout, names, roles)
+
+
+def recbole_header(layout: Layout, ids: Sequence[str]) -> list[str]:
+    """The names of the fields of a RecBole file, without their types; ``ids`` must hold one id."""
     header = first_record(layout)
-    if len(header) == 1 and all(":" in name for name in header[0].split(" ")):
+    if len(header) == 1 and " " in header[0] and all(":" in x for x in header[0].split(" ")):
         raise ValueError(
             f"{layout.address}, line 1: spaces between the fields, where RecBole has tabs: write "
             "tabs instead"
         )
     names = [name.partition(":")[0] for name in header]
-    listed = [
-        name for name in header if name.endswith("_seq") and name.partition(":")[0] in (user, item)
-    ]
+    listed = [full for full, name in zip(header, names) if full.endswith("_seq") and name in ids]
     if listed:
         raise ValueError(
             f"{layout.address}, line 1: {listed[0]} holds several ids in one field: write one row "
             "for each"
         )
-    roles = {user: "user", item: "item"}
-    roles |= {name: role for name, role in ((value, "value"), (time, "time")) if name in names}
-    return _read_by_name(layout, names, roles)
+    return names
 
 
 def read_adjacency(address: str | Path) -> Any:
@@ -190,6 +196,11 @@ def write_recbole(frame: Any, path: str | Path) -> None:
     """
     frame = as_pandas(frame)
     require(frame)
+    Path(path).write_text(recbole_text(frame), encoding="utf-8", newline="\n")
+
+
+def recbole_text(frame: Any) -> str:
+    """What ``write_recbole`` writes, of the columns that a pandas frame has."""
     names = {"user": "user_id:token", "item": "item_id:token"}
     names |= {"value": "rating:float", "time": "timestamp:float"}
     columns = [frame[role].astype(str) for role in names if role in frame]
@@ -198,8 +209,7 @@ def write_recbole(frame: Any, path: str | Path) -> None:
         if len(bad):
             raise ValueError(f"a {ids.name} id with a tab or line break in it: {bad.iloc[0]!r}")
     rows = [[names[column.name] for column in columns], *zip(*columns, strict=True)]
-    content = "".join("\t".join(row) + "\n" for row in rows)
-    Path(path).write_text(content, encoding="utf-8", newline="\n")
+    return "".join("\t".join(row) + "\n" for row in rows)
 
 
 def _read_by_name(layout: Layout, names: list[str], wanted: Mapping[str, str]) -> Any:

@@ -5,7 +5,8 @@
 ranking) and ``distance``. ``candidates`` ranks one item among a few sampled ones. ``audit``
 measures from outside what a method's ``claims`` say, ``ensembles`` compares distributions over
 seeds, ``stable`` finds recommendations that are certain, ``hardness`` says which
-interactions are hard to forget, ``canaries`` whether planted ones are remembered.
+interactions are hard to forget, ``exposure`` how often lists still show what was to be forgotten,
+``canaries`` whether planted pairs are remembered.
 """
 
 from jaxforget.metrics import (
@@ -14,6 +15,7 @@ from jaxforget.metrics import (
     candidates,
     claims,
     ensembles,
+    exposure,
     hardness,
     rank_measures,
     ranking,
@@ -35,6 +37,7 @@ __all__ = [
     "distance_on",
     "ensembles",
     "evaluate",
+    "exposure",
     "hardness",
     "hit",
     "label_auc",

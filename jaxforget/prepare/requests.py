@@ -1,4 +1,9 @@
-"""Host: deletion requests as files of original ids, numbered as the data are."""
+"""Host: deletion requests as files of original ids, numbered as the data are.
+
+A file is a CSV with the columns ``user`` and ``item`` or, where its name ends in ``.inter`` or
+``.inter.gz``, one of RecBole with the fields ``user_id`` and ``item_id``: the form in which forget
+sets are published (ERASE, arXiv 2603.08341).
+"""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,10 +11,12 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxforget._checks import shorten
-from jaxforget.data._formats import read_delimited
+from jaxforget.data._formats import read_delimited, read_recbole, recbole_header
 from jaxforget.data._lines import Layout, first_record, problem, records
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
+
+RECBOLE = {"user_id": "user", "item_id": "item"}  # the fields of a .inter, others are not read
 
 
 class Listed(NamedTuple):
@@ -24,10 +31,11 @@ class Listed(NamedTuple):
 def read_pairs(
     path: str | Path, user_labels: np.ndarray, item_labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Reads a deletion request: a CSV with the header ``user,item`` and the original ids.
+    """Reads a deletion request: pairs of original ids.
 
     Args:
-      path: the CSV; ``.gz`` and ``archive.zip!member`` work.
+      path: a CSV with the header ``user,item``, or a ``.inter`` of RecBole; ``.gz`` and
+        ``archive.zip!member`` work.
       user_labels: ``[U]`` original user ids, as ``encode`` returned them.
       item_labels: ``[I]`` original item ids.
 
@@ -41,7 +49,10 @@ def read_pairs(
     """
     labels = {"user": np.asarray(user_labels), "item": np.asarray(item_labels)}
     text = [side for side, ids in labels.items() if not np.issubdtype(ids.dtype, np.integer)]
-    frame = read_delimited(path, {"user": "user", "item": "item"}, text=text)
+    if is_recbole(path):
+        frame = read_recbole(path, value=None, time=None, text=text)
+    else:
+        frame = read_delimited(path, {"user": "user", "item": "item"}, text=text)
     users, items = (_numbers(frame[side].tolist(), labels[side]) for side in ("user", "item"))
     absent = np.flatnonzero((users < 0) | (items < 0))
     if len(absent):
@@ -64,12 +75,12 @@ def listed(
 ) -> Listed:
     """Finds what a list asks to forget: users, items, or pairs, by their original ids.
 
-    The header of the CSV says which: ``user`` names whole users, ``item`` whole items, both name
-    pairs; other columns are not read. What the list names in the validation and test parts is
+    The header says which: ``user`` names whole users, ``item`` whole items, both name pairs; other
+    columns are not read. What the list names in the validation and test parts is
     dropped there, so that nobody is measured, and nothing stopped, by rows of the erased.
 
     Args:
-      path: the CSV; ``.gz`` and ``archive.zip!member`` work.
+      path: the CSV, or a ``.inter`` of RecBole; ``.gz`` and ``archive.zip!member`` work.
       parts: a split over the numbers that the labels stand for.
       user_labels: ``[U]`` original user ids.
       item_labels: ``[I]`` original item ids.
@@ -108,16 +119,29 @@ def listed(
     return Listed(Split(parts.train, *held), users, items, counts)
 
 
+def is_recbole(path: str | Path) -> bool:
+    """Whether a request is a file of RecBole, by its name.
+
+    Example:
+      >>> is_recbole("forget.inter.gz"), is_recbole("request.csv")
+      (True, False)
+    """
+    return str(path).endswith((".inter", ".inter.gz"))
+
+
 def _asked(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str, list]:
     """The ids of a list, each side as a column of what its labels are: text or integers."""
     text = [side for side, ids in labels.items() if not np.issubdtype(ids.dtype, np.integer)]
-    file = Layout(str(path), text=text)
-    header = first_record(file)
+    recbole = is_recbole(path)
+    file = Layout(str(path), "\t", text, quote=None) if recbole else Layout(str(path), text=text)
+    names = recbole_header(file, list(RECBOLE)) if recbole else first_record(file)
+    header = [RECBOLE.get(name, "_") for name in names] if recbole else names
     sides = [side for side in labels if side in header]
     if not sides or any(header.count(side) > 1 for side in sides):
+        wanted = ", ".join(RECBOLE) if recbole else "user, item"
         raise ValueError(
-            f"{path}, line 1: the header must have user, item or both, each once; got "
-            f"{shorten(', '.join(header))}"
+            f"{path}, line 1: the header must have {wanted} or both, each once; got "
+            f"{shorten(', '.join(names))}"
         )
     columns = [name if name in sides else "_" for name in header]
     asked: dict[str, list] = {side: [] for side in sides}

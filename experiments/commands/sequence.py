@@ -1,0 +1,76 @@
+"""Meets the request of each cell one person after the other, and looks at the model in between.
+
+The people of the request ask in random order (of the cell's seed), each for all that is theirs in
+it; every step goes on from the model that the last one left. Before anyone has asked, and after a
+quarter, half, three quarters and all of them, three models are measured (stages): undeleted, as if
+nothing were done, unlearnt, and retrained on what is retained then.
+
+sequence.csv has a row for each cell, checkpoint, stage and metric:
+
+  sensitive         share of the top-k lists of those who have asked that items of the request take
+                    up; hidden are the items that a person still holds, not the forgotten ones
+  exposure          share of the forgotten pairs whose item is in the person's top-k list
+  ndcg              on the test part, of everybody
+  distance          of all predictions from those of the retrained model, and of the forgotten pairs
+                    (distance_forgotten); before anyone asks it is what two trainings differ by
+  latency_min, ...  seconds of a step, least, mean and most, since the checkpoint before
+
+n is how many people have asked, of a latency how many steps it is of.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import files
+from ..config.grid import label, named
+from ..errors import Refused
+from ..lab import setup
+from ..lab.tables import csv
+from . import _selection
+
+NAMES = ["data", "model", "method"]
+AXES = [*NAMES, "kind", "ratio", "count"]
+COLUMNS = ["cell", *AXES, "seed", "checkpoint", "stage", "metric", "k", "value", "n", "commit"]
+SHOWN = ("sensitive", "exposure", "ndcg", "distance", "latency_mean", "latency_max")
+
+
+def main(argv: list[str]) -> int:
+    parser = _selection.parser("sequence", __doc__, select=True)
+    _selection.add_laboratory(parser)
+    parser.add_argument("--requests", type=int, metavar="n", help="the first n people alone")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.requests is not None and arguments.requests < 1:
+        raise Refused(f"--requests must be 1 or more; got {arguments.requests}")
+    config, cells = _selection.load(arguments)
+    lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
+    path, rows = files.folder(arguments.results, config.name) / "sequence.csv", []
+    from ..lab import provenance, sequence
+
+    follow, commit = sequence.Sequences(lab, arguments.requests), provenance.commit()
+    for cell in _selection.served("sequence", lab, cells):
+        base = {"cell": cell.id, "commit": commit}
+        base |= {name: cell.axes[name] for name in ("kind", "ratio", "count", "seed")}
+        base |= {part: named(cell, part) for part in NAMES}
+        rows += [base | row._asdict() for row in follow.rows(cell)]
+        _write(path, rows)  # what is done stays, whatever comes next
+        print(f"{label(cell)}: {max(row['n'] for row in rows)} people", flush=True)
+    print(table(pd.DataFrame(rows)))
+    return 0
+
+
+def table(rows: pd.DataFrame) -> str:
+    """What the models are once all have asked: means over seeds, - where one has no number."""
+    rows = rows[(rows["checkpoint"] == 1) & rows["metric"].isin(SHOWN)]
+    lengths = rows["k"].map(lambda k: "" if pd.isna(k) else f"@{k:.0f}")
+    rows = rows.assign(metric=rows["metric"] + lengths)
+    by = [name for name in AXES if name in NAMES[1:] or rows[name].nunique(dropna=False) > 1]
+    by = [*by, "stage", "metric"]
+    means = rows.groupby(by, sort=False, dropna=False)["value"].agg(lambda x: x.mean(skipna=False))
+    return means.unstack("metric", sort=False).to_string(float_format="%.3g", na_rep="-")
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    lines = [[row[column] for column in COLUMNS] for row in rows]
+    files.write_atomically(path, csv(COLUMNS, lines))
