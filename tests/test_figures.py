@@ -11,7 +11,7 @@ import toy_runs
 
 from experiments import cli, figures, plugins
 from experiments.errors import Refused
-from experiments.figures import _tables
+from experiments.figures import _plot, _tables
 
 
 @pytest.fixture(autouse=True)
@@ -319,3 +319,17 @@ def test_what_releases_reveal_is_drawn_where_requests_differ_in_size(tmp_path):
         figures.load("releases")(tmp_path)
     with pytest.raises(Refused, match=r"first: .* evidence"):
         figures.load("verdicts")(tmp_path)
+
+
+def test_a_method_has_one_colour_in_all_figures():
+    few = _plot.looks(["ifru", "scif", "mine"])
+    many = _plot.looks(["retrain", "mine", "unlearn_als x=1", "unlearn_als x=10", "scif", "ifru"])
+    for name in ("ifru", "scif"):
+        assert few[name]["color"] == many[name]["color"]
+    ours = [many[f"unlearn_als x={x}"] for x in (1, 10)]
+    assert ours[0]["color"] == ours[1]["color"] and ours[0]["marker"] != ours[1]["marker"]
+    for found in (few, many, _plot.looks([f"line {n}" for n in range(20)])):
+        assert len({(look["color"], look["marker"]) for look in found.values()}) == len(found)
+    one = _plot.looks([f"unlearn_als x={n}" for n in range(3)])
+    assert len({look["color"] for look in one.values()}) == 3
+    assert len({look["color"] for look in few.values()}) == 3  # "mine" has a colour of its own

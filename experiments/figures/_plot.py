@@ -19,6 +19,12 @@ STYLE = Path(__file__).parent / "style.mplstyle"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours: 56 lines before a look repeats
 LINES = ("-", "--", "-.", ":")
+METHODS = {  # the colour of a method, in all figures; those drawn together have different ones
+    **{"retrain": 6, "ifru": 0, "ifru_flow": 1, "replay": 2, "scif": 3, "newton": 4},
+    **{"gradient_ascent": 5, "projected_gradient": 5, "released": 2, "ifru_released": 2},
+    **{"unlearn_als": 0, "local_als": 1, "difference_als": 2, "certified_als": 3, "finetune": 4},
+    **{"closed_form": 5, "sisa": 1, "receraser": 4},
+}
 BEFORE = {"color": "#777777", "linestyle": ":", "linewidth": 1.2}
 REFERENCE = {"color": "#222222", "linestyle": "--", "linewidth": 1.0}
 FLOOR = {"color": "#bbbbbb", "alpha": 0.5, "linewidth": 0}
@@ -32,15 +38,27 @@ def style() -> AbstractContextManager:
 
 
 def looks(labels: list[str]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and line style per label: no reading depends on colour alone."""
-    return {
-        label: {
-            "color": COLOURS[i % len(COLOURS)],
-            "marker": MARKERS[i % len(MARKERS)],
+    """Colour, marker and line style per label: no reading depends on colour alone.
+
+    A label begins with the name of a method. Labels of one method alone, or of none that is known,
+    have the colours in their order.
+    """
+    names = {label: label.partition(" ")[0] for label in labels}
+    fixed = METHODS if len(set(names.values())) > 1 else {}
+    free = [n for n in range(len(COLOURS)) if n not in {fixed.get(x) for x in names.values()}]
+    free, others = free or [*range(len(COLOURS))], iter(range(len(labels)))
+    found, taken = {}, set()
+    for i, (label, name) in enumerate(names.items()):
+        colour = fixed[name] if name in fixed else free[next(others) % len(free)]
+        marks = [*range(i, i + len(MARKERS))]
+        mark = next((m for m in marks if (colour, m % len(MARKERS)) not in taken), i)
+        taken.add((colour, mark % len(MARKERS)))
+        found[label] = {
+            "color": COLOURS[colour],
+            "marker": MARKERS[mark % len(MARKERS)],
             "linestyle": LINES[(i // 2) % len(LINES)],
         }
-        for i, label in enumerate(labels)
-    }
+    return found
 
 
 def grid(
