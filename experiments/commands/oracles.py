@@ -13,7 +13,7 @@ last puts them together.
 import sys
 
 from .. import files
-from ..config import grid
+from ..config import choice, grid
 from ..errors import Refused
 from ..lab import setup
 from . import _selection
@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     for name in ("models", "pairs"):
         if getattr(arguments, name) < 1:
             raise Refused(f"--{name} must be 1 or more; got {getattr(arguments, name)}")
-    part, arguments.shard = grid.part_of(arguments.shard), None
+    part, arguments.shard = choice.part_of(arguments.shard), None
     config, chosen = _selection.load(arguments)
     setup.check_batch(config.experiment, arguments.batch, arguments.devices)
     lab = setup.laboratory(
