@@ -42,7 +42,7 @@ read = functools.cache(_tables.read)
 
 
 OTHERS = (
-    *("audit", "verdict", "evidence", "reconstruction", "advice"),
+    *("audit", "verdict", "evidence", "measures", "reconstruction", "advice"),
     *("gowalla", "gowalla_forgetting", "ncf", "erase"),  # of bench
 )
 
