@@ -8,7 +8,7 @@ import pytest
 import toy_runs
 
 from experiments import plugins
-from experiments.config import grid, reading, schema
+from experiments.config import choice, grid, reading, schema
 from experiments.errors import Refused
 
 
@@ -183,24 +183,24 @@ def test_neighbours_in_the_grid_share_fit_and_request(tmp_path):
 
 def test_shards_part_the_grid_and_never_a_fit(tmp_path):
     found = cells(tmp_path, "seeds=0,1,2,3,4,5,6,7")
-    parts = [grid.shard(found, f"{i}/3") for i in range(3)]
+    parts = [choice.shard(found, f"{i}/3") for i in range(3)]
     assert sorted(c.id for part in parts for c in part) == sorted(c.id for c in found)
     fits = [{c.key("data", "split", "model", "seed") for c in part} for part in parts]
     assert not (fits[0] & fits[1] or fits[0] & fits[2] or fits[1] & fits[2])
     for text in ("3/3", "1", "-1/2", "a/b"):
         with pytest.raises(Refused, match="--shard"):
-            grid.shard(found, text)
+            choice.shard(found, text)
 
 
 def test_only_chooses_by_axis_and_refuses_what_is_not_in_the_grid(tmp_path):
     found = cells(tmp_path)
-    got = grid.only(found, ["method=unlearn_als,ladder,seed=0,1", "max_sweeps=2"])
+    got = choice.only(found, ["method=unlearn_als,ladder,seed=0,1", "max_sweeps=2"])
     assert {(c.axes["method"], c.axes["method.max_sweeps"]) for c in got} == {("unlearn_als", 2)}
     assert {c.axes["seed"] for c in got} == {0, 1}
-    assert grid.only(found, [f"cell={found[3].id}"]) == [found[3]]
+    assert choice.only(found, [f"cell={found[3].id}"]) == [found[3]]
     for text in ("metod=retrain", "method=retran", "seed=9", "retrain"):
         with pytest.raises(Refused, match="--only"):
-            grid.only(found, [text])
+            choice.only(found, [text])
 
 
 @pytest.mark.parametrize("kind", ["models", "methods"])

@@ -7,7 +7,7 @@ import pytest
 import toy_runs
 
 from experiments import cli, figures
-from experiments.config import grid, reading
+from experiments.config import choice, grid, reading
 from experiments.errors import Refused
 from experiments.figures import _tables
 
@@ -29,7 +29,7 @@ def test_a_list_of_kinds_is_an_axis_and_one_kind_keeps_its_ids(tmp_path):
     requests = [c.key("data", "split", "model", "request") for c in two]
     assert sum(a != b for a, b in itertools.pairwise(requests)) == len(set(requests)) - 1
     assert len({grid.label(c) for c in two}) == len(two)
-    chosen = grid.only(two, ["kind=users,seed=1"])
+    chosen = choice.only(two, ["kind=users,seed=1"])
     assert {(c.axes["kind"], c.axes["seed"]) for c in chosen} == {("users", 1)}
 
 

@@ -21,7 +21,9 @@ TABLES = [
 FIGURES = [path.relative_to(RESULTS) for path in sorted(RESULTS.rglob("*.svg"))]
 COUNTS = ("n", "n_models")  # how many values an estimate is of
 VALUES = {"mean": ("low", "high"), "value": ("low", "high"), "advantage": ("low", "high")}
-VALUES |= {x: (f"{x}_low", f"{x}_high") for x in ("left", "told", "excess", "harm", "change")}
+ESTIMATES = ["left", "told", "excess", "harm", "change"]
+ESTIMATES += ["faithful", "half", "relearned", "from_none", "from_half", "rounded"]
+VALUES |= {x: (f"{x}_low", f"{x}_high") for x in ESTIMATES}
 
 
 def estimates(table):

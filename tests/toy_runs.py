@@ -53,7 +53,11 @@ SWITCHES = TOML.partition("[methods.ladder]")[0] + (
 CERTIFIED = TOML.partition("[methods.unlearn_als]")[0].replace("= 5.0", "= [5.0, 10.0]") + (
     "[methods.certified_als]\ntol = [1e-1, 1e-3]\n"
 )
+NESTED = TOML.replace("seeds = [0, 1, 2]", "seeds = [0, 1, 2]\nunlearn_seeds = [0, 1]").replace(
+    "[request]", "[split]\nseed = [0, 1, 2]\n[request]"
+)
 DRAWABLE = {
+    "components": NESTED,
     "certificate_grid": CERTIFIED,
     "certificate_times": CERTIFIED,
     "certificate_slack": CERTIFIED,

@@ -26,6 +26,7 @@ from ..figures import _tables
 
 STAGES = ("before", "after", "reference")
 PAIRED = ["data", "model", "kind", "ratio", "count", "seed"]  # what cells of two methods share
+DRAWN = ["split.seed", "unlearn_seed"]  # and these, in tables that have them
 PAIRS = {"recovery": _tables.gains, "residual": _tables.distances}
 WAYS: dict[str, Callable] = {
     "mean": lambda s: s.mean(),
@@ -41,7 +42,7 @@ read = functools.cache(_tables.read)
 
 
 OTHERS = (
-    *("audit", "verdict", "evidence", "reconstruction", "advice", "sequence", "games"),
+    *("audit", "verdict", "evidence", "measures", "reconstruction", "advice", "sequence", "games"),
     *("gowalla", "gowalla_forgetting", "ncf", "erase"),  # of bench
 )
 
@@ -164,7 +165,8 @@ def _together(text: str, results: Path, where: dict[str, str]) -> Any:
     left, own = _term(first, results, where)
     for sign, word in zip(others[::2], others[1::2], strict=True):
         right, theirs = _term(word, results, where)
-        names = ["cell"] if own == theirs else PAIRED
+        paired = PAIRED + [name for name in DRAWN if name in left and name in right]
+        names = ["cell"] if own == theirs else paired
         a, b = _by(left, names), _by(right, names)
         b = b.reindex(a.index)
         value = a - b if sign == "-" else a / b

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..config import grid, reading
+from ..config import choice, grid, reading
 from ..config.grid import Cell
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
@@ -73,11 +73,11 @@ def refuse_code(names: Iterable[str], arguments: argparse.Namespace) -> None:
 def load(arguments: argparse.Namespace) -> tuple[Config, list[Cell]]:
     """The checked config and its cells, narrowed by --only and --shard where given."""
     loaded = reading.read(arguments.config, tuple(arguments.overrides))
-    cells = grid.only(grid.cells(loaded), getattr(arguments, "only", []))
+    cells = choice.only(grid.cells(loaded), getattr(arguments, "only", []))
     if hasattr(arguments, "allow_code"):
         parts = ("data", "model", "method")
         refuse_code((cell.spec[part]["use"] for cell in cells for part in parts), arguments)
-    return loaded, grid.shard(cells, getattr(arguments, "shard", None))
+    return loaded, choice.shard(cells, getattr(arguments, "shard", None))
 
 
 def served(command: str, lab: "Laboratory", cells: list[Cell]) -> list[Cell]:

@@ -18,6 +18,11 @@ Verdicts: "as retrained" if the intervals of left and told both end at 5 % or be
 left is above 100 % and left_p below .05; "nearer" if left is below and left_p too, "over-forgets"
 if the excess is also below 0; "no step" if nothing changed; "cannot be told" if the undeleted
 models themselves are inside the floor; else "no difference shown".
+
+Of banks made with `oracles --known` also measures.csv: how each measure did on models whose truth
+is known. A measure of one model is usable in a bank if it tells undeleted models from retrained
+ones (interval of the AUC above .9) and those without half of the request (above .5), grows with
+what is left, and changes by less than .05 when all scores are rounded to 8 bits.
 """
 
 from pathlib import Path
@@ -40,6 +45,13 @@ VERDICT = [
     *(name + end for name in PARTS for end in ("", "_low", "_high")),
     *("left_p", "n_models", "n_forgotten", "commit"),
 ]
+TRIED = ("faithful", "half", "relearned", "from_none", "from_half", "rounded")
+MEASURES = [
+    *(*GROUP, "measure", "of"),
+    *(name + end for name in TRIED for end in ("", "_low", "_high")),
+    *("ordered", "usable", "why", "n_models", "commit"),
+]
+MOST = 3  # measures that are recommended
 
 
 def main(argv: list[str]) -> int:
@@ -49,25 +61,48 @@ def main(argv: list[str]) -> int:
     config, cells = _selection.load(arguments)
     folder = files.folder(arguments.results, config.name)
     setup.configure("cpu", "float32")
-    evidence, verdicts = tables(config, cells, folder)
-    for name, columns, rows in (("evidence", EVIDENCE, evidence), ("verdict", VERDICT, verdicts)):
+    evidence, verdicts, measures = tables(config, cells, folder)
+    written = {"evidence": (EVIDENCE, evidence), "verdict": (VERDICT, verdicts)}
+    if measures:
+        written["measures"] = MEASURES, measures
+    else:  # of banks that are no longer there
+        (folder / "measures.csv").unlink(missing_ok=True)
+    for name, (columns, rows) in written.items():
         lines = [[row.get(column) for column in columns] for row in rows]
         files.write_atomically(folder / f"{name}.csv", csv(columns, lines))
     for row in verdicts:
         print("{data} {model} {kind} {method}: {verdict} ({why})".format(**row))
+    if measures:
+        print(recommended(measures))
     return 0
+
+
+def recommended(rows: list[dict[str, Any]]) -> str:
+    """Which measures are usable in how many banks, and which few to trust: those of most banks."""
+    banks = len({row["bank"] for row in rows})
+    good = {row["measure"]: [] for row in rows}
+    for row in rows:
+        if row["usable"]:
+            good[row["measure"]].append(row["half"] if row["of"] == "one model" else 0.0)
+    # of those usable in as many banks, first what tells best that half of a request was forgotten
+    order = sorted(good, key=lambda name: (-len(good[name]), -sum(good[name])))
+    few = [name for name in order if 2 * len(good[name]) >= banks][:MOST]
+    counts = ", ".join(f"{name} in {len(good[name])}" for name in order)
+    words = ", ".join(few) or "none: no measure is usable in half of the banks"
+    return f"usable measures, of {banks} banks: {counts}\nrecommended: {words}"
 
 
 def tables(
     config: Config, cells: list[Cell], folder: Path
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of evidence.csv and of verdict.csv: of the banks that the config asks for."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The rows of evidence.csv, verdict.csv and measures.csv: of the banks the config asks for."""
     from ..lab import evidence, verdicts
+    from ..lab import measures as tried
 
     paths = sorted((folder / "oracles").glob("*.npz"))
     if not paths:
         raise Refused(f"{folder / 'oracles'}: no bank; first: {PROGRAM} oracles {config.name}")
-    found, said = [], []
+    found, said, told = [], [], []
     for bank in _banks(paths, cells):
         base = evidence.axes(bank) | {"bank": bank.about["id"]}
         measures = evidence.measure(bank)
@@ -80,7 +115,19 @@ def tables(
             )
         for kind, verdict in verdicts.of(bank, measures).items():
             said.append(base | {"method": kind} | _line(bank, kind, verdict))
-    return found, said
+        commit = " ".join(bank.about["commits"])
+        for row in tried.of(bank, measures):
+            told.append(base | row._asdict() | _estimates(row, TRIED) | {"commit": commit})
+    return found, said, told
+
+
+def _estimates(row: Any, names: tuple[str, ...]) -> dict[str, float]:
+    """The named estimates of a row, three columns each."""
+    found = {}
+    for name in names:
+        estimate = getattr(row, name)
+        found |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return found
 
 
 def _banks(paths: list[Path], cells: list[Cell]) -> list[Any]:
@@ -123,9 +170,7 @@ def _line(bank: Any, kind: str, verdict: Any) -> dict[str, Any]:
     line = {"verdict": verdict.word, "why": verdict.why, "part": verdict.part, "claim": None}
     if spec is not None:
         line["claim"] = claims.of(methods.load(spec["use"]), spec["settings"]).kind
-    for name in PARTS:
-        estimate = getattr(verdict, name)
-        line |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    line |= _estimates(verdict, PARTS)
     line["left_p"] = verdict.chance
     line["n_models"] = len(bank.scores["retrained"])
     line["n_forgotten"] = int((bank.part == "forgotten").sum())

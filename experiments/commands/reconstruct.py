@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from .. import files, statistics
-from ..config.grid import Cell, named
+from ..config.grid import AGAIN, Cell, named
 from ..errors import Refused
 from ..lab import setup
 from ..lab.tables import csv
@@ -40,6 +40,8 @@ def main(argv: list[str]) -> int:
     config, cells = _selection.load(arguments)
     if any(cell.axes["count"] is None for cell in cells):
         raise Refused("reconstruct: give requests by number: request.kind=users request.count=1,10")
+    if any(AGAIN in cell.axes for cell in cells):
+        raise Refused("reconstruct: one release per seed and request; leave unlearn_seeds out")
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
     folder, rows = files.folder(arguments.results, config.name), []
     for found in _found(lab, cells):  # what is done stays, whatever comes next

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .. import figures, files
 from ..config import reading
+from ..config.grid import short
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
 from ..figures import _panels, _tables
@@ -48,7 +49,7 @@ def _summary(cells: pd.DataFrame, columns: dict[str, str], by: list[str]) -> str
         ]
         n = max((n for _, _, n in shown.values()), default=0)
         rows.append([*words, *(number(mean, half) for mean, half, _ in shown.values()), str(n)])
-    head = [name.partition(".")[2] or name for name in by]
+    head = [short(name) for name in by]
     head = ["forgotten" if name in _panels.AMOUNT else name for name in head]
     return rows_of(rows, [*head, *columns.values(), "n"], len(by))
 
@@ -174,7 +175,7 @@ def page(loaded: Config, tables: Tables, folder: Path) -> str:
     """The whole page."""
     cells, metrics = _joined(tables)
     by = [*_panels.groups(cells, amount=False), "method", *_panels.AMOUNT]
-    by += [name for name in _tables.swept(cells) if name.startswith("method.")]
+    by += [name for name in _tables.swept(cells) if _tables.of_method(name)]
     after = {f"{name} after": title for name, title in metrics.items()}
     other = {"distance before": "distance, undeleted"}
     for name in metrics:

@@ -59,6 +59,8 @@ def split(split: Split, raw: dict[str, Any]) -> None:
             f"split.{what} where split.by = 'files'; it takes test = {{path = 'test.txt'}}, the "
             "settings of [data] that differ for that part, and perhaps valid"
         )
+    if split.seed == []:
+        raise Refused("split.seed: empty; give at least one, or leave it out")
     if split.by != "files" and files:
         raise Refused(f"split.{files[0]}: only read where split.by = 'files'")
     shares = split.shares

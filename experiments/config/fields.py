@@ -41,7 +41,7 @@ class Split(msgspec.Struct, forbid_unknown_fields=True):
         default_factory=lambda: [0.8, 0.1, 0.1]
     )
     cold: Literal["drop", "keep"] = "drop"
-    seed: Seed | None = None
+    seed: Seed | list[Seed] | None = None
     valid: dict[str, Any] | None = None  # settings of the reader that make it read this part
     test: dict[str, Any] | None = None
 
@@ -77,3 +77,4 @@ class Experiment(msgspec.Struct, forbid_unknown_fields=True):
     dtype: Literal["float32", "float64"] = "float32"
     repeats: Count = 1
     figures: list[str] = []
+    unlearn_seeds: list[Seed] = []

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import Refused
-from ..plugins import DOORS, suggest
+from ..plugins import DOORS
 from . import schema
 from .fields import ALONE, INJECTED, RESERVED
 from .reading import Config
 
 SCHEMA = 1
+AGAIN = "unlearn_seed"  # an axis, and a key of the spec, only where a config gives unlearn_seeds
 
 
 class Cell(NamedTuple):
@@ -99,11 +100,10 @@ def _request(config: Config, kind: str, amount: tuple[str, Any], seed: int) -> d
 
 
 def _split(config: Config, use: str, seed: int) -> dict[str, Any]:
-    """How this data set is split under this seed."""
+    """How this data set is split under this seed of a split."""
     how = config.experiment.split
     if how.by != "files":
-        spec = {"by": how.by, "shares": how.shares, "cold": how.cold}
-        return spec | {"seed": seed if how.seed is None else how.seed}
+        return {"by": how.by, "shares": how.shares, "cold": how.cold, "seed": seed}
     spec: dict[str, Any] = {"by": how.by, "cold": how.cold}
     reader = schema.find("data", use, "data.use")
     for part, over in (("valid", how.valid), ("test", how.test)):
@@ -114,11 +114,22 @@ def _split(config: Config, use: str, seed: int) -> dict[str, Any]:
     return spec
 
 
+def _draws(config: Config) -> Iterator[tuple[dict[str, int], int, int]]:
+    """(axes, seed of the split, seed) of everything that is drawn before the request is met."""
+    fixed, seeds = config.experiment.split.seed, config.experiment.seeds
+    if isinstance(fixed, list):
+        yield from (({"split.seed": split}, split, seed) for split in fixed for seed in seeds)
+    else:
+        yield from (({}, seed if fixed is None else fixed, seed) for seed in seeds)
+
+
 def _points(config: Config) -> Iterator[tuple[dict, dict]]:
     """(axes, spec) of every cell."""
     experiment = config.experiment
-    for (data_axes, data), seed in itertools.product(list(_data(config)), experiment.seeds):
-        split = _split(config, data["use"], seed)
+    again: list[dict[str, int]] = [{AGAIN: seed} for seed in experiment.unlearn_seeds] or [{}]
+    for (data_axes, data), draw in itertools.product(list(_data(config)), list(_draws(config))):
+        split_axes, split_seed, seed = draw
+        split = _split(config, data["use"], split_seed)
         for label, table in experiment.models.items():
             for model_axes, model in _tables("models", label, table, f"models.{label}"):
                 reference = _reference(config, model, label)
@@ -126,19 +137,21 @@ def _points(config: Config) -> Iterator[tuple[dict, dict]]:
                     if label not in settings.get("models", [label]):
                         continue
                     where, amounts = f"methods.{name}", _amounts(config, settings)
-                    for kind, amount, (method_axes, method) in itertools.product(
+                    for kind, amount, (method_axes, method), repeat in itertools.product(
                         experiment.request.kinds,
                         amounts,
                         list(_tables("methods", name, settings, where)),
+                        again,
                     ):
                         request = _request(config, kind, amount, seed)
                         axes = {**data_axes, "model": label, "method": name}
                         axes |= {"kind": request["kind"], "ratio": request["ratio"]}
                         axes |= {"count": request["count"], "seed": seed}
-                        yield axes | model_axes | method_axes, {
+                        yield axes | split_axes | model_axes | method_axes | repeat, {
                             "schema": SCHEMA, "data": data, "split": split, "request": request,
                             "model": model, "reference": reference, "method": method,
                             "seed": seed, "ks": experiment.ks, "dtype": experiment.dtype,
+                            **repeat,
                         }  # fmt: skip
 
 
@@ -170,8 +183,13 @@ def cells(config: Config) -> list[Cell]:
 
 
 def swept(cells: list[Cell]) -> list[str]:
-    """The axes beside the fixed ones: every swept setting, sorted."""
-    return sorted({name for cell in cells for name in cell.axes if "." in name})
+    """The axes beside the fixed ones, sorted: swept settings, seeds of splits and of unlearning."""
+    return sorted({name for cell in cells for name in cell.axes if "." in name or name == AGAIN})
+
+
+def short(name: str) -> str:
+    """A swept setting without the plug-in's kind; ``split.seed`` whole: there is another seed."""
+    return name if name.startswith("split.") else name.rpartition(".")[2]
 
 
 def label(cell: Cell) -> str:
@@ -181,66 +199,15 @@ def label(cell: Cell) -> str:
     words += [axes["kind"]] if axes["kind"] != "random" else []
     words += [f"{n}={axes[n]}" for n in ("ratio", "count") if axes[n] is not None]
     words += [f"seed={axes['seed']}"]
-    words += [f"{n.partition('.')[2]}={v}" for n, v in sorted(axes.items()) if "." in n]
+    words += [f"{short(name)}={axes[name]}" for name in swept([cell])]
     return " ".join(words)
 
 
 def named(cell: Cell, part: str) -> str:
-    """The data, model or method of a cell and those of its settings that the config sweeps."""
-    swept = [(n.partition("."), value) for n, value in sorted(cell.axes.items())]
-    words = [f"{name[2]}={value}" for name, value in swept if name[:2] == (part, ".")]
-    return " ".join([cell.axes[part], *words])
+    """The data, model or method of a cell and those of its settings that the config sweeps.
 
-
-def _axis(name: str, known: set[str]) -> str:
-    """An axis by its name, or by the bare name of a swept setting."""
-    if name in known:
-        return name
-    short = [n for n in known if n.partition(".")[2] == name]
-    if len(short) != 1:
-        bare = known | {n.partition(".")[2] for n in known if "." in n}
-        raise Refused(f"--only {name}: no such axis{suggest(name, bare)}")
-    return short[0]
-
-
-def only(cells: list[Cell], wanted: list[str]) -> list[Cell]:
-    """The cells that ``axis=value[,value]...`` names; several axes must all hold."""
-    known = {name for cell in cells for name in cell.axes} | {"cell"}
-    choice: dict[str, set[str]] = {}
-    for part in ",".join(wanted).split(",") if wanted else []:
-        name, equals, value = part.rpartition("=")
-        if equals:
-            last = choice.setdefault(_axis(name, known), set())
-        elif not choice:
-            raise Refused(f"--only {part}: expected axis=value, such as method=retrain")
-        last.add(value)
-
-    def texts(cell: Cell, name: str) -> set[str]:
-        value = cell.id if name == "cell" else cell.axes.get(name)
-        return {str(value), f"{value:g}"} if isinstance(value, float) else {str(value)}
-
-    for name, values in choice.items():
-        there = set().union(*(texts(cell, name) for cell in cells))
-        for value in values - there:
-            raise Refused(f"--only {name}={value}: not in the grid{suggest(value, there)}")
-        cells = [cell for cell in cells if texts(cell, name) & values]
-    return cells
-
-
-def shard(cells: list[Cell], text: str | None) -> list[Cell]:
-    """Part i of n, by hash of what shares a fit: no fit is computed by two parts."""
-    index, count = part_of(text)
-
-    def part(cell: Cell) -> int:
-        key = cell.key("data", "split", "model", "seed")
-        return int(hashlib.sha256(key.encode()).hexdigest(), 16) % count
-
-    return [cell for cell in cells if part(cell) == index]
-
-
-def part_of(text: str | None) -> tuple[int, int]:
-    """i and n of --shard i/n; all in one part where it was not given."""
-    index, _, count = (text or "0/1").partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 0 <= int(index) < int(count)):
-        raise Refused(f"--shard {text}: expected i/n with 0 <= i < n, such as 0/4")
-    return int(index), int(count)
+    A split is of its data.
+    """
+    parts = ("data", "split") if part == "data" else (part,)
+    mine = [name for name in swept([cell]) if name.partition(".")[0] in parts]
+    return " ".join([cell.axes[part], *(f"{short(name)}={cell.axes[name]}" for name in mine)])

@@ -49,7 +49,7 @@ def override(raw: dict[str, Any], assignment: str) -> None:
     if not equals or not all(keys):
         raise Refused(f"{assignment!r}: an override is dotted.path=value, such as seeds=0,1")
     value, table = _literal(text.strip()), raw
-    is_list = keys[0] in ("seeds", "ks", "figures") or (
+    is_list = keys[0] in ("seeds", "unlearn_seeds", "ks", "figures") or (
         len(keys) == 3 and keys[0] == "methods" and keys[2] == "models"
     )
     for depth, key in enumerate(keys[:-1]):

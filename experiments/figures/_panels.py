@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..config.grid import short
 from . import _plot, _tables
 from ._tables import Tables
 
@@ -30,7 +31,7 @@ KINDS = {
 
 def groups(cells: pd.DataFrame, *, amount: bool) -> list[str]:
     """The columns that decide a row of panels: data, model, their swept settings, the request."""
-    ours = [name for name in _tables.swept(cells) if not name.startswith("method.")]
+    ours = [name for name in _tables.swept(cells) if not _tables.of_method(name)]
     kind = ["kind"] if cells["kind"].nunique() > 1 else []
     return [*_tables.GROUP, *ours, *kind, *(AMOUNT if amount else ())]
 
@@ -102,17 +103,14 @@ def title(names: list[str], key: tuple) -> str:
         elif name == "kind":
             words.append(KINDS[value])
         else:
-            words.append(
-                f"{value}"
-                if name in (*_tables.GROUP, "method")
-                else f"{name.partition('.')[2]} {value}"
-            )
+            own = name in (*_tables.GROUP, "method")
+            words.append(f"{value}" if own else f"{short(name).replace('.', ' ')} {value}")
     return ", ".join(words)
 
 
 def lines(cells: pd.DataFrame, without: tuple[str, ...] = ()) -> list[str]:
     """Each cell's line: its method and what its method sweeps beside the x axis."""
-    names = [n for n in _tables.swept(cells) if n.startswith("method.") and n not in without]
+    names = [n for n in _tables.swept(cells) if _tables.of_method(n) and n not in without]
     return [
         " ".join([row["method"], _tables.words(row, names)]).strip() for _, row in cells.iterrows()
     ]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .. import statistics
+from ..config.grid import AGAIN, short
 from ..errors import PROGRAM, Refused
 
 # how the columns of what a method, or a list of ids, tells begin
@@ -74,8 +75,17 @@ def without_bad(tables: Tables) -> Tables:
 
 
 def swept(cells: pd.DataFrame) -> list[str]:
-    """Columns of swept settings; the info of fit, unlearn and reference is none."""
-    return [c for c in cells.columns if "." in c and not c.startswith(INFO)]
+    """Columns of swept settings and seeds; the info of fit, unlearn and reference is none."""
+    return [c for c in cells.columns if c == AGAIN or ("." in c and not c.startswith(INFO))]
+
+
+def of_method(name: str) -> bool:
+    """Whether a swept column says how the request was met: a line of its own, not a panel.
+
+    So are repetitions of the unlearning of one model: as values of a mean they would not be
+    independent.
+    """
+    return name == AGAIN or name.startswith("method.")
 
 
 def finished(tables: Tables) -> pd.DataFrame:
@@ -85,7 +95,7 @@ def finished(tables: Tables) -> pd.DataFrame:
 
 def words(row: pd.Series, names: list[str]) -> str:
     """The settings a row has among these columns: max_sweeps=5 tol=0.001."""
-    given = [(name.partition(".")[2], row[name]) for name in names if pd.notna(row[name])]
+    given = [(short(name), row[name]) for name in names if pd.notna(row[name])]
     return " ".join(f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}" for n, v in given)
 
 
@@ -194,7 +204,8 @@ def with_seconds(folder: Path, verdicts: pd.DataFrame) -> pd.DataFrame:
     cells = finished(tables).set_index("cell", drop=False)
     cells = cells.join(tables.timings.set_index("cell")[["unlearn_seconds", "reference_seconds"]])
     for part in ("data", "model", "method"):
-        own = [name for name in swept(cells) if name.startswith(f"{part}.")]
+        starts = ("data.", "split.") if part == "data" else f"{part}."
+        own = [name for name in swept(cells) if name.startswith(starts)]
         cells[part] = [f"{row[part]} {words(row, own)}".strip() for _, row in cells.iterrows()]
     found = {}
     for key, rows in cells.groupby(names, dropna=False):

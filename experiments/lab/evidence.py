@@ -59,7 +59,7 @@ def measure(bank: Bank) -> Measures:
         for kind in bank.scores:
             found = [_between(bank, kind, part, some) for some in pieces]
             between[kind, part] = {name: np.array([x[name] for x in found]) for name in found[0]}
-    return Measures(_memberships(bank), _utilities(bank), between)
+    return Measures(memberships(bank), _utilities(bank), between)
 
 
 def rows(bank: Bank, measures: Measures) -> Iterator[Row]:
@@ -120,7 +120,7 @@ def attack(goal: np.ndarray, own: np.ndarray) -> dict[str, float]:
     return found | {f"lira_tpr@{fpr:g}": float(_found_at(flat, truth, fpr=fpr)) for fpr in FPRS}
 
 
-def _memberships(bank: Bank) -> dict[str, np.ndarray]:
+def memberships(bank: Bank) -> dict[str, np.ndarray]:
     """Of each model, the chance that it scores a forgotten pair above a test pair, ``[M]``.
 
     Positive pairs only. The mark is what the retrained models reach: one half where both are drawn
@@ -151,29 +151,38 @@ def _areas_of(bank: Bank, used: np.ndarray, truth: np.ndarray) -> dict[str, np.n
 def faithfulness(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[str, Estimate]:
     """How well each measure of one model tells a kind from retrained models: AUC over models.
 
-    A measure that cannot tell even the undeleted ones says nothing of any method. One half of the
-    retrained models is what the measures may know (``distance``: the first of them alone), the
-    other half is to be told from. The interval is DeLong's, normal.
+    A measure that cannot tell even the undeleted ones says nothing of any method. The interval is
+    DeLong's, normal.
+    """
+    own, others = (of_models(bank, name, members) for name in (kind, RETRAINED))
+    return {name: statistics.area(own[name], others[name]) for name in own}
+
+
+def of_models(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each measure of one model, of the second half of the models of a kind, ``[M - M // 2]``.
+
+    The first half of the retrained models is what the measures may know (``distance``: the first of
+    them alone), the other half is to be told from.
     """
     half = len(bank.scores[RETRAINED]) // 2
     known = bank.scores[RETRAINED][:half].astype(float)
     forgotten = bank.part == judged_by(bank)
     liked = forgotten & (bank.values > 0) if (bank.values[forgotten] > 0).any() else forgotten
     mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0, ddof=1), 1e-12)
+    scores = bank.scores[kind][half:].astype(float)
+    apart, away = scores - known[0], (scores - mean) / spread
+    return {
+        "score": scores[:, liked].mean(axis=1),
+        "membership": members[kind][half:],
+        "distance": np.linalg.norm(apart, axis=1),
+        "distance_forgotten": np.linalg.norm(apart[:, forgotten], axis=1),
+        "likelihood": np.mean(away[:, forgotten] ** 2, axis=1),
+    }
 
-    def measures(name: str) -> dict[str, np.ndarray]:
-        scores = bank.scores[name][half:].astype(float)
-        apart, away = scores - known[0], (scores - mean) / spread
-        return {
-            "score": scores[:, liked].mean(axis=1),
-            "membership": members[name][half:],
-            "distance": np.linalg.norm(apart, axis=1),
-            "distance_forgotten": np.linalg.norm(apart[:, forgotten], axis=1),
-            "likelihood": np.mean(away[:, forgotten] ** 2, axis=1),
-        }
 
-    own, others = measures(kind), measures(RETRAINED)
-    return {name: statistics.area(own[name], others[name]) for name in own}
+def of_known_truth(bank: Bank) -> list[str]:
+    """The kinds of a bank that were made to try measures on; no method made them."""
+    return [kind for kind in bank.about.get("known", ()) if kind in bank.scores]
 
 
 def judged_by(bank: Bank) -> str:

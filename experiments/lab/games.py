@@ -19,7 +19,7 @@ from .. import statistics
 from ..config.grid import identity
 from ..errors import Refused
 from ..files import archive, write_atomically
-from . import evidence, oracles, provenance
+from . import bank_models, evidence, provenance
 from .jobs import Job
 from .plans import Plan
 from .programs import Skipped, keys, method_plug, model_plug, program
@@ -134,7 +134,7 @@ def _scores(
         return [outcome.output[0] for outcome in run(jobs)]
 
     def scored(states: list[Any], owner: Any, weights: list[Any]) -> np.ndarray:
-        return oracles.scores_of(run, owner, states, train, weights, cells)
+        return bank_models.scores_of(run, owner, states, train, weights, cells)
 
     before = [request.before for request in asked]
     yield RETRAINED, scored(learnt(after, "reference"), plain, after)

@@ -6,7 +6,7 @@ from jaxforget.metrics import hardness
 from jaxforget.sparse import serving
 
 from ..config.grid import Cell
-from . import oracles
+from . import bank_models
 from .jobs import Job
 from .programs import keys, model_plug, program
 from .setup import Laboratory
@@ -29,7 +29,7 @@ def memorised(lab: Laboratory, cell: Cell, n_models: int) -> np.ndarray:
         asked = zip(seeds, weights, strict=True)
         states = run([Job(fit, (keys(seed)["fit"], train, w)) for seed, w in asked])
         trained = [done.output[0] for done in states]
-        scores.append(oracles.scores_of(run, factors, trained, train, weights, train))
+        scores.append(bank_models.scores_of(run, factors, trained, train, weights, train))
     return np.asarray(hardness.memorisation(np.concatenate(scores), held))
 
 

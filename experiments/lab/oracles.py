@@ -5,23 +5,21 @@ model only its scores of some pairs are kept, some models to a file, so that a b
 goes on where it was, and parts of it may be made by several machines.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from jaxforget.data import _oracles
-from jaxforget.sparse import layout, serving
-from jaxforget.types import ForgetSet, Interactions
+from jaxforget.sparse import layout
+from jaxforget.types import Interactions
 
-from ..config.grid import canonical, identity, named
+from ..config.grid import identity, named
 from ..errors import Refused
 from ..files import archive, write_atomically
-from . import provenance
-from .jobs import Job
+from . import bank_models, provenance
 from .plans import DECIDES, Plan
-from .programs import Skipped, keys, method_plug, model_plug, program
 from .setup import Laboratory
 
 AT_ONCE = 10  # models of a file
@@ -90,7 +88,8 @@ def make(
         seeds = range(first, min(first + AT_ONCE, plan.n_models))
         kinds = [k for k in _kinds(plan) if k in wanted or k not in plan.methods]
         missing = {k for k in kinds if not _holds(_file(folder, plan, k, first), len(seeds))}
-        for kind, scores in _scores(lab, plan, train, request, pairs.cells, seeds, missing):
+        task = bank_models.Task(lab, plan, train, request, pairs.cells, seeds)
+        for kind, scores in bank_models.scores(task, missing):
             content = archive({"scores": scores, "commit": provenance.commit()}, compressed=True)
             write_atomically(_file(folder, plan, kind, first), content)
             told(f"{plan.id} {kind}: models {first} to {seeds[-1]} of {plan.n_models}")
@@ -114,7 +113,7 @@ def _holds(path: Path, count: int) -> bool:
 
 
 def _kinds(plan: Plan) -> list[str]:
-    return [_oracles.RETRAINED, _oracles.UNDELETED, *plan.methods]
+    return [_oracles.RETRAINED, _oracles.UNDELETED, *plan.known, *plan.methods]
 
 
 def _file(folder: Path, plan: Plan, kind: str, first: int) -> Path:
@@ -123,67 +122,6 @@ def _file(folder: Path, plan: Plan, kind: str, first: int) -> Path:
         spec = plan.methods[kind].spec
         name = identity([spec["method"]])
     return folder / plan.id / f"{name}-{first:05d}.npz"
-
-
-def _scores(
-    lab: Laboratory,
-    plan: Plan,
-    train: Interactions,
-    request: ForgetSet,
-    cells: Interactions,
-    seeds: range,
-    missing: set[str],
-) -> Iterator[tuple[str, np.ndarray]]:
-    """The scores ``[M, P]`` of each kind of models that is missing."""
-    run = (lab.batches or lab.singly).run
-
-    def scored(states: list[Any], owner: Any, weights: Any) -> np.ndarray:
-        return scores_of(run, owner, states, train, [weights] * len(states), cells)
-
-    def outputs(jobs: list[Job]) -> list[Any]:
-        return [outcome.output[0] for outcome in run(jobs)]
-
-    def learnt(weights: Any, stage: str, method: Any = None) -> list[Any]:
-        learn = program("fit", model, method)
-        return outputs([Job(learn, (keys(seed)[stage], train, weights)) for seed in seeds])
-
-    model = model_plug(plan.cell.spec["model"])
-    plain = program("factors", model)
-    if _oracles.RETRAINED in missing:
-        yield _oracles.RETRAINED, scored(learnt(request.after, "reference"), plain, request.after)
-    states = {}  # before the request, by the method that trains in its own way
-    if missing - {_oracles.RETRAINED}:
-        states[None] = learnt(request.before, "fit")
-    if _oracles.UNDELETED in missing:
-        yield _oracles.UNDELETED, scored(states[None], plain, request.before)
-    for name in (kind for kind in plan.methods if kind in missing):
-        cell = plan.methods[name]
-        method = method_plug(cell.spec["method"])
-        try:
-            own = None if lab.programs.trains_plainly(cell) else canonical(cell.spec["method"])
-        except Skipped as reason:
-            raise Refused(f"oracles: {name} cannot serve {cell.axes['model']}: {reason}") from None
-        if own not in states:
-            states[own] = learnt(request.before, "fit", method)
-        forget = program("unlearn", model, method)
-        asked = zip(seeds, states[own], strict=True)
-        jobs = [Job(forget, (keys(k)["unlearn"], state, train, request)) for k, state in asked]
-        yield name, scored(outputs(jobs), program("factors", model, method), request.after)
-
-
-def scores_of(
-    run: Callable[[list[Job]], list[Any]],
-    owner: Any,
-    states: list[Any],
-    train: Interactions,
-    weights: list[Any],
-    cells: Interactions,
-) -> np.ndarray:
-    """The scores ``[M, P]`` of M trained states, each with the weights that it serves by."""
-    pairs = zip(states, weights, strict=True)
-    served = run([Job(owner, (state, train, own)) for state, own in pairs])
-    jobs = [Job(serving.scores_of, (outcome.output, cells)) for outcome in served]
-    return np.stack([np.asarray(outcome.output) for outcome in run(jobs)])
 
 
 def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles.Bank | None:
@@ -215,7 +153,7 @@ def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles
         "n_models": plan.n_models,
         "commits": sorted(commits),
         "versions": {name: facts[name] for name in provenance.PACKAGES},
-    }
+    } | ({"known": plan.known} if plan.known else {})
     values = np.asarray(pairs.cells.values)
     return _oracles.Bank(pairs.users, pairs.items, values, pairs.part, scores, about)
 

@@ -1,7 +1,7 @@
 """Which banks of models a config asks for."""
 
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxforget import models
 from jaxforget.data import _oracles
@@ -21,6 +21,7 @@ class Plan(NamedTuple):
     draws: bool  # whether training draws: where not, one model of each kind is all there are
     n_models: int
     n_pairs: int  # of each part, at most
+    known: dict[str, Any]  # kinds to try measures on, and how they are made
 
 
 def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
@@ -29,7 +30,7 @@ def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
     for cell in cells:
         if cell.spec["request"]["kind"] == "none":
             raise Refused("oracles: the request is empty; give another one: request.kind=random")
-        if cell.axes["method"] in (_oracles.RETRAINED, _oracles.UNDELETED):
+        if cell.axes["method"] in (_oracles.RETRAINED, _oracles.UNDELETED, *_oracles.KNOWN):
             raise Refused(
                 f"oracles: call the method {cell.axes['method']!r} otherwise: a bank has "
                 "models of that name"
@@ -38,6 +39,6 @@ def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
         name = identity(asked)
         module = sys.modules[models.load(cell.spec["model"]["use"]).__module__]
         draws = getattr(module, "DRAWS", True)
-        plan = Plan(name, cell, {}, draws, n_models if draws else 1, n_pairs)
+        plan = Plan(name, cell, {}, draws, n_models if draws else 1, n_pairs, {})
         found.setdefault(name, plan).methods[named(cell, "method")] = cell
     return list(found.values())

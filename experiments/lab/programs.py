@@ -16,7 +16,7 @@ import numpy as np
 from jaxforget import methods, models
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
-from ..config.grid import Cell, canonical
+from ..config.grid import AGAIN, Cell, canonical
 from ..errors import Refused
 from .clock import Program, Recent
 from .jobs import Job
@@ -141,9 +141,12 @@ class Programs:
         return Job(learn, args, ("fit", name), self.repeats)
 
     def unlearn(self, cell: Cell, state: Any, train: Interactions, request: ForgetSet) -> Job:
-        """The unlearning of the request."""
+        """The unlearning of the request; repetitions of it share all that went before."""
         model, method = model_plug(cell.spec["model"]), method_plug(cell.spec["method"])
-        args = (keys(cell.spec["seed"])["unlearn"], state, train, request)
+        key = keys(cell.spec["seed"])["unlearn"]
+        if AGAIN in cell.spec:
+            key = jax.random.fold_in(key, cell.spec[AGAIN])
+        args = (key, state, train, request)
         return Job(program("unlearn", model, method), args, None, self.repeats)
 
     def reference(self, cell: Cell, train: Interactions, request: ForgetSet) -> Job:

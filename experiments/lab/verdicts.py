@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
 
 def of(bank: Bank, measures: Measures) -> dict[str, Verdict]:
     """What is to be said of each method of a bank, and of the undeleted models."""
-    kinds = [kind for kind in bank.scores if kind != RETRAINED]
+    kinds = [k for k in bank.scores if k not in (RETRAINED, *evidence.of_known_truth(bank))]
     if bad := _unsound(bank):
         return {kind: _nothing(bank)._replace(word="bank diverged", why=bad) for kind in kinds}
     if not bank.about["draws"]:

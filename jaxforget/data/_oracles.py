@@ -11,6 +11,8 @@ import numpy as np
 PARTS = ("forgotten", "retained", "test")
 PAIRS = ("users", "items", "values", "part")
 RETRAINED, UNDELETED = "retrained", "undeleted"
+HALF, RELEARNED = "half", "relearned"  # in banks made with --known: ``about["known"]`` says how
+KNOWN = (HALF, RELEARNED)
 
 
 class Bank(NamedTuple):
@@ -20,7 +22,7 @@ class Bank(NamedTuple):
     items: np.ndarray  # [P]
     values: np.ndarray  # [P] of the interactions
     part: np.ndarray  # [P] one of ``PARTS``
-    scores: Mapping[str, np.ndarray]  # [M, P] by kind: "retrained", "undeleted", and methods
+    scores: Mapping[str, np.ndarray]  # [M, P] by kind: retrained, undeleted, known ones, methods
     about: Mapping[str, Any]  # data, split, model and request, hashes, versions
 
     def of(self, kind: str, part: str) -> np.ndarray:

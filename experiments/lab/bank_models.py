@@ -1,0 +1,115 @@
+"""The models of a bank, some seeds of them: trained, made to forget, and asked for their scores."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxforget.data import _oracles
+from jaxforget.sparse import serving
+from jaxforget.types import ForgetSet, Interactions
+
+from ..config.grid import canonical
+from ..errors import Refused
+from . import known
+from .jobs import Job
+from .plans import Plan
+from .programs import Plug, Skipped, keys, method_plug, model_plug, program
+from .setup import Laboratory
+
+
+class Task(NamedTuple):
+    """The models to make: of one bank, under some seeds."""
+
+    lab: Laboratory
+    plan: Plan
+    train: Interactions
+    request: ForgetSet
+    cells: Interactions  # the pairs that are asked for
+    seeds: range
+
+    @property
+    def model(self) -> Plug:
+        return model_plug(self.plan.cell.spec["model"])
+
+    def run(self, jobs: list[Job]) -> list[Any]:
+        return (self.lab.batches or self.lab.singly).run(jobs)
+
+    def states(self, learn: Any, draws: list[jax.Array], weights: jax.Array) -> list[Any]:
+        """Trained states, one of each key."""
+        outcomes = self.run([Job(learn, (key, self.train, weights)) for key in draws])
+        return [outcome.output[0] for outcome in outcomes]
+
+    def unlearnt(
+        self, method: Plug, draws: list[jax.Array], states: list[Any], request: ForgetSet
+    ) -> list[Any]:
+        """The states after a method met a request."""
+        forget, asked = program("unlearn", self.model, method), zip(draws, states, strict=True)
+        outcomes = self.run([Job(forget, (key, x, self.train, request)) for key, x in asked])
+        return [outcome.output[0] for outcome in outcomes]
+
+    def scored(self, states: list[Any], weights: jax.Array, method: Plug | None = None) -> Any:
+        """Their scores ``[M, P]``, served by these weights."""
+        owner = program("factors", self.model, method)
+        every = [weights] * len(states)
+        return scores_of(self.run, owner, states, self.train, every, self.cells)
+
+
+def scores(task: Task, missing: set[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """The scores ``[M, P]`` of each kind of models that is missing."""
+    request, methods = task.request, task.plan.methods
+    learn = program("fit", task.model)
+    draws = {n: [keys(seed)[n] for seed in task.seeds] for n in ("fit", "reference", "unlearn")}
+    if _oracles.RETRAINED in missing:
+        states = task.states(learn, draws["reference"], request.after)
+        yield _oracles.RETRAINED, task.scored(states, request.after)
+    before = {}  # the request, by the method that trains in its own way
+    if missing & {_oracles.UNDELETED, *methods}:
+        before[None] = task.states(learn, draws["fit"], request.before)
+    if _oracles.UNDELETED in missing:
+        yield _oracles.UNDELETED, task.scored(before[None], request.before)
+    for kind in (kind for kind in task.plan.known if kind in missing):
+        yield kind, _of_known_truth(task, kind)
+    for name in (kind for kind in methods if kind in missing):
+        cell = methods[name]
+        method = method_plug(cell.spec["method"])
+        try:
+            plainly = task.lab.programs.trains_plainly(cell)
+        except Skipped as reason:
+            raise Refused(f"oracles: {name} cannot serve {cell.axes['model']}: {reason}") from None
+        own = None if plainly else canonical(cell.spec["method"])
+        if own not in before:
+            learn_so = program("fit", task.model, method)
+            before[own] = task.states(learn_so, draws["fit"], request.before)
+        after = task.unlearnt(method, draws["unlearn"], before[own], request)
+        yield name, task.scored(after, request.after, method)
+
+
+def _of_known_truth(task: Task, kind: str) -> np.ndarray:
+    """The scores ``[M, P]`` of models to try measures on, with keys that no other kind has."""
+    request, spec = task.request, task.plan.known[kind]
+    draws = [known.keys_of(seed, kind) for seed in task.seeds]
+    learn, first = program("fit", task.model), [key[0] for key in draws]
+    if kind == _oracles.HALF:
+        weights = known.half(request, task.plan.id, spec["share"])
+        return task.scored(task.states(learn, first, weights), weights)
+    states = task.states(learn, first, request.after)
+    put_back = ForgetSet(request.after, request.before)
+    states = task.unlearnt(method_plug(spec), [key[1] for key in draws], states, put_back)
+    return task.scored(states, request.before)
+
+
+def scores_of(
+    run: Callable[[list[Job]], list[Any]],
+    owner: Any,
+    states: list[Any],
+    train: Interactions,
+    weights: list[Any],
+    cells: Interactions,
+) -> np.ndarray:
+    """The scores ``[M, P]`` of M trained states, each with the weights that it serves by."""
+    pairs = zip(states, weights, strict=True)
+    served = run([Job(owner, (state, train, own)) for state, own in pairs])
+    jobs = [Job(serving.scores_of, (outcome.output, cells)) for outcome in served]
+    return np.stack([np.asarray(outcome.output) for outcome in run(jobs)])
