@@ -20,7 +20,7 @@ COMMANDS = {
     "figures": "draw a config's figures from its tables",
     "report": "write one offline HTML page: words, figures, tables",
     "oracles": "train the banks of models that evidence is judged by",
-    "requests": "write a request that is hard to meet: memorised, entangled, sensitive",
+    "requests": "write a request that is hard to meet, such as what was memorised",
     "reconstruct": "measure what two releases of a model reveal of what was deleted",
     "games": "ask whether a forgotten pair leaves a trace: was it ever there?",
     "sequence": "meet a request one person after the other, and look at the model in between",

@@ -43,6 +43,7 @@ from jaxforget.gradient.influence import (
     region,
     released,
     replay,
+    single,
     steps,
 )
 from jaxforget.gradient.influence.cg import cg
@@ -471,6 +472,9 @@ INFLUENCE = {
     ),
     "curvature.curvature": Case(
         lambda f: curvature.curvature(GCN, f, TRAIN, W, W, kind="full")(F2), (F,)
+    ),
+    "single.predicted_change": Case(
+        lambda f: single.predicted_change(MF, f, TRAIN, W), (F,), WHOLE, plain=False
     ),
     "damping.degree_scale": Case(lambda w: damping.degree_scale(TRAIN, 3 * w, power=0.5), (W,)),
     "damping.implied_ridge": Case(

@@ -1,5 +1,6 @@
 """Hard requests: what models memorised, what is tied to the rest, people with sensitive items."""
 
+import influence_toys
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -8,9 +9,11 @@ import toy_runs
 
 from experiments import cli
 from experiments.lab import hard
+from jaxforget import models
+from jaxforget.gradient.influence import damping, single
 from jaxforget.metrics import hardness
 from jaxforget.sparse import layout
-from jaxforget.types import Factors
+from jaxforget.types import Factors, ForgetSet
 
 REQUEST = '\n[request]\nkind = "random"\nratio = 0.05\n'
 METHODS = "\n[methods.retrain]\n\n[methods.unlearn_als]\nmax_sweeps = 2\ntol = 0.0\n"
@@ -106,6 +109,45 @@ def test_entangled_and_sensitive_requests_are_written_as_pairs(folder, capsys):
     assert "people" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("n_layers", [0, 1])
+def test_a_predicted_change_is_a_slope_over_a_curvature(labelled, n_layers):
+    """Against the diagonal and the gradient written out, pair by pair."""
+    train = labelled
+    weights = jnp.ones(len(train.users)).at[5].set(0.0)
+    model = influence_toys.model("lightgcn" if n_layers else "mf", reg=0.1)
+    params = influence_toys.factors(train)
+    got = np.asarray(single.predicted_change(model, params, train, weights))
+    assert got[5] == 0 and (got >= 0).all()
+    if n_layers:
+        return
+    p, q = (np.asarray(x, float) for x in params)
+    u, i, y = (np.asarray(x) for x in (train.users, train.items, train.values))
+    chance = 1 / (1 + np.exp(-np.sum(p[u] * q[i], axis=1)))
+    slopes, bends = weights * (chance - y), np.asarray(weights) * chance * (1 - chance)
+    same = ForgetSet(weights, weights)
+    ridge, scale = damping.settle(model, params, train, same, damping="auto", power=0.5)
+    diagonal = [np.zeros_like(p), np.zeros_like(q)]
+    np.add.at(diagonal[0], u, bends[:, None] * q[i] ** 2)
+    np.add.at(diagonal[1], i, bends[:, None] * p[u] ** 2)
+    d = [x + float(ridge) * np.asarray(s) + 0.2 for x, s in zip(diagonal, scale)]
+    steps = np.stack(
+        [
+            np.hstack([a * q[k] / d[0][j], a * p[j] / d[1][k]])
+            for a, j, k in zip(np.asarray(slopes), u, i)
+        ]
+    )
+    np.testing.assert_allclose(got, np.linalg.norm(steps, axis=1), rtol=2e-5, atol=1e-7)
+
+
+def test_models_without_margins_predict_no_change(labelled):
+    ials = models.load("ials")(dim=2, reg=1.0, alpha=1.0)
+    ranking = influence_toys.model(loss="bpr")
+    for model, fault in ((ials, "margins"), (ranking, "memorised")):
+        with pytest.raises(ValueError, match=fault):
+            params, ones = influence_toys.factors(labelled), jnp.ones(len(labelled.users))
+            single.predicted_change(model, params, labelled, ones)
+
+
 @pytest.mark.parametrize(
     "more, fault",
     [
@@ -114,6 +156,7 @@ def test_entangled_and_sensitive_requests_are_written_as_pairs(folder, capsys):
         (["--kind=sensitive"], "needs it"),
         (["--kind=entangled", "--items=x.csv"], "goes with --kind sensitive"),
         (["--kind=sensitive", "--items=gone.csv"], "no CSV with a column item"),
+        (["--kind=influential"], "margins of its loss"),
     ],
 )
 def test_bad_arguments_are_refused_and_nothing_is_written(folder, capsys, more, fault):

@@ -5,6 +5,8 @@
              on random halves of the data, mean score of those that held one minus of the others.
   entangled  those whose item lies nearest to the other items of its user, in the factors of the
              undeleted model: what stays predicts them.
+  influential  those whose forgetting would move the undeleted model most, as it predicts itself
+             (models trained by gradient).
   sensitive  those with the items of a list (--items, a CSV with the column item or a .inter with
              item_id), of one person after the other in random order until the share is reached.
 
@@ -23,7 +25,7 @@ from ..errors import Refused
 from ..lab import setup
 from . import _selection
 
-KINDS = ("memorised", "entangled", "sensitive")
+KINDS = ("memorised", "influential", "entangled", "sensitive")
 
 
 def main(argv: list[str]) -> int:
@@ -94,7 +96,9 @@ def _hardest(lab, arguments, cell, n_wanted):
     if arguments.kind == "memorised":
         found = hard.memorised(lab, cell, arguments.models)
     else:
-        found = hard.entangled(lab, cell)
+        found = {"influential": hard.influential, "entangled": hard.entangled}[arguments.kind](
+            lab, cell
+        )
     judged = np.flatnonzero(np.isfinite(found))
     rows = np.sort(judged[np.argsort(-found[judged], kind="stable")[:n_wanted]])
     if not len(rows):

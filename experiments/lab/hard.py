@@ -1,11 +1,17 @@
 """Requests that are hard to meet: how hard every training interaction of a cell would be."""
 
+from typing import Any
+
+import jax
 import numpy as np
 
+from jaxforget.gradient.influence import single
 from jaxforget.metrics import hardness
 from jaxforget.sparse import serving
+from jaxforget.types import Interactions
 
 from ..config.grid import Cell
+from ..errors import Refused
 from . import bank_models
 from .jobs import Job
 from .programs import keys, model_plug, program
@@ -36,14 +42,27 @@ def memorised(lab: Laboratory, cell: Cell, n_models: int) -> np.ndarray:
 def entangled(lab: Laboratory, cell: Cell) -> np.ndarray:
     """Entanglement ``[N]`` in the item rows of the undeleted model."""
     train, request = lab.materials.request(cell)
-    model = model_plug(cell.spec["model"])
-    (fitted,) = lab.singly.run(
-        [Job(program("fit", model), (keys(cell.spec["seed"])["fit"], train, request.before))]
-    )
-    job = Job(program("factors", model), (fitted.output[0], train, request.before))
+    job = Job(program("factors", model_plug(cell.spec["model"])), (*_undeleted(lab, cell),))
     (served,) = lab.singly.run([job])
     tables = serving.tables(served.output)
     return np.asarray(hardness.entanglement(tables, train, request.before))
+
+
+def influential(lab: Laboratory, cell: Cell) -> np.ndarray:
+    """The change ``[N]`` that the undeleted model predicts of forgetting each interaction alone."""
+    model = lab.programs.model(cell.spec["model"])
+    try:
+        return np.asarray(single.predicted_change(model, *_undeleted(lab, cell)))
+    except ValueError as fault:
+        raise Refused(f"influential: {fault}") from fault
+
+
+def _undeleted(lab: Laboratory, cell: Cell) -> tuple[Any, Interactions, jax.Array]:
+    """The model trained on everything, on what, and with which weights."""
+    train, request = lab.materials.request(cell)
+    learn = program("fit", model_plug(cell.spec["model"]))
+    job = Job(learn, (keys(cell.spec["seed"])["fit"], train, request.before))
+    return lab.singly.run([job])[0].output[0], train, request.before
 
 
 def sensitive(

@@ -12,6 +12,7 @@ from jaxforget.gradient.influence import (
     region,
     released,
     replay,
+    single,
     steps,
 )
 from jaxforget.gradient.influence.cg import cg
@@ -40,5 +41,6 @@ __all__ = [
     "region",
     "released",
     "replay",
+    "single",
     "steps",
 ]
