@@ -76,6 +76,21 @@ def test_the_best_on_validation_is_judged_once_and_a_second_run_computes_nothing
     assert path.read_bytes() == kept
 
 
+@pytest.mark.parametrize("model", ["mf", "lightgcn"])
+def test_models_trained_by_gradient_have_rows_beside_the_others(
+    tmp_path, monkeypatch, as_published, model
+):
+    path, small = tmp_path / "t.csv", {"dim": 3, "batch_size": 64, "n_epochs": 2}
+    monkeypatch.setitem(gowalla.GRIDS, model, [one | small for one in gowalla.GRIDS[model]])
+    assert cli.main(["bench", "gowalla", "--seeds=1", f"--out={path}"]) == 0
+    assert cli.main(["bench", "gowalla", "--seeds=1", f"--model={model}", f"--out={path}"]) == 0
+    rows = pd.read_csv(path)
+    own = rows[rows["model"] == model]
+    assert set(rows["model"]) == {"ials", model} and own["recall"].between(0, 1).all()
+    assert own["stage"].tolist() == ["validation", "validation", "test"]
+    assert own["settings"].str.startswith("loss=bpr dim=3").all()
+
+
 def test_the_validation_items_are_remembered_ones_before_others(leave_one_out):
     train = ncf._read(None)[0]
     kept = jnp.ones(len(train.users)).at[jnp.arange(5)].set(0)
