@@ -56,24 +56,30 @@ def test_the_attack_finds_what_theory_says(shift, area):
 
 
 def test_undeleted_pairs_are_found_retrained_ones_are_not(folder, capsys):
-    few = ("--models", "16", "--pairs", "60")
+    few = ("--models", "32", "--pairs", "60")
     assert command(folder, *few) == 0
     path = folder / "results" / "small" / "games.csv"
     table = pd.read_csv(path)
     assert list(table["method"].unique()) == ["retrained", "undeleted", "retrain", "finetune"]
-    assert set(table["n_models"]) == {8} and set(table["n_pairs"]) == {60}
+    assert set(table["n_models"]) == {16} and set(table["n_known"]) == {8}
+    assert set(table["n_pairs"]) == {60}
     auc = table[table["measure"] == "lira"].set_index("method")
     assert auc.loc["retrained", "low"] < 0.5 < auc.loc["retrained", "high"]
     assert auc.loc["retrain", "low"] < 0.5 < auc.loc["retrain", "high"]
     assert auc.loc["undeleted", "low"] > auc.loc["retrain", "value"]
     assert "AUC" in capsys.readouterr().out
 
-    kept, made = sorted((path.parent / "games").glob("*.npz")), path.read_bytes()
-    assert len(kept) == 2
+    kept, made = sorted((path.parent / "games").rglob("undeleted-*.npz")), path.read_bytes()
+    assert len(kept) == 4
     times = [file.stat().st_mtime_ns for file in kept]
     kept[1].unlink()  # stopped after the first file
     assert command(folder, *few) == 0
     assert path.read_bytes() == made and kept[0].stat().st_mtime_ns == times[0]
+    assert command(folder, *few, "--only", "method=retrain") == 0  # leaves the others there
+    assert sorted(path.read_text().splitlines()) == sorted(made.decode().splitlines())
+    assert command(folder, "--models", "34", "--pairs", "60") == 0  # goes on from a short file
+    assert set(pd.read_csv(path)["n_models"]) == {17}
+    made = path.read_bytes()
     kept[0].write_bytes(b"half a file")
     assert command(folder, *few) == 2
     assert "cannot be read" in capsys.readouterr().err and path.read_bytes() == made
@@ -82,8 +88,8 @@ def test_undeleted_pairs_are_found_retrained_ones_are_not(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--models", "15"), "even"),
-        (("--models", "14"), "16 or more"),
+        (("--models", "33"), "even"),
+        (("--models", "30"), "32 or more"),
         (("--pairs", "0"), "--pairs"),
         (("request.kind=users",), "whole users"),
         (("request.kind=none", "request.ratio=null"), "request"),

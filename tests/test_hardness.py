@@ -155,8 +155,8 @@ def test_models_without_margins_predict_no_change(labelled):
         (["--kind=memorised", "--models=1"], "--models must be 2 or more"),
         (["--kind=sensitive"], "needs it"),
         (["--kind=entangled", "--items=x.csv"], "goes with --kind sensitive"),
-        (["--kind=sensitive", "--items=gone.csv"], "no CSV with a column item"),
-        (["--kind=influential"], "margins of its loss"),
+        (["--kind=sensitive", "--items=gone.csv"], "no list of items"),
+        (["--kind=influential"], "ask for memorised ones"),
     ],
 )
 def test_bad_arguments_are_refused_and_nothing_is_written(folder, capsys, more, fault):

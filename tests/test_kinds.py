@@ -10,6 +10,7 @@ from experiments import cli, figures
 from experiments.config import choice, grid, reading
 from experiments.errors import Refused
 from experiments.figures import _tables
+from jaxforget import data
 
 SHILLING = toy_runs.TOML[: toy_runs.TOML.index("[methods.retrain]")] + "[methods.retrain]\n"
 SHILLING = SHILLING.replace('kind = "random"', 'kind = "shilling_bandwagon"')
@@ -131,3 +132,16 @@ def test_planted_profiles_are_measured_and_forgotten(tmp_path, kind):
     bits = shown.groupby("stage")["value"].mean()
     assert bits["before"] > bits["reference"] and bits["after"] < bits["before"]
     assert set(shown["split"]) == {"forgotten"}
+
+
+def test_planted_users_can_be_judged_by_a_bank_and_are_no_request_of_ids(tmp_path, capsys):
+    text = SHILLING.replace("shilling_bandwagon", "canaries")
+    path = toy_runs.small(tmp_path, text)
+    words = [path, "seeds=0", "ks=3", "models.ials.reg=1.0", "--results", str(tmp_path)]
+    assert cli.main(["oracles", *words, "--models=2", "--pairs=20"]) == 0
+    (bank,) = (tmp_path / "toy" / "oracles").glob("*.npz")
+    forgotten = data.oracles(bank)
+    names = forgotten.users[forgotten.part == "forgotten"]
+    assert len(names) == 20 and all(name.startswith("planted-") for name in names)
+    assert cli.main(["requests", *words, "--kind=entangled", f"--out={tmp_path / 'x.csv'}"]) == 2
+    assert "planted users" in capsys.readouterr().err

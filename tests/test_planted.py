@@ -100,10 +100,10 @@ def slow_exposure(factors, found, train, weights):
     for user, item in zip(found.users.tolist(), found.items.tolist(), strict=True):
         scores = np.asarray(factors.users)[user] @ np.asarray(factors.items).T
         others = [i for i in np.flatnonzero(found.pool) if i not in held[user] and i != item]
-        rank = 1 + sum(
-            1.0 if scores[i] > scores[item] else 0.5 * (scores[i] == scores[item]) for i in others
-        )
-        bits.append(np.log2(len(others) + 1) - np.log2(rank))
+        above = sum(scores[i] > scores[item] for i in others)
+        upto = above + sum(scores[i] == scores[item] for i in others)
+        ranks = np.arange(above, upto + 1) + 1
+        bits.append(np.log2(len(others) + 1) - np.log2(ranks).mean())
     return np.mean(bits)
 
 
@@ -121,6 +121,15 @@ def test_exposure_is_that_of_a_slow_count(tied):
     expected = slow_exposure(factors, found, train, weights)
     assert float(exposed(factors, found, weights)) == pytest.approx(expected, abs=1e-5)
     assert float(jax.jit(exposed)(factors, found, weights)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_that_ties_everything_knows_nothing():
+    """log2(n + 1) - mean of log2 over all ranks: as much as a random one."""
+    found = canaries()
+    factors = Factors(jnp.ones((N_USERS + 6, 2)), jnp.ones((N_ITEMS, 2)))
+    ranks = np.arange(1, 7)  # ten of the pool, without the five planted, and the pair itself
+    got = exposed(factors, found, jnp.ones(len(found.split.train.users)))
+    assert float(got) == pytest.approx(np.log2(6) - np.log2(ranks).mean(), abs=1e-5)
 
 
 def test_a_score_that_is_not_finite_is_no_rank():

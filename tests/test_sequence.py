@@ -251,6 +251,21 @@ def test_people_over_the_cap_do_not_ask_and_one_person_is_enough(folder):
     assert (rows["metric"] == "latency_max").sum() == 1
 
 
+def test_a_part_of_the_cells_leaves_the_others_in_the_table(folder, capsys):
+    one, two = ("--only=method=closed_form,seed=0", "--only=method=closed_form,seed=1")
+    _, first = run(folder, "--requests=2", one)
+    _, both = run(folder, "--requests=2", two)
+    assert both["cell"].nunique() == 2 and set(both["people"]) == {2}
+    kept = both[both["cell"].isin(first["cell"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, first)
+    capsys.readouterr()
+    _, again = run(folder, "--requests=2", two)
+    assert "already there" in capsys.readouterr().out
+    pd.testing.assert_frame_equal(again, both)
+    _, more = run(folder, "--requests=3", one)  # of other people: computed, and the old rows go
+    assert more.groupby("cell")["people"].nunique().eq(1).all() and set(more["people"]) == {2, 3}
+
+
 def test_methods_that_train_in_their_own_way_go_on_from_their_own_state(folder):
     text = (folder / "toy.toml").read_text().partition("[models.ease]")[0]
     model = "[models.ials]\ndim = 2\nreg = 1.0\nalpha = 1.0\nmax_sweeps = 2\n"

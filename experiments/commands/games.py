@@ -6,21 +6,28 @@ attacker who knows some of either tells the others apart, pair by pair: AUC, and
 unlearnt model can be told from a retrained one. Both are harder to pass for pairs that a model
 memorised than for random ones: jaxforget requests --kind memorised.
 
-The kinds `retrained` and `undeleted` are models that never learnt any of the pairs, which nothing
-can tell apart, and models that forgot none. Writes results/X/games.csv; what was trained is kept
-under results/X/games, so that a run that was stopped goes on.
+n_models is how many models of either side there are, n_known how many of these the attacker knows.
+The more he knows the more he finds: a method is compared with `undeleted`, and with another method,
+at the same number of models. The kinds `retrained` and `undeleted` are models that never learnt any
+of the pairs, which nothing can tell apart, and models that forgot none. Writes results/X/games.csv;
+what was trained is kept under results/X/games, so that a run that was stopped goes on.
 """
 
 import sys
+
+import pandas as pd
 
 from .. import files, statistics
 from ..config import grid
 from ..errors import Refused
 from ..lab import setup
+from ..lab.tables import csv
 from . import _selection
 
 AXES = ["data", "model", "kind", "ratio", "count"]
-COLUMNS = ["method", "measure", *statistics.Estimate._fields[:3], "halves", "n_models", "n_pairs"]
+COLUMNS = ["bank", "method", "measure", *statistics.Estimate._fields[:3], "halves"]
+COUNTS = ["n_models", "n_known", "n_pairs"]
+NAMES = [*AXES, *COLUMNS, *COUNTS, "commit"]
 
 
 def main(argv: list[str]) -> int:
@@ -35,6 +42,8 @@ def main(argv: list[str]) -> int:
 
     if arguments.models < games.LEAST or arguments.models % 2:
         raise Refused(f"--models: an even number, {games.LEAST} or more; got {arguments.models}")
+    if arguments.shard:
+        raise Refused("games: all models of a table are made by one run; leave out --shard")
     if arguments.pairs < 1:
         raise Refused(f"--pairs must be 1 or more; got {arguments.pairs}")
     config, chosen = _selection.load(arguments)
@@ -42,32 +51,53 @@ def main(argv: list[str]) -> int:
     lab = setup.laboratory(
         config.experiment, arguments.device, arguments.root, arguments.batch, None
     )
-    folder, lines = files.folder(arguments.results, config.name), []
-    for plan in plans.plans(chosen, arguments.models, arguments.pairs):
+    folder = files.folder(arguments.results, config.name)
+    path, chosen = folder / "games.csv", _selection.served("games", lab, chosen)
+    asked = plans.plans(chosen, arguments.models, arguments.pairs)
+    lines = _others(path, asked)
+    for plan in asked:
         if not plan.draws:
             print(f"{grid.named(plan.cell, 'model')}: its training draws nothing; left out")
             continue
         played = games.play(lab, folder / "games", plan, _told)
         lines += [_line(plan, played, *found) for found in games.measures(played)]
         for line in (x for x in lines[-3 * len(played.scores) :] if x["measure"] == "lira"):
-            print("{model:<12}{method:<36}AUC {value:.3f} [{low:.3f}, {high:.3f}]".format(**line))
+            told = "{model:<12}{kind:<10}{method:<32}AUC {value:.3f} [{low:.3f}, {high:.3f}]"
+            print(told.format(**line))
+        _write(path, lines)
     if not lines:
         raise Refused("games: no model of this config draws, so there is no distribution to attack")
-    from ..lab.tables import csv
-
-    columns = [*AXES, *COLUMNS, "commit"]
-    content = csv(columns, [[line[name] for name in columns] for line in lines])
-    files.write_atomically(folder / "games.csv", content)
-    print(folder / "games.csv")
+    print(path)
     return 0
+
+
+def _others(path, asked):
+    """The rows of other banks and methods, which this run leaves as they are."""
+    from jaxforget.data import _oracles
+
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path)
+    if list(table) != NAMES:
+        raise Refused(f"{path}: has other columns: move it away")
+    trained = _oracles.RETRAINED, _oracles.UNDELETED
+    ours = {(plan.id, kind) for plan in asked for kind in (*trained, *plan.methods)}
+    table = table[[key not in ours for key in zip(table["bank"], table["method"])]]
+    return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def _write(path, lines):
+    content = csv(NAMES, [[line[name] for name in NAMES] for line in lines])
+    files.write_atomically(path, content)
 
 
 def _line(plan, played, kind, measure, estimate):
     """A row of the table."""
     line = plan.cell.axes | {name: grid.named(plan.cell, name) for name in ("data", "model")}
-    line |= {"method": kind, "measure": measure}
+    line |= {"bank": plan.id, "method": kind, "measure": measure}
     line |= dict(zip(statistics.Estimate._fields[:3], estimate)) | {"halves": estimate.n}
-    line |= {"n_models": len(played.held) // 2, "n_pairs": played.held.shape[1]}
+    n_models, n_pairs = played.held.shape
+    line |= {"n_models": n_models // 2, "n_known": n_models // 4, "n_pairs": n_pairs}
     return line | {"commit": " ".join(played.commits)}
 
 

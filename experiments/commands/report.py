@@ -91,7 +91,8 @@ def opening(tables: Tables, cells: pd.DataFrame) -> str:
     means = _tables.intervals(
         cells.assign(line=_panels.lines(cells)), [*groups, "line"], "distance after"
     )
-    others = means[means["line"] != "retrain"]
+    again = _panels.of_line(means["line"], "retrain")
+    others = means[~again]
     if others.empty:
         return text + "."
     best = others.loc[others["mean"].idxmin()]
@@ -100,9 +101,9 @@ def opening(tables: Tables, cells: pd.DataFrame) -> str:
         f"; the nearest to retraining is {best['line']} ({_panels.title(groups, key)}), at a "
         f"relative distance of {best['mean']:.3g}"
     )
-    same = _panels.rows(means[means["line"] == "retrain"], groups, key)
+    same = _panels.rows(means[again], groups, key)
     if len(same):
-        text += f", where two retrainings under different seeds are {same['mean'].item():.3g} apart"
+        text += f", where two retrainings under different seeds are {same['mean'].mean():.3g} apart"
     return text + "."
 
 

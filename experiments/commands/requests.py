@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import files
+from ..config.fields import INJECTED
 from ..errors import Refused
 from ..lab import setup
 from . import _selection
@@ -46,6 +47,10 @@ def main(argv: list[str]) -> int:
         config.experiment, arguments.device, arguments.root, arguments.batch, None
     )
     cell = cells[0]
+    if cell.axes["kind"] in INJECTED:
+        raise Refused(
+            f"requests: planted users ({cell.axes['kind']}) have no ids that could be read"
+        )
     prepared, (train, request) = lab.materials.attacked(cell), lab.materials.request(cell)
     users, items = (np.asarray(ids) for ids in (train.users, train.items))
     n_wanted = max(1, round(arguments.ratio * float(np.sum(np.asarray(request.before) > 0))))
@@ -117,11 +122,11 @@ def _sensitive(arguments, cell, prepared, train, n_wanted):
     try:
         listed = requests.listed(arguments.items, prepared.split, *labels, ignore_missing=True)
     except (OSError, ValueError) as fault:
-        raise Refused(
-            f"no CSV with a column item, or none of its items is known: {fault}"
-        ) from None
+        raise Refused(f"no list of items, or none of its items is known: {fault}") from None
     if listed.items is None or listed.users is not None:
-        raise Refused(f"{arguments.items}: no CSV with a column item and none named user")
+        raise Refused(
+            f"{arguments.items}: a list of items has the column item (.inter: item_id) alone"
+        )
     users, items = (np.asarray(ids) for ids in (train.users, train.items))
     rows, people = hard.sensitive(users, np.isin(items, listed.items), n_wanted, cell.spec["seed"])
     return rows, f"{people} people, {len(np.unique(items[rows]))} items"

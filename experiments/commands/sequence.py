@@ -15,7 +15,8 @@ sequence.csv has a row for each cell, checkpoint, stage and metric:
                     (distance_forgotten); before anyone asks it is what two trainings differ by
   latency_min, ...  seconds of a step, least, mean and most, since the checkpoint before
 
-n is how many people have asked, of a latency how many steps it is of.
+people is how many ask in all; n how many have asked, of a latency how many steps it is of. Cells
+that are in the table already, with as many people, are not computed again.
 """
 
 from pathlib import Path
@@ -24,6 +25,7 @@ from typing import Any
 import pandas as pd
 
 from .. import files
+from ..config import grid
 from ..config.grid import label, named
 from ..errors import Refused
 from ..lab import setup
@@ -32,7 +34,8 @@ from . import _selection
 
 NAMES = ["data", "model", "method"]
 AXES = [*NAMES, "kind", "ratio", "count"]
-COLUMNS = ["cell", *AXES, "seed", "checkpoint", "stage", "metric", "k", "value", "n", "commit"]
+COLUMNS = ["cell", *AXES, "seed", "people", "checkpoint", "stage", "metric", "k", "value", "n"]
+COLUMNS += ["commit"]
 SHOWN = ("sensitive", "exposure", "ndcg", "distance", "latency_mean", "latency_max")
 
 
@@ -43,21 +46,43 @@ def main(argv: list[str]) -> int:
     arguments = parser.parse_intermixed_args(argv)
     if arguments.requests is not None and arguments.requests < 1:
         raise Refused(f"--requests must be 1 or more; got {arguments.requests}")
+    if arguments.shard:
+        raise Refused("sequence: one run makes the table; leave out --shard")
     config, cells = _selection.load(arguments)
+    if config.experiment.unlearn_seeds:
+        raise Refused("sequence: unlearn_seeds has no place in its table: leave it out")
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
-    path, rows = files.folder(arguments.results, config.name) / "sequence.csv", []
+    path = files.folder(arguments.results, config.name) / "sequence.csv"
+    rows = _there(path, {cell.id for cell in grid.cells(config)})
     from ..lab import provenance, sequence
 
     follow, commit = sequence.Sequences(lab, arguments.requests), provenance.commit()
     for cell in _selection.served("sequence", lab, cells):
-        base = {"cell": cell.id, "commit": commit}
+        people = follow.people(cell)
+        if any(row["cell"] == cell.id and row["people"] == people for row in rows):
+            print(f"{label(cell)}: {people} people, already there", flush=True)
+            continue
+        base = {"cell": cell.id, "people": people, "commit": commit}
         base |= {name: cell.axes[name] for name in ("kind", "ratio", "count", "seed")}
         base |= {part: named(cell, part) for part in NAMES}
+        rows = [row for row in rows if row["cell"] != cell.id]
         rows += [base | row._asdict() for row in follow.rows(cell)]
         _write(path, rows)  # what is done stays, whatever comes next
-        print(f"{label(cell)}: {max(row['n'] for row in rows)} people", flush=True)
+        print(f"{label(cell)}: {people} people", flush=True)
     print(table(pd.DataFrame(rows)))
     return 0
+
+
+def _there(path: Path, ours: set[str]) -> list[dict[str, Any]]:
+    """The rows that the table has of cells of this config."""
+    if not path.is_file():
+        return []
+    found = pd.read_csv(path)
+    if list(found) != COLUMNS:
+        raise Refused(f"{path}: has other columns: move it away")
+    found = found[found["cell"].isin(ours)]
+    found["k"] = found["k"].astype("Int64")
+    return found.astype(object).where(found.notna(), None).to_dict("records")
 
 
 def table(rows: pd.DataFrame) -> str:

@@ -116,6 +116,11 @@ def lines(cells: pd.DataFrame, without: tuple[str, ...] = ()) -> list[str]:
     ]
 
 
+def of_line(lines: pd.Series, method: str) -> pd.Series:
+    """Which lines are of a method, whatever it sweeps."""
+    return lines.astype(str).str.split(" ").str[0] == method
+
+
 def certified(tables: Tables) -> pd.DataFrame:
     """Finished cells whose unlearning ended in a certificate; ``certified``: 1 at its tolerance."""
     cells = _tables.finished(tables)

@@ -19,7 +19,7 @@ STYLE = Path(__file__).parent / "style.mplstyle"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX*"  # one more than colours: 56 lines before a look repeats
 LINES = ("-", "--", "-.", ":")
-METHODS = {  # the colour of a method, in all figures; those drawn together have different ones
+METHODS = {  # the colour of a method in all figures; of two with one colour the marks differ
     **{"retrain": 6, "ifru": 0, "ifru_flow": 1, "replay": 2, "scif": 3, "newton": 4},
     **{"gradient_ascent": 5, "projected_gradient": 5, "released": 2, "ifru_released": 2},
     **{"unlearn_als": 0, "local_als": 1, "difference_als": 2, "certified_als": 3, "finetune": 4},

@@ -209,7 +209,9 @@ def with_seconds(folder: Path, verdicts: pd.DataFrame) -> pd.DataFrame:
         cells[part] = [f"{row[part]} {words(row, own)}".strip() for _, row in cells.iterrows()]
     found = {}
     for key, rows in cells.groupby(names, dropna=False):
-        seconds = statistics.mean(rows["unlearn_seconds"].to_numpy(), bounds=(0, np.inf))
+        once = [name for name in ("split.seed", "seed") if name in rows]  # repeated or not
+        seconds = rows.groupby(once, dropna=False)["unlearn_seconds"].mean().to_numpy()
+        seconds = statistics.mean(seconds, bounds=(0, np.inf))
         found[_key(key)] = (*seconds, rows["reference_seconds"].mean())
     empty = (np.nan,) * len(columns)
     lines = [found.get(_key(row), empty) for row in verdicts[names].itertuples(index=False)]

@@ -30,18 +30,22 @@ def _quantities(tables: Tables) -> dict[str, pd.Series]:
     return {name: values for name, values in found.items() if values.notna().any()}
 
 
-def _numbers(tables: Tables, levels: list[str]) -> pd.DataFrame:
-    """Everything drawn, long: quantity, groups, line, level, value, low, high, n, share."""
+def _numbers(tables: Tables, levels: list[str]) -> tuple[pd.DataFrame, int]:
+    """Everything drawn, long: quantity, groups, line, level, value, low, high, n, share.
+
+    And how many quantities of a method have too few numbers to be drawn.
+    """
     cells = _tables.finished(tables).set_index("cell", drop=False)
     cells["line"] = _panels.lines(cells, (_tables.AGAIN,))
     groups = [name for name in _panels.groups(cells, amount=True) if name not in LEVELS]
-    rows = []
+    rows, lacking = [], 0
     for name, values in _quantities(tables).items():
         known = cells.assign(value=values).dropna(subset=["value"])
         for key, some in known.groupby([*groups, "line"], sort=False, dropna=False):
             try:
                 found = statistics.components(some["value"], *(some[x] for x in levels[:-1]))
             except ValueError:  # too few of its cells have numbers
+                lacking += 1
                 continue
             for level, part in zip(levels, found, strict=True):
                 ends = (part.value, part.low, part.high, part.n, part.share, part.freedom)
@@ -49,7 +53,8 @@ def _numbers(tables: Tables, levels: list[str]) -> pd.DataFrame:
     if not rows:
         raise Refused("components: no method has enough finished cells at every level of seeds")
     head = ["quantity", *groups, "line", "level"]
-    return pd.DataFrame(rows, columns=[*head, "value", "low", "high", "n", "share", "freedom"])
+    numbers = pd.DataFrame(rows, columns=[*head, "value", "low", "high", "n", "share", "freedom"])
+    return numbers, lacking
 
 
 def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
@@ -74,7 +79,7 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
             f"components: needs seeds of two levels, and {only} varies alone; give "
             "split.seed = [0, 1, 2] or unlearn_seeds = [0, 1]"
         )
-    numbers = _numbers(tables, levels)
+    numbers, lacking = _numbers(tables, levels)
     groups = list(numbers.columns[1 : numbers.columns.get_loc("line")])
     shown, quantities = _panels.keys(numbers, groups), list(dict.fromkeys(numbers["quantity"]))
     looks = _plot.looks([LEVELS[name] for name in levels])
@@ -88,11 +93,11 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     figure, axes = _plot.grid(len(shown), len(quantities), width=3.6, height=height)
     _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
     _plot.legend(figure, axes)
-    _plot.note(figure, _words(numbers, looks, _tables.left_out(tables)))
+    _plot.note(figure, _words(numbers, looks, _tables.left_out(tables), lacking))
     return figure, numbers
 
 
-def _words(numbers: pd.DataFrame, levels: dict[str, dict], missing: int) -> str:
+def _words(numbers: pd.DataFrame, levels: dict[str, dict], missing: int, lacking: int) -> str:
     """The small print: how many draws of each level, and what the bars are."""
     counts = []
     for level in levels:
@@ -101,5 +106,6 @@ def _words(numbers: pd.DataFrame, levels: dict[str, dict], missing: int) -> str:
         counts.append(f"{many} seeds of {level}")
     bars = "bars: 95% interval of nested analysis of variance, none below 3 seeds"
     left = f"{missing} cells left out (failed, skipped or diverged)"
+    few = [f"{lacking} quantities of methods not drawn: too few cells"] if lacking else []
     parts = [f"SD: standard deviation that a level adds; n = {', '.join(counts)}", bars]
-    return "; ".join([*parts, left if missing else "no cell left out"])
+    return "; ".join([*parts, *few, left if missing else "no cell left out"])

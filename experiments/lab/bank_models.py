@@ -25,9 +25,9 @@ class Task(NamedTuple):
     lab: Laboratory
     plan: Plan
     train: Interactions
-    request: ForgetSet
     cells: Interactions  # the pairs that are asked for
     seeds: range
+    requests: list[ForgetSet]  # one for each seed
 
     @property
     def model(self) -> Plug:
@@ -36,39 +36,47 @@ class Task(NamedTuple):
     def run(self, jobs: list[Job]) -> list[Any]:
         return (self.lab.batches or self.lab.singly).run(jobs)
 
-    def states(self, learn: Any, draws: list[jax.Array], weights: jax.Array) -> list[Any]:
+    @property
+    def before(self) -> list[Any]:
+        return [request.before for request in self.requests]
+
+    @property
+    def after(self) -> list[Any]:
+        return [request.after for request in self.requests]
+
+    def states(self, learn: Any, draws: list[jax.Array], weights: list[Any]) -> list[Any]:
         """Trained states, one of each key."""
-        outcomes = self.run([Job(learn, (key, self.train, weights)) for key in draws])
+        each = zip(draws, weights, strict=True)
+        outcomes = self.run([Job(learn, (key, self.train, own)) for key, own in each])
         return [outcome.output[0] for outcome in outcomes]
 
     def unlearnt(
-        self, method: Plug, draws: list[jax.Array], states: list[Any], request: ForgetSet
+        self, method: Plug, draws: list[jax.Array], states: list[Any], requests: list[ForgetSet]
     ) -> list[Any]:
-        """The states after a method met a request."""
-        forget, asked = program("unlearn", self.model, method), zip(draws, states, strict=True)
-        outcomes = self.run([Job(forget, (key, x, self.train, request)) for key, x in asked])
+        """The states after a method met a request, each its own."""
+        forget, each = program("unlearn", self.model, method), zip(draws, states, requests)
+        outcomes = self.run([Job(forget, (key, x, self.train, own)) for key, x, own in each])
         return [outcome.output[0] for outcome in outcomes]
 
-    def scored(self, states: list[Any], weights: jax.Array, method: Plug | None = None) -> Any:
-        """Their scores ``[M, P]``, served by these weights."""
+    def scored(self, states: list[Any], weights: list[Any], method: Plug | None = None) -> Any:
+        """Their scores ``[M, P]``, each served by its weights."""
         owner = program("factors", self.model, method)
-        every = [weights] * len(states)
-        return scores_of(self.run, owner, states, self.train, every, self.cells)
+        return scores_of(self.run, owner, states, self.train, weights, self.cells)
 
 
 def scores(task: Task, missing: set[str]) -> Iterator[tuple[str, np.ndarray]]:
     """The scores ``[M, P]`` of each kind of models that is missing."""
-    request, methods = task.request, task.plan.methods
+    methods = task.plan.methods
     learn = program("fit", task.model)
     draws = {n: [keys(seed)[n] for seed in task.seeds] for n in ("fit", "reference", "unlearn")}
     if _oracles.RETRAINED in missing:
-        states = task.states(learn, draws["reference"], request.after)
-        yield _oracles.RETRAINED, task.scored(states, request.after)
+        states = task.states(learn, draws["reference"], task.after)
+        yield _oracles.RETRAINED, task.scored(states, task.after)
     before = {}  # the request, by the method that trains in its own way
     if missing & {_oracles.UNDELETED, *methods}:
-        before[None] = task.states(learn, draws["fit"], request.before)
+        before[None] = task.states(learn, draws["fit"], task.before)
     if _oracles.UNDELETED in missing:
-        yield _oracles.UNDELETED, task.scored(before[None], request.before)
+        yield _oracles.UNDELETED, task.scored(before[None], task.before)
     for kind in (kind for kind in task.plan.known if kind in missing):
         yield kind, _of_known_truth(task, kind)
     for name in (kind for kind in methods if kind in missing):
@@ -77,27 +85,27 @@ def scores(task: Task, missing: set[str]) -> Iterator[tuple[str, np.ndarray]]:
         try:
             plainly = task.lab.programs.trains_plainly(cell)
         except Skipped as reason:
-            raise Refused(f"oracles: {name} cannot serve {cell.axes['model']}: {reason}") from None
+            raise Refused(f"{name} cannot serve {cell.axes['model']}: {reason}") from None
         own = None if plainly else canonical(cell.spec["method"])
         if own not in before:
             learn_so = program("fit", task.model, method)
-            before[own] = task.states(learn_so, draws["fit"], request.before)
-        after = task.unlearnt(method, draws["unlearn"], before[own], request)
-        yield name, task.scored(after, request.after, method)
+            before[own] = task.states(learn_so, draws["fit"], task.before)
+        after = task.unlearnt(method, draws["unlearn"], before[own], task.requests)
+        yield name, task.scored(after, task.after, method)
 
 
 def _of_known_truth(task: Task, kind: str) -> np.ndarray:
     """The scores ``[M, P]`` of models to try measures on, with keys that no other kind has."""
-    request, spec = task.request, task.plan.known[kind]
+    spec = task.plan.known[kind]
     draws = [known.keys_of(seed, kind) for seed in task.seeds]
     learn, first = program("fit", task.model), [key[0] for key in draws]
     if kind == _oracles.HALF:
-        weights = known.half(request, task.plan.id, spec["share"])
+        weights = [known.half(request, task.plan.id, spec["share"]) for request in task.requests]
         return task.scored(task.states(learn, first, weights), weights)
-    states = task.states(learn, first, request.after)
-    put_back = ForgetSet(request.after, request.before)
+    states = task.states(learn, first, task.after)
+    put_back = [ForgetSet(request.after, request.before) for request in task.requests]
     states = task.unlearnt(method_plug(spec), [key[1] for key in draws], states, put_back)
-    return task.scored(states, request.before)
+    return task.scored(states, task.before)
 
 
 def scores_of(

@@ -7,26 +7,24 @@ made to forget the pairs that they hold. Whoever sees a model asks, pair by pair
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxforget.data._oracles import RETRAINED, UNDELETED
+from jaxforget.data import _oracles
 from jaxforget.sparse import layout
 from jaxforget.types import ForgetSet, Interactions
 
 from .. import statistics
-from ..config.grid import identity
 from ..errors import Refused
-from ..files import archive, write_atomically
-from . import bank_models, evidence, provenance
-from .jobs import Job
+from . import evidence, oracles
 from .plans import Plan
-from .programs import Skipped, keys, method_plug, model_plug, program
 from .setup import Laboratory
 
-AT_ONCE = 8  # models of a file; an even number
-LEAST = 16  # models: of half of them, half are known to the attacker, and hold a pair or do not
+# Models: of half of them one half held a pair, and of these the attacker knows one half. Fewer say
+# nothing: he does not find a thing in undeleted models.
+LEAST = 32
+WHOLE = 10  # orders of all models, which decide whom the attacker knows
 
 
 class Played(NamedTuple):
@@ -38,48 +36,57 @@ class Played(NamedTuple):
 
 
 def play(lab: Laboratory, folder: Path, plan: Plan, told: Callable[[str], None]) -> Played:
-    """Trains and unlearns the models of a game, or reads those that were kept."""
+    """Trains and unlearns the models of a game; those that were kept are read."""
     train, request = lab.materials.request(plan.cell)
-    rows = _targets(train, request, plan)
-    cells = layout.build(
-        *(np.asarray(x)[rows] for x in (train.users, train.items, train.values)),
-        n_users=train.n_users,
-        n_items=train.n_items,
+    source, rows, n = (
+        lab.materials.attacked(plan.cell),
+        _targets(train, request, plan),
+        plan.n_models,
     )
-    halves = np.stack([_half(plan, m, len(train.users)) for m in range(plan.n_models)])
-    specs = {name: cell.spec["method"] for name, cell in plan.methods.items()}
-    data, found = lab.materials.attacked(plan.cell).hash, []
-    name = identity([plan.id, specs, data])
-    for first in range(0, plan.n_models, AT_ONCE):
-        path = folder / f"{name}-{first:05d}.npz"
-        if not path.is_file():
-            seeds = range(first, min(first + AT_ONCE, plan.n_models))
-            asked = [_request(request, halves[m]) for m in seeds]
-            scores = dict(_scores(lab, plan, train, asked, cells, seeds))
-            write_atomically(path, archive(scores | {"commit": provenance.commit()}))
-            told(f"{name}: models {first} to {seeds[-1]} of {plan.n_models}")
-        found.append(_read(path))
-    kinds = [kind for kind in found[0] if kind != "commit"]
-    scores = {kind: np.concatenate([part[kind] for part in found]) for kind in kinds}
-    commits = sorted({str(part["commit"]) for part in found})
-    return Played(scores, halves[:, rows], commits)
+    users, items, values = (np.asarray(x)[rows] for x in (train.users, train.items, train.values))
+    cells = layout.build(users, items, values, n_users=train.n_users, n_items=train.n_items)
+    part = np.full(len(rows), _oracles.PARTS[0])
+    pairs = oracles.Sample(cells, part, source.users[users], source.items[items])
+    halves = np.stack([_half(plan, model, len(train.users)) for model in range(n)])
+
+    def asked(model: int) -> ForgetSet:
+        return _request(request, halves[model])
+
+    everything = {"part": (0, 1), "wanted": {*plan.methods}}
+    oracles.make(lab, folder, plan, pairs, told, **everything, asked=asked)
+    bank = oracles.gather(lab, folder, plan, pairs)
+    assert bank is not None  # all of it has just been made
+    return Played(bank.scores, halves[:, rows], bank.about["commits"])
 
 
 def measures(played: Played) -> Iterator[tuple[str, str, statistics.Estimate]]:
-    """(kind, measure, estimate) of the attack on every kind of models, over halves of them."""
+    """(kind, measure, estimate) of the attack on every kind of models.
+
+    The interval is from random halves of them.
+    """
     couples, draw = len(played.held) // 2, np.random.default_rng(0)
     chosen = [draw.permutation(couples)[: couples // 2] for _ in range(evidence.HALVES)]
     for kind, scores in played.scores.items():
-        found = []
-        for some in chosen:
-            models = np.sort(np.concatenate([2 * some, 2 * some + 1]))
-            found.append(evidence.attack(*sides(scores[models], played.held[models])))
+        whole = [_attacked(scores, played.held, draw.permutation(couples)) for _ in range(WHOLE)]
+        found = [_attacked(scores, played.held, some) for some in chosen]
         for name in found[0]:
-            yield kind, name, statistics.replicated([one[name] for one in found])
+            value = float(np.mean([one[name] for one in whole]))
+            estimate = statistics.replicated([one[name] for one in found], value)
+            low, high = np.clip([estimate.low, estimate.high], 0.0, 1.0)
+            yield kind, name, estimate._replace(low=float(low), high=float(high))
+
+
+def _attacked(scores: np.ndarray, held: np.ndarray, couples: np.ndarray) -> dict[str, float]:
+    """The attack on some couples of models: it knows the first half of them."""
+    models = np.stack([2 * couples, 2 * couples + 1], axis=1).ravel()
+    return evidence.attack(*sides(scores[models], held[models]))
 
 
 def sides(scores: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every pair, the scores of the models that never held it, and of those that did."""
+    """Of every pair, the scores of the models that never held it, and of those that did.
+
+    In the order of the models.
+    """
     order = np.argsort(held, axis=0, kind="stable")
     sorted_, half = np.take_along_axis(scores, order, axis=0), len(held) // 2
     return sorted_[:half], sorted_[half:]
@@ -99,13 +106,13 @@ def _targets(train: Interactions, request: ForgetSet, plan: Plan) -> np.ndarray:
             "games: no pair of the request is of a user and an item that keep an interaction; "
             "ask for pairs and not for whole users or items: request.kind=random"
         )
-    rows = np.random.default_rng(int(plan.id, 16)).permutation(rows)[: plan.n_pairs]
+    rows = np.random.default_rng([3, int(plan.id, 16)]).permutation(rows)[: plan.n_pairs]
     return rows[np.lexsort((np.asarray(train.items)[rows], np.asarray(train.users)[rows]))]
 
 
 def _half(plan: Plan, model: int, n_rows: int) -> np.ndarray:
     """Which rows a model holds if they are of the request; a couple of models shares them out."""
-    first = np.random.default_rng([int(plan.id, 16), model // 2]).random(n_rows) < 0.5
+    first = np.random.default_rng([2, int(plan.id, 16), model // 2]).random(n_rows) < 0.5
     return first if model % 2 == 0 else ~first
 
 
@@ -113,49 +120,3 @@ def _request(request: ForgetSet, held: np.ndarray) -> ForgetSet:
     """The request of a model: to forget those pairs that it holds."""
     before = np.where(held, np.asarray(request.before), np.asarray(request.after))
     return ForgetSet(before.astype(np.asarray(request.before).dtype), request.after)
-
-
-def _scores(
-    lab: Laboratory,
-    plan: Plan,
-    train: Interactions,
-    asked: list[ForgetSet],
-    cells: Interactions,
-    seeds: range,
-) -> Iterator[tuple[str, np.ndarray]]:
-    """The scores ``[M, P]`` of every kind of models."""
-    run, model = (lab.batches or lab.singly).run, model_plug(plan.cell.spec["model"])
-    plain = program("factors", model)
-    after = [request.after for request in asked]
-
-    def learnt(weights: list[Any], stage: str, method: Any = None) -> list[Any]:
-        fit = program("fit", model, method)
-        jobs = [Job(fit, (keys(m)[stage], train, w)) for m, w in zip(seeds, weights, strict=True)]
-        return [outcome.output[0] for outcome in run(jobs)]
-
-    def scored(states: list[Any], owner: Any, weights: list[Any]) -> np.ndarray:
-        return bank_models.scores_of(run, owner, states, train, weights, cells)
-
-    before = [request.before for request in asked]
-    yield RETRAINED, scored(learnt(after, "reference"), plain, after)
-    states = learnt(before, "fit")
-    yield UNDELETED, scored(states, plain, before)
-    for name, cell in plan.methods.items():
-        method = method_plug(cell.spec["method"])
-        try:
-            own = states if lab.programs.trains_plainly(cell) else learnt(before, "fit", method)
-        except Skipped as reason:
-            raise Refused(f"games: {name} cannot serve {cell.axes['model']}: {reason}") from None
-        forget = program("unlearn", model, method)
-        each = zip(seeds, own, asked, strict=True)
-        jobs = [Job(forget, (keys(m)["unlearn"], s, train, request)) for m, s, request in each]
-        unlearnt = [outcome.output[0] for outcome in run(jobs)]
-        yield name, scored(unlearnt, program("factors", model, method), after)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return dict(content)
-    except Exception as fault:
-        raise Refused(f"{path}: cannot be read: {fault}: remove it and run again") from None

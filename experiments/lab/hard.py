@@ -51,10 +51,12 @@ def entangled(lab: Laboratory, cell: Cell) -> np.ndarray:
 def influential(lab: Laboratory, cell: Cell) -> np.ndarray:
     """The change ``[N]`` that the undeleted model predicts of forgetting each interaction alone."""
     model = lab.programs.model(cell.spec["model"])
-    try:
-        return np.asarray(single.predicted_change(model, *_undeleted(lab, cell)))
-    except ValueError as fault:
-        raise Refused(f"influential: {fault}") from fault
+    if model.margins is None or model.margins.draws_items:  # before it is trained
+        raise Refused(
+            f"influential: {cell.axes['model']} predicts no change of single pairs; it takes "
+            'mf or lightgcn with loss = "bce", of others ask for memorised ones'
+        )
+    return np.asarray(single.predicted_change(model, *_undeleted(lab, cell)))
 
 
 def _undeleted(lab: Laboratory, cell: Cell) -> tuple[Any, Interactions, jax.Array]:

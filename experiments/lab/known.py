@@ -40,8 +40,12 @@ def kinds(lab: Laboratory, cell: Cell) -> dict[str, Any]:
 
 
 def keys_of(seed: int, kind: str) -> jax.Array:
-    """Two keys of a model, to train and to go on: independent of those of every other kind."""
-    own = jax.random.fold_in(keys(seed)["reference"], 1 + KNOWN.index(kind))
+    """Two keys of a model, to train and to go on: independent of those of every other kind.
+
+    Siblings of the keys of a seed, and not made from one of these: ``fold_in(key, n)`` is the n-th
+    part of ``split(key)``, which whoever uses that key may have drawn from.
+    """
+    own = jax.random.fold_in(jax.random.key(seed), len(keys(seed)) + KNOWN.index(kind))
     return jax.random.split(own, 2)
 
 

@@ -136,7 +136,9 @@ class Materials:
             if spam is None:
                 return clean
             digest = content_hash(spam.split, clean.users, clean.items)
-            return clean._replace(split=spam.split, hash=digest, spam=spam)
+            new = range(spam.split.train.n_users - len(clean.users))
+            users = np.concatenate([clean.users.astype(str), [f"planted-{n}" for n in new]])
+            return clean._replace(split=spam.split, users=users, hash=digest, spam=spam)
 
         return self._attacks.get(cell.key("data", "split", "dtype", "request"), compute)
 

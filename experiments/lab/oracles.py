@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxforget.data import _oracles
 from jaxforget.sparse import layout
-from jaxforget.types import Interactions
+from jaxforget.types import ForgetSet, Interactions
 
 from ..config.grid import identity, named
 from ..errors import Refused
@@ -75,10 +75,12 @@ def make(
     *,
     part: tuple[int, int],
     wanted: set[str],
+    asked: Callable[[int], ForgetSet] | None = None,
 ) -> None:
     """Trains what a bank lacks; ``part`` i of n makes every n-th file, from i on.
 
-    Of the methods only those in ``wanted``.
+    Of the methods only those in ``wanted``. ``asked`` says what model number m is asked to forget;
+    all of them the request of the plan if None.
     """
     _same_data(lab, folder, plan)
     train, request = lab.materials.request(plan.cell)
@@ -88,7 +90,8 @@ def make(
         seeds = range(first, min(first + AT_ONCE, plan.n_models))
         kinds = [k for k in _kinds(plan) if k in wanted or k not in plan.methods]
         missing = {k for k in kinds if not _holds(_file(folder, plan, k, first), len(seeds))}
-        task = bank_models.Task(lab, plan, train, request, pairs.cells, seeds)
+        requests = [asked(seed) if asked else request for seed in seeds]
+        task = bank_models.Task(lab, plan, train, pairs.cells, seeds, requests)
         for kind, scores in bank_models.scores(task, missing):
             content = archive({"scores": scores, "commit": provenance.commit()}, compressed=True)
             write_atomically(_file(folder, plan, kind, first), content)

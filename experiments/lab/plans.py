@@ -29,11 +29,10 @@ def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
     found: dict[str, Plan] = {}
     for cell in cells:
         if cell.spec["request"]["kind"] == "none":
-            raise Refused("oracles: the request is empty; give another one: request.kind=random")
+            raise Refused("the request is empty; give another one: request.kind=random")
         if cell.axes["method"] in (_oracles.RETRAINED, _oracles.UNDELETED, *_oracles.KNOWN):
             raise Refused(
-                f"oracles: call the method {cell.axes['method']!r} otherwise: a bank has "
-                "models of that name"
+                f"call the method {cell.axes['method']!r} otherwise: a bank has models of that name"
             )
         asked = {name: cell.spec[name] for name in DECIDES} | {"pairs": n_pairs}
         name = identity(asked)

@@ -87,9 +87,16 @@ class Sequences:
     def __init__(self, lab: Laboratory, most: int | None):
         self.lab, self.most, self._retrained = lab, most, Recent(1)
 
+    def people(self, cell: Cell) -> int:
+        """How many people ask in all."""
+        return self._turns(cell).n_people
+
+    def _turns(self, cell: Cell) -> Turns:
+        return turns(*self.lab.materials.request(cell), cell.spec["seed"], self.most)
+
     def rows(self, cell: Cell) -> list[Row]:
         """All that is measured of one cell, checkpoint after checkpoint."""
-        asked = turns(*self.lab.materials.request(cell), cell.spec["seed"], self.most)
+        asked = self._turns(cell)
         self._check(cell, asked)
         marks = checkpoints(asked.n_people)
         retrained = self._retrained.get(

@@ -1,7 +1,10 @@
 """Are planted pairs remembered? Their rank among those that could as well have been planted."""
 
+import math
+
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.scipy.special import gammaln
 
 from jaxforget._settings import checked
 from jaxforget.metrics import ranking
@@ -18,9 +21,10 @@ def rank_exposure(
     """Mean exposure of planted pairs, in bits: ``log2(n + 1) - log2(rank)``.
 
     ``rank``, from 1, is that of a pair's item among it and the ``n`` items of the pool that its
-    user was not planted with. Ties count half. A model that knows nothing of a pair gives it any
-    of the ranks with equal chance, which is 1.44 bits in the mean for large ``n``; but compare
-    with a retrained model, to which the rest of a profile may say something about the pair.
+    user was not planted with; where some tie, the mean over their orders. A model that knows
+    nothing of a pair gives it any of the ranks with equal chance, which is 1.44 bits in the mean
+    for large ``n``; but compare with a retrained model, to which the rest of a profile may say
+    something about the pair.
 
     Args:
       factors: the model that serves.
@@ -64,7 +68,9 @@ def rank_exposure(
         above = jnp.sum(others & (scores > own), dtype=dtype)
         equal = jnp.sum(others & (scores == own), dtype=dtype)
         known = jnp.all(jnp.isfinite(jnp.where(others, scores, own)))
-        return jnp.where(known, jnp.log2(n + 1) - jnp.log2(1 + above + equal / 2), jnp.nan)
+        ranks = gammaln(above + equal + 2) - gammaln(above + 1)  # sum of log over those that tie
+        mean = jnp.where(equal > 0, ranks / (equal + 1), jnp.log(above + 1))
+        return jnp.where(known, jnp.log2(n + 1) - mean / math.log(2), jnp.nan)
 
     total = jnp.sum(lax.map(bits, (users, items)))
     return ratio(total, jnp.asarray(len(users), dtype), otherwise=jnp.nan)
