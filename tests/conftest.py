@@ -1,6 +1,7 @@
 """Every test runs in 64 bits, without silent promotion of dtypes or ranks."""
 
 import dataclasses
+import itertools
 import os
 from pathlib import Path
 
@@ -34,6 +35,20 @@ def in_64_bits():
     """A command that runs inside a test sets the precision of its config: it ends with the test."""
     yield
     jax.config.update("jax_enable_x64", True)
+
+
+MAPPED = Path("/proc/self/maps")  # a line for each piece of memory that the process has mapped
+tests_since = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def programs_are_let_go():
+    """Compiled programs stay mapped: past 65,530 pieces of memory the process would crash."""
+    yield
+    if next(tests_since) % 20 == 0 and MAPPED.exists():
+        with MAPPED.open("rb") as lines:
+            if sum(1 for _ in lines) > 20_000:
+                jax.clear_caches()
 
 
 @pytest.fixture
