@@ -47,7 +47,7 @@ def programs_are_let_go():
     yield
     if next(tests_since) % 20 == 0 and MAPPED.exists():
         with MAPPED.open("rb") as lines:
-            if sum(1 for _ in lines) > 20_000:
+            if sum(1 for _ in lines) > 35_000:
                 jax.clear_caches()
 
 
