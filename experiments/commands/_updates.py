@@ -11,9 +11,8 @@ from ..errors import Refused
 
 METHODS = ("local", "difference", "passes", "retrain", "certified")
 SMALL, LARGE = 0.01, 0.1  # shares of the interactions, measured: docs/tutorials/erase.md
-WIDE = (
-    512  # factors from which solving rows apart takes longer: results/bench/gowalla_forgetting.csv
-)
+# factors from which solving rows apart takes longer: results/bench/gowalla_forgetting.csv
+WIDE = 512
 PASSES = {"difference": 3, "passes": 10, "retrain": None}  # None: as many as the model was trained
 CLAIMS = {
     "local": "Approximate. The rows that lost interactions, and those disturbed by that, were "

@@ -15,13 +15,11 @@ what was trained is kept under results/X/games, so that a run that was stopped g
 
 import sys
 
-import pandas as pd
-
 from .. import files, statistics
 from ..config import grid
 from ..errors import Refused
 from ..lab import setup
-from ..lab.tables import csv
+from ..lab.tables import csv, there
 from . import _selection
 
 AXES = ["data", "model", "kind", "ratio", "count"]
@@ -75,15 +73,9 @@ def _others(path, asked):
     """The rows of other banks and methods, which this run leaves as they are."""
     from jaxforget.data import _oracles
 
-    if not path.is_file():
-        return []
-    table = pd.read_csv(path)
-    if list(table) != NAMES:
-        raise Refused(f"{path}: has other columns: move it away")
     trained = _oracles.RETRAINED, _oracles.UNDELETED
     ours = {(plan.id, kind) for plan in asked for kind in (*trained, *plan.methods)}
-    table = table[[key not in ours for key in zip(table["bank"], table["method"])]]
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    return [row for row in there(path, NAMES) if (row["bank"], row["method"]) not in ours]
 
 
 def _write(path, lines):

@@ -91,7 +91,7 @@ def opening(tables: Tables, cells: pd.DataFrame) -> str:
     means = _tables.intervals(
         cells.assign(line=_panels.lines(cells)), [*groups, "line"], "distance after"
     )
-    again = _panels.of_line(means["line"], "retrain")
+    again = means["line"].map(_panels.method_of) == "retrain"
     others = means[~again]
     if others.empty:
         return text + "."

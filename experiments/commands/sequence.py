@@ -29,7 +29,7 @@ from ..config import grid
 from ..config.grid import label, named
 from ..errors import Refused
 from ..lab import setup
-from ..lab.tables import csv
+from ..lab.tables import csv, there
 from . import _selection
 
 NAMES = ["data", "model", "method"]
@@ -53,7 +53,8 @@ def main(argv: list[str]) -> int:
         raise Refused("sequence: unlearn_seeds has no place in its table: leave it out")
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
     path = files.folder(arguments.results, config.name) / "sequence.csv"
-    rows = _there(path, {cell.id for cell in grid.cells(config)})
+    ours = {cell.id for cell in grid.cells(config)}
+    rows = [row for row in there(path, COLUMNS) if row["cell"] in ours]
     from ..lab import provenance, sequence
 
     follow, commit = sequence.Sequences(lab, arguments.requests), provenance.commit()
@@ -71,18 +72,6 @@ def main(argv: list[str]) -> int:
         print(f"{label(cell)}: {people} people", flush=True)
     print(table(pd.DataFrame(rows)))
     return 0
-
-
-def _there(path: Path, ours: set[str]) -> list[dict[str, Any]]:
-    """The rows that the table has of cells of this config."""
-    if not path.is_file():
-        return []
-    found = pd.read_csv(path)
-    if list(found) != COLUMNS:
-        raise Refused(f"{path}: has other columns: move it away")
-    found = found[found["cell"].isin(ours)]
-    found["k"] = found["k"].astype("Int64")
-    return found.astype(object).where(found.notna(), None).to_dict("records")
 
 
 def table(rows: pd.DataFrame) -> str:

@@ -116,9 +116,9 @@ def lines(cells: pd.DataFrame, without: tuple[str, ...] = ()) -> list[str]:
     ]
 
 
-def of_line(lines: pd.Series, method: str) -> pd.Series:
-    """Which lines are of a method, whatever it sweeps."""
-    return lines.astype(str).str.split(" ").str[0] == method
+def method_of(line: str) -> str:
+    """The method of a line, without what it sweeps."""
+    return line.partition(" ")[0]
 
 
 def certified(tables: Tables) -> pd.DataFrame:

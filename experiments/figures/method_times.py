@@ -29,9 +29,8 @@ def _numbers(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
 def _panel(axis: plt.Axes, rows: pd.DataFrame) -> None:
     rows = rows.sort_values("mean", ascending=False, kind="stable")
     for y, (_, row) in enumerate(rows.iterrows()):
-        colour = (
-            "#777777" if row["line"].partition(" ")[0] in (AGAIN, "retrain") else _plot.COLOURS[0]
-        )
+        again = _panels.method_of(row["line"]) in (AGAIN, "retrain")
+        colour = "#777777" if again else _plot.COLOURS[0]
         low = row["low"] if row["low"] > 0 else row["mean"]
         axis.plot([low, row["high"]], [y, y], color=colour)
         axis.plot([row["mean"]], [y], "o", color=colour)

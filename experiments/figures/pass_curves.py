@@ -58,7 +58,7 @@ def _numbers(cells: pd.DataFrame, groups: list[str], quantities: list[str]) -> p
 def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict, *, floor: bool) -> None:
     """One quantity in one panel: curves that leave the undeleted model, and the goal."""
     before, goal = rows[rows["line"] == "undeleted"], rows[rows["line"] == "reference"]
-    last = rows[_panels.of_line(rows["line"], FLOOR)].tail(1)
+    last = rows[rows["line"].map(_panels.method_of) == FLOOR].tail(1)
     for _, row in last.iterrows() if floor else ():
         axis.axhspan(row["low"], row["high"], **_plot.FLOOR, label="noise floor")
         axis.axhline(row["mean"], **_plot.FLOOR_MEAN)

@@ -53,7 +53,8 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, lines: list[str], limits: tuple) 
     for _, row in rows.iterrows():
         y, inside = lines.index(row["line"]), low <= row["mean"] <= high
         x = np.clip(row["mean"], low, high)
-        colour = "#777777" if row["line"].partition(" ")[0] == "retrain" else _plot.COLOURS[0]
+        again = _panels.method_of(row["line"]) == "retrain"
+        colour = "#777777" if again else _plot.COLOURS[0]
         if inside:
             axis.plot(np.clip([row["low"], row["high"]], low, high), [y, y], color=colour)
         shape = "o" if inside else ">" if x == high else "<"

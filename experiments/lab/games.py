@@ -98,9 +98,7 @@ def _targets(train: Interactions, request: ForgetSet, plan: Plan) -> np.ndarray:
     Of users and items that keep an interaction: of others a model may say nothing.
     """
     before, after = (np.asarray(weights) for weights in request)
-    known = [np.unique(np.asarray(ids)[after > 0]) for ids in (train.users, train.items)]
-    there = np.isin(train.users, known[0]) & np.isin(train.items, known[1])
-    rows = np.flatnonzero((before > after) & there)
+    rows = np.flatnonzero((before > after) & oracles.known(train, after, train))
     if not len(rows):
         raise Refused(
             "games: no pair of the request is of a user and an item that keep an interaction; "

@@ -41,11 +41,11 @@ def memorised(lab: Laboratory, cell: Cell, n_models: int) -> np.ndarray:
 
 def entangled(lab: Laboratory, cell: Cell) -> np.ndarray:
     """Entanglement ``[N]`` in the item rows of the undeleted model."""
-    train, request = lab.materials.request(cell)
-    job = Job(program("factors", model_plug(cell.spec["model"])), (*_undeleted(lab, cell),))
+    _, train, weights = trained = _undeleted(lab, cell)
+    job = Job(program("factors", model_plug(cell.spec["model"])), trained)
     (served,) = lab.singly.run([job])
     tables = serving.tables(served.output)
-    return np.asarray(hardness.entanglement(tables, train, request.before))
+    return np.asarray(hardness.entanglement(tables, train, weights))
 
 
 def influential(lab: Laboratory, cell: Cell) -> np.ndarray:

@@ -24,6 +24,8 @@ BITS = 8
 # chance more than one time in a hundred, and then no interval is stated.
 LEAST = 15
 DISTRIBUTION = ("kl_p50", "lira")  # what verdicts are made of: measures of many models
+FEW = f"{{}} models of each kind compared, {LEAST} are needed"
+UNORDERED = "it does not grow with what is left of the request, or that is not shown"
 NONE = Estimate(math.nan, math.nan, math.nan, 0)
 
 
@@ -79,13 +81,13 @@ def judged(
     """A measure of one model by the rule: faithful, sensitive, ordered, robust."""
     order = _order(steps)
     if n_models < LEAST:
-        why = f"{n_models} models of each kind compared, {LEAST} are needed"
+        why = FEW.format(n_models)
     elif not told[0].low > FAITHFUL:
         why = f"undeleted models are not told from retrained ones by an AUC above {FAITHFUL}"
     elif not told[1].low > SENSITIVE:
         why = "models without half of the request are not told from retrained ones"
     elif order != "yes":
-        why = "it does not grow with what is left of the request, or that is not shown"
+        why = UNORDERED
     elif not abs(coarse.value - told[0].value) < CHANGE:
         why = f"rounding the scores to {BITS} bits changes it"
     else:
@@ -101,9 +103,9 @@ def _of_distributions(bank: Bank, found: Measures, name: str) -> Tried:
     order, n_models = _order(steps), len(bank.scores[RETRAINED]) // 2
     why = ""
     if n_models < LEAST:
-        why = f"{n_models} models of each kind compared, {LEAST} are needed"
+        why = FEW.format(n_models)
     elif order != "yes":
-        why = "it does not grow with what is left of the request, or that is not shown"
+        why = UNORDERED
     empty = [NONE] * 3
     return Tried(name, "distribution", *empty, *steps, NONE, order, not why, why, n_models)
 

@@ -44,12 +44,8 @@ def sample(lab: Laboratory, plan: Plan) -> Sample:
     train, request = lab.materials.request(plan.cell)
     before, after = (np.asarray(weights) for weights in request)
     tables = [train, train, source.split.test]
-    known = [np.unique(np.asarray(ids)[after > 0]) for ids in (train.users, train.items)]
     wanted = [before > after, after > 0, np.ones(len(tables[2].users), bool)]
-    rows = [
-        np.flatnonzero(some & np.isin(x.users, known[0]) & np.isin(x.items, known[1]))
-        for x, some in zip(tables, wanted)
-    ]
+    rows = [np.flatnonzero(some & known(train, after, x)) for x, some in zip(tables, wanted)]
     draw = np.random.default_rng(int(plan.id, 16))
     columns: list[list[np.ndarray]] = []
     for number, (table, there) in enumerate(zip(tables, rows)):
@@ -64,6 +60,12 @@ def sample(lab: Laboratory, plan: Plan) -> Sample:
     names = np.asarray(_oracles.PARTS)[part]
     ids = source.users[users].astype(str), source.items[items].astype(str)
     return Sample(cells, names, *ids)
+
+
+def known(train: Interactions, after: np.ndarray, table: Interactions) -> np.ndarray:
+    """Which rows of a table are of a user and an item that keep an interaction."""
+    users, items = (np.asarray(ids)[after > 0] for ids in (train.users, train.items))
+    return np.isin(table.users, users) & np.isin(table.items, items)
 
 
 def make(

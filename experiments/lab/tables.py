@@ -5,10 +5,14 @@ the machine or the moment. ``further`` says that a cell ends further from the re
 began; it is empty where a cell has no distances.
 """
 
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from ..config import grid
 from ..config.grid import Cell
+from ..errors import Refused
 from . import soundness
 
 AXES = ("data", "model", "method", "kind", "ratio", "count", "seed")
@@ -27,6 +31,16 @@ def csv(columns: list[str], rows: list[list[Any]]) -> bytes:
     """A table with one spelling."""
     lines = [columns, *rows]
     return "".join(",".join(map(_text, line)) + "\n" for line in lines).encode()
+
+
+def there(path: Path, columns: list[str]) -> list[dict[str, Any]]:
+    """The rows of a table that an earlier run wrote; none where there is no such file."""
+    if not path.is_file():
+        return []
+    table = pd.read_csv(path)
+    if list(table) != columns:
+        raise Refused(f"{path}: has other columns: move it away")
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def _order(cell: Cell, swept: list[str]) -> list[tuple]:
