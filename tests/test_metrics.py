@@ -136,16 +136,19 @@ def test_full_ranking_equals_sorting_each_users_catalogue(cells, monkeypatch):
             np.testing.assert_allclose(found[f"ndcg{name}@{k}"], ndcg)
 
 
-def test_the_distance_of_all_predictions_equals_the_dense_one_and_does_not_change_by_a_rotation():
+@pytest.mark.parametrize("way", [metrics.prediction_distance, distance._by_rows])  # accelerators
+def test_the_distance_of_all_predictions_equals_the_dense_one_and_does_not_change_by_a_rotation(
+    way,
+):
     a, b = problem(0)[0], problem(1)[0]
     dense = [np.asarray(f.users) @ np.asarray(f.items).T for f in (a, b)]
     want = np.linalg.norm(dense[0] - dense[1]) / np.linalg.norm(dense[1])
-    np.testing.assert_allclose(metrics.prediction_distance(a, b), want)
+    np.testing.assert_allclose(way(a, b), want)
     turn = jnp.asarray(np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0])
     turned = Factors(b.users @ turn, b.items @ turn)
-    assert metrics.prediction_distance(turned, b) < 1e-14  # not the square root of it
+    assert way(turned, b) < 1e-14  # not the square root of it
     wider = Factors(*(jnp.pad(x, ((0, 0), (0, 2))) for x in a))
-    np.testing.assert_allclose(metrics.prediction_distance(wider, b), want)
+    np.testing.assert_allclose(way(wider, b), want)
 
 
 def test_distances_on_cells_and_overlap_equal_loops():

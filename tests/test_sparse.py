@@ -76,6 +76,34 @@ def test_the_accelerator_bodies_equal_the_cpu_bodies(toy):
     close(fast, bodies.sddmm_in_blocks(left, right, *indices, shape=shape))
 
 
+@pytest.mark.parametrize("limit", [layout.LIMIT, 100])  # beyond it, one matrix after the other
+def test_the_accelerator_bodies_take_a_batch_as_blocks_of_one_matrix(toy, limit, monkeypatch):
+    monkeypatch.setattr(layout, "LIMIT", limit)
+    values, left, right = arrays(toy)
+    mask = jnp.arange(len(toy.users)) % 3 > 0
+    smaller = sparse.compact.compact(toy, mask)[0]  # with padding, at both ends
+    tables = [kernels.indices(table) for table in (toy, smaller, toy)]
+    indices = [jnp.stack(column) for column in zip(*tables)]
+    scaled = [jnp.stack([x, 2 * x, 3 * x]) for x in (values, left, right)]
+    shape = (toy.n_users, toy.n_items)
+    for body, pair, more in (
+        (bodies.spmm_segment, (scaled[0], scaled[2]), {"by": "user"}),
+        (bodies.spmm_segment, (scaled[0], scaled[1]), {"by": "item"}),
+        (bodies.sddmm_gathered, (scaled[1], scaled[2]), {}),
+    ):
+        found = bodies.block_diagonal(body, [*pair, *indices], shape=shape, **more)
+        for number in range(3):
+            one = [x[number] for x in (*pair, *indices)]
+            close(found[number], body(*one, shape=shape, **more))
+
+
+def test_padding_keeps_the_pairs_of_both_sides_in_order(toy):
+    mask = jnp.arange(len(toy.users)) % 3 > 0
+    smaller = sparse.compact.compact(toy, mask)[0]
+    assert np.all(np.diff(smaller.users) >= 0)
+    assert np.all(np.diff(smaller.items[smaller.by_item.order]) >= 0)
+
+
 def test_gradients_of_values_and_of_dense_arguments_equal_dense_autodiff(toy):
     params = arrays(toy)
     got = jax.grad(lambda p: through_kernels(toy, p))(params)

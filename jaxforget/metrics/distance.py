@@ -18,7 +18,9 @@ def prediction_distance(a: Served, b: Served) -> Array:
     With the triangles R and S of the QR decompositions of the two, its norm is that of ``R S'``, a
     matrix of the size of the factors. Neither a rotation nor a rescaling of users against items,
     which change no score, changes more than the last digits; Gram matrices would lose half of the
-    digits. Of models that score on demand, the squares are added up over chunks of users.
+    digits. Of models that score on demand, and on accelerators, on which a batch of QR
+    decompositions takes most of the time of ``evaluate``, the squares are added up over chunks of
+    users.
 
     Args:
       a: the model to judge; its dimension may differ from that of ``b``.
@@ -35,6 +37,10 @@ def prediction_distance(a: Served, b: Served) -> Array:
     """
     if not (isinstance(a, Factors) and isinstance(b, Factors)):
         return _by_rows(a, b)
+    return lax.platform_dependent(a, b, cpu=_by_triangles, default=_by_rows)
+
+
+def _by_triangles(a: Factors, b: Factors) -> Array:
     left = jnp.linalg.qr(jnp.concatenate([a.users, b.users], axis=1), mode="r")
     # one after the other: independent LAPACK calls of one program can wait for each other for ever
     left, a_items = lax.optimization_barrier((left, a.items))

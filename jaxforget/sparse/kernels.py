@@ -139,19 +139,23 @@ def _bilinear_jvp(primitive, primals, tangents, **params):
 
 
 def _batch(primitive, general, args, dims, **params):
-    """Batches by a loop over the CPU's body on a CPU, by ``vmap`` of the general one elsewhere."""
+    """Batches by a loop over the CPU's body on a CPU, by one larger matrix elsewhere."""
     size = next(x.shape[d] for x, d in zip(args, dims) if d is not None)
     moved = [x if d is None else jnp.moveaxis(x, d, 0) for x, d in zip(args, dims)]
     mapped = [d is not None for d in dims]
 
-    def apply(function, batched):
+    def all_of(batched):
         batched = iter(batched)
-        return function(*[next(batched) if m else x for x, m in zip(moved, mapped)], **params)
+        return [next(batched) if m else x for x, m in zip(moved, mapped)]
 
     def loop(*batched):
-        return lax.map(functools.partial(apply, functools.partial(_bind, primitive)), batched)
+        return lax.map(lambda one: _bind(primitive, *all_of(one), **params), batched)
 
-    wide = jax.vmap(lambda *batched: apply(general, batched), axis_size=size)
+    def wide(*batched):
+        pairs = zip(all_of(batched), mapped)
+        several = [x if m else jnp.broadcast_to(x, (size, *x.shape)) for x, m in pairs]
+        return bodies.block_diagonal(general, several, **params)
+
     batched = [x for x, m in zip(moved, mapped) if m]
     return lax.platform_dependent(*batched, cpu=loop, default=wide), 0
 
