@@ -188,7 +188,7 @@ def _stack(leaves: Iterable[Any]) -> Any:
     dtype = _dtype(leaves[0])
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
         return jnp.stack(leaves)
-    return np.stack([np.asarray(x, dtype) for x in leaves])
+    return np.stack([np.asarray(x, dtype) for x in jax.device_get(leaves)])  # all copied at once
 
 
 def _dtype(leaf: Any) -> Any:
