@@ -37,7 +37,7 @@ class Band(NamedTuple):
 # more than what it computes for padding: few and wide ones were the fastest by far.
 BANDS = ((256, 1 << 12, 64), (layout.LIMIT, 1 << 9, 512))
 
-GROUPS = 8  # the rows of a side are cut into about as many groups at least: few hold padding
+GROUPS = 8  # the rows of a side are cut into as many groups at least, so that few hold padding
 
 MATRICES = 1 << 28  # numbers in the normal matrices of a group at most
 
@@ -45,9 +45,9 @@ MATRICES = 1 << 28  # numbers in the normal matrices of a group at most
 def bands(side: Side, n_columns: int) -> list[Band]:
     """The bands of a side in which rows may lie, for factors ``[rows, n_columns]``.
 
-    A group has a multiple of 8 rows: at least 32, else an accelerator idles.
+    A group has a power of two of rows: at least 32, else an accelerator idles.
     """
-    most = max(32, -(-len(side.ranked) // (8 * GROUPS)) * 8)
+    most = 1 << max(5, (len(side.ranked) // GROUPS).bit_length())
     most = min(most, max(1, len(side.ranked)), max(1, MATRICES // max(1, n_columns**2)))
     found, start = [], 0
     for longest, rows, step in BANDS:
