@@ -11,11 +11,15 @@ import toy_runs
 
 from experiments import cli, statistics
 from experiments.commands.evidence import recommended
-from experiments.lab import evidence, known, measures, verdicts
+from experiments.lab import evidence, known, measured, measures, verdicts
+from experiments.lab.jobs import Shelf, Singly
+from experiments.lab.programs import model_plug, program
 from jaxforget import data
 from jaxforget.data import _oracles
 from jaxforget.data._oracles import Bank
-from jaxforget.types import ForgetSet
+from jaxforget.models import ials
+from jaxforget.sparse import layout
+from jaxforget.types import Factors, ForgetSet
 
 TOML = toy_runs.tweets(
     """
@@ -47,6 +51,10 @@ def test_models_of_known_truth_are_made_beside_a_bank_and_are_no_methods(tmp_pat
         assert [*bank.scores] == ["retrained", "undeleted", "half", "relearned", "retrain"]
         assert bank.of("half", "forgotten").shape == (12, 60)
         assert len({scores.tobytes() for scores in bank.scores.values()}) == 5
+        assert [*bank.measured] == ["retrained", "undeleted", "half", "relearned"]
+        for found in bank.measured.values():
+            assert found["lists"].shape[::2] == (12, 20) and np.isfinite(found["rank_auc"]).all()
+            assert (found["residual"] > 0).all()
     assert made["ials"].about["known"]["relearned"]["use"] == "unlearn_als"
     assert made["mf"].about["known"]["relearned"] == {
         "use": "finetune",
@@ -55,6 +63,8 @@ def test_models_of_known_truth_are_made_beside_a_bank_and_are_no_methods(tmp_pat
     mean = {kind: made["ials"].of(kind, "forgotten").mean() for kind in made["ials"].scores}
     assert mean["retrained"] < mean["half"] < mean["undeleted"]
     assert mean["retrained"] < mean["relearned"]
+    residual = {kind: x["residual"].mean() for kind, x in made["ials"].measured.items()}
+    assert residual["retrained"] < residual["half"] < residual["undeleted"]
 
     assert command("evidence", tmp_path) == 0
     told = capsys.readouterr().out
@@ -62,17 +72,72 @@ def test_models_of_known_truth_are_made_beside_a_bank_and_are_no_methods(tmp_pat
     said = pd.read_csv(folder / "verdict.csv")
     assert set(said["method"]) == {"undeleted", "retrain"}
     table = pd.read_csv(folder / "measures.csv")
-    assert len(table) == 2 * 7 and table["n_models"].eq(6).all() and not table["usable"].any()
+    assert len(table) == 2 * 10 and table["n_models"].eq(6).all() and not table["usable"].any()
     assert table["why"].str.contains("15 are needed").all()
     one = table[table["of"] == "one model"]
-    for name in ("faithful", "half", "relearned", "rounded"):
-        assert one[[name, f"{name}_low", f"{name}_high"]].notna().all(axis=None)
+    read = one["measure"].isin(["lists", "rank_auc", "residual"])  # no scores to be rounded
+    for name, rows in (
+        *((x, one) for x in ("faithful", "half", "relearned")),
+        ("rounded", one[~read]),
+    ):
+        assert rows[[name, f"{name}_low", f"{name}_high"]].notna().all(axis=None)
+    assert read.sum() == 6 and one.loc[read, "rounded"].isna().all()
     # without --known the bank is put together as ever, and nothing is left of the table; whichever
     # cell asks for it, of several that differ in what a bank does not depend on
     assert command("oracles", tmp_path, *few, "unlearn_seeds=0,1", "--only", "unlearn_seed=0") == 0
     assert [*data.oracles(next((folder / "oracles").glob("*.npz"))).scores][2:] == ["retrain"]
     assert command("evidence", tmp_path) == 0 and not (folder / "measures.csv").exists()
     assert "usable" not in capsys.readouterr().out
+
+
+def test_a_bank_without_known_models_is_made_again_with_what_these_are_compared_by(tmp_path):
+    (tmp_path / "small.toml").write_text(TOML)
+    few = ("--models", "2", "--pairs", "60", "--only", "model=mf")
+    path = tmp_path / "results" / "small" / "oracles"
+    assert command("oracles", tmp_path, *few) == 0
+    plain = data.oracles(next(path.glob("*.npz")))
+    assert command("oracles", tmp_path, *few, "--known") == 0
+    whole = data.oracles(next(path.glob("*.npz")))
+    assert not plain.measured and len(whole.measured) == 4
+    for kind, scores in plain.scores.items():
+        np.testing.assert_array_equal(scores, whole.scores[kind])
+
+
+def test_what_is_kept_of_a_model_is_what_its_scores_and_its_loss_say():
+    rng = np.random.default_rng(0)
+    pairs = rng.permutation(12 * 30)[:150]
+    train = layout.build(pairs // 30, pairs % 30, np.ones(150, np.float32), n_users=12, n_items=30)
+    before = np.ones(150, np.float32)
+    gone = np.arange(150) % 10 == 0
+    request = ForgetSet(before, np.where(gone, 0, before).astype(np.float32))
+    model = {"use": "ials", "settings": {"dim": 3, "reg": 1.0, "alpha": 2.0}}
+    plug = model_plug(model)
+    part = np.where(gone, "forgotten", "retained")
+    state = Factors(*(jax.numpy.asarray(rng.normal(size=(n, 3)), "float32") for n in (12, 30)))
+    owner = program("factors", plug), program("loss", plug)
+    wanted = measured.asked(train, part)
+    run = Singly(Shelf()).run
+    found = measured.of_models(run, wanted, owner, [state], train, [request.after], [request])
+    users, items = np.asarray(train.users), np.asarray(train.items)
+    scores = np.asarray(state.users) @ np.asarray(state.items).T
+    scores[users[~gone], items[~gone]] = -np.inf
+    asked = np.unique(users[gone])
+    want = np.argsort(-scores[asked], axis=1, kind="stable")[:, :20]
+    shown = np.sort(scores[asked], axis=1)[:, ::-1][:, :20] > -np.inf
+    np.testing.assert_array_equal(found["lists"][0][shown], want[shown])
+    above = []
+    for user in asked:
+        own = scores[user, items[gone & (users == user)]]
+        others = np.delete(scores[user], items[gone & (users == user)])
+        others = others[others > -np.inf]
+        above.append(np.mean(own[:, None] > others[None]))
+    np.testing.assert_allclose(found["rank_auc"], np.mean(above), rtol=1e-5)
+    built = ials.build(dim=3, reg=1.0, alpha=2.0)
+    slope = jax.grad(built.loss)(state, train, request.after, request.after)
+    rows = [np.asarray(x)[np.unique(ids[gone])] for x, ids in zip(slope, (users, items))]
+    norm = np.sqrt(sum(np.sum(x.astype(float) ** 2) for x in rows))
+    np.testing.assert_allclose(found["residual"], norm, rtol=1e-5)
+    assert measured.asked(train, np.full(150, "retained")) is None
 
 
 def test_a_method_cannot_have_the_name_of_models_of_known_truth(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""The models of a bank, some seeds of them: trained, made to forget, and asked for their scores."""
+"""The models of a bank, some seeds of them: trained, made to forget, and asked what they say."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -12,11 +12,13 @@ from jaxforget.types import ForgetSet, Interactions
 
 from ..config.grid import canonical
 from ..errors import Refused
-from . import known
+from . import known, measured
 from .jobs import Job
 from .plans import Plan
 from .programs import Plug, Skipped, keys, method_plug, model_plug, program
 from .setup import Laboratory
+
+Kept = dict[str, np.ndarray]  # by name, the models as the first axis; "scores" is always there
 
 
 class Task(NamedTuple):
@@ -26,6 +28,7 @@ class Task(NamedTuple):
     plan: Plan
     train: Interactions
     cells: Interactions  # the pairs that are asked for
+    part: np.ndarray  # [P] of which part a pair is
     seeds: range
     requests: list[ForgetSet]  # one for each seed
 
@@ -58,25 +61,34 @@ class Task(NamedTuple):
         outcomes = self.run([Job(forget, (key, x, self.train, own)) for key, x, own in each])
         return [outcome.output[0] for outcome in outcomes]
 
-    def scored(self, states: list[Any], weights: list[Any], method: Plug | None = None) -> Any:
+    def scored(self, states: list[Any], weights: list[Any], method: Plug | None = None) -> Kept:
         """Their scores ``[M, P]``, each served by its weights."""
         owner = program("factors", self.model, method)
-        return scores_of(self.run, owner, states, self.train, weights, self.cells)
+        return {"scores": scores_of(self.run, owner, states, self.train, weights, self.cells)}
+
+    def judged(self, states: list[Any], weights: list[Any]) -> Kept:
+        """Their scores; in a bank for trying measures also what else these read of a model."""
+        kept, wanted = self.scored(states, weights), measured.asked(self.cells, self.part)
+        if not self.plan.known or wanted is None:
+            return kept
+        owner = program("factors", self.model), program("loss", self.model)
+        rest = (states, self.train, weights, self.requests)
+        return kept | measured.of_models(self.run, wanted, owner, *rest)
 
 
-def scores(task: Task, missing: set[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """The scores ``[M, P]`` of each kind of models that is missing."""
+def kept(task: Task, missing: set[str]) -> Iterator[tuple[str, Kept]]:
+    """What a bank keeps of each kind of models that is missing."""
     methods = task.plan.methods
     learn = program("fit", task.model)
     draws = {n: [keys(seed)[n] for seed in task.seeds] for n in ("fit", "reference", "unlearn")}
     if _oracles.RETRAINED in missing:
         states = task.states(learn, draws["reference"], task.after)
-        yield _oracles.RETRAINED, task.scored(states, task.after)
+        yield _oracles.RETRAINED, task.judged(states, task.after)
     before = {}  # the request, by the method that trains in its own way
     if missing & {_oracles.UNDELETED, *methods}:
         before[None] = task.states(learn, draws["fit"], task.before)
     if _oracles.UNDELETED in missing:
-        yield _oracles.UNDELETED, task.scored(before[None], task.before)
+        yield _oracles.UNDELETED, task.judged(before[None], task.before)
     for kind in (kind for kind in task.plan.known if kind in missing):
         yield kind, _of_known_truth(task, kind)
     for name in (kind for kind in methods if kind in missing):
@@ -94,18 +106,18 @@ def scores(task: Task, missing: set[str]) -> Iterator[tuple[str, np.ndarray]]:
         yield name, task.scored(after, task.after, method)
 
 
-def _of_known_truth(task: Task, kind: str) -> np.ndarray:
-    """The scores ``[M, P]`` of models to try measures on, with keys that no other kind has."""
+def _of_known_truth(task: Task, kind: str) -> Kept:
+    """Models to try measures on, with keys that no other kind has."""
     spec = task.plan.known[kind]
     draws = [known.keys_of(seed, kind) for seed in task.seeds]
     learn, first = program("fit", task.model), [key[0] for key in draws]
     if kind == _oracles.HALF:
         weights = [known.half(request, task.plan.id, spec["share"]) for request in task.requests]
-        return task.scored(task.states(learn, first, weights), weights)
+        return task.judged(task.states(learn, first, weights), weights)
     states = task.states(learn, first, task.after)
     put_back = [ForgetSet(request.after, request.before) for request in task.requests]
     states = task.unlearnt(method_plug(spec), [key[1] for key in draws], states, put_back)
-    return task.scored(states, task.before)
+    return task.judged(states, task.before)
 
 
 def scores_of(

@@ -161,8 +161,8 @@ def faithfulness(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[
 def of_models(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Each measure of one model, of the second half of the models of a kind, ``[M - M // 2]``.
 
-    The first half of the retrained models is what the measures may know (``distance``: the first of
-    them alone), the other half is to be told from.
+    The first half of the retrained models is what the measures may know (``distance`` and
+    ``lists``: the first of them alone), the other half is to be told from.
     """
     half = len(bank.scores[RETRAINED]) // 2
     known = bank.scores[RETRAINED][:half].astype(float)
@@ -171,7 +171,12 @@ def of_models(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[str
     mean, spread = known.mean(axis=0), np.maximum(known.std(axis=0, ddof=1), 1e-12)
     scores = bank.scores[kind][half:].astype(float)
     apart, away = scores - known[0], (scores - mean) / spread
-    return {
+    more = {name: array[half:] for name, array in bank.measured.get(kind, {}).items()}
+    if _oracles.LISTS in more:  # share of a user's list that is not in the known model's
+        first = bank.measured[RETRAINED][_oracles.LISTS][0]
+        shared = (more[_oracles.LISTS][..., None] == first[:, None]).any(axis=-1)
+        more[_oracles.LISTS] = 1 - shared.mean(axis=(1, 2))
+    return more | {
         "score": scores[:, liked].mean(axis=1),
         "membership": members[kind][half:],
         "distance": np.linalg.norm(apart, axis=1),

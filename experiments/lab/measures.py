@@ -9,7 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxforget.data._oracles import HALF, RELEARNED, RETRAINED, UNDELETED, Bank
+from jaxforget.data._oracles import (
+    HALF,
+    LISTS,
+    RANK_AUC,
+    RELEARNED,
+    RESIDUAL,
+    RETRAINED,
+    UNDELETED,
+    Bank,
+)
 
 from .. import statistics
 from ..statistics import Estimate
@@ -23,6 +32,7 @@ BITS = 8
 # Models compared, of each kind. Of fewer, a measure with an AUC of .9 sets all of them apart by
 # chance more than one time in a hundred, and then no interval is stated.
 LEAST = 15
+READ = (LISTS, RANK_AUC, RESIDUAL)  # of the models themselves: not made of scores to be rounded
 DISTRIBUTION = ("kl_p50", "lira")  # what verdicts are made of: measures of many models
 FEW = f"{{}} models of each kind compared, {LEAST} are needed"
 UNORDERED = "it does not grow with what is left of the request, or that is not shown"
@@ -64,7 +74,7 @@ def of(bank: Bank, found: Measures) -> list[Tried]:
                 name,
                 (told[UNDELETED], told[HALF], told.get(RELEARNED, NONE)),
                 (statistics.difference(half, without), statistics.difference(all_of_it, half)),
-                statistics.area(*(x[name] for x in pair)),
+                NONE if name in READ else statistics.area(*(x[name] for x in pair)),
                 len(without),
             )
         )
@@ -88,7 +98,7 @@ def judged(
         why = "models without half of the request are not told from retrained ones"
     elif order != "yes":
         why = UNORDERED
-    elif not abs(coarse.value - told[0].value) < CHANGE:
+    elif name not in READ and not abs(coarse.value - told[0].value) < CHANGE:
         why = f"rounding the scores to {BITS} bits changes it"
     else:
         why = ""

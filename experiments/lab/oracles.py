@@ -18,7 +18,7 @@ from jaxforget.types import ForgetSet, Interactions
 from ..config.grid import identity, named
 from ..errors import Refused
 from ..files import archive, write_atomically
-from . import bank_models, provenance
+from . import bank_models, measured, provenance
 from .plans import DECIDES, Plan
 from .setup import Laboratory
 
@@ -91,11 +91,11 @@ def make(
             continue
         seeds = range(first, min(first + AT_ONCE, plan.n_models))
         kinds = [k for k in _kinds(plan) if k in wanted or k not in plan.methods]
-        missing = {k for k in kinds if not _holds(_file(folder, plan, k, first), len(seeds))}
+        missing = {k for k in kinds if _kept(folder, plan, pairs, k, seeds) is None}
         requests = [asked(seed) if asked else request for seed in seeds]
-        task = bank_models.Task(lab, plan, train, pairs.cells, seeds, requests)
-        for kind, scores in bank_models.scores(task, missing):
-            content = archive({"scores": scores, "commit": provenance.commit()}, compressed=True)
+        task = bank_models.Task(lab, plan, train, pairs.cells, pairs.part, seeds, requests)
+        for kind, kept in bank_models.kept(task, missing):
+            content = archive({**kept, "commit": provenance.commit()}, compressed=True)
             write_atomically(_file(folder, plan, kind, first), content)
             told(f"{plan.id} {kind}: models {first} to {seeds[-1]} of {plan.n_models}")
 
@@ -112,9 +112,21 @@ def _same_data(lab: Laboratory, folder: Path, plan: Plan) -> None:
         )
 
 
-def _holds(path: Path, count: int) -> bool:
-    """Whether a file is there and has so many models: an earlier run may have asked for fewer."""
-    return path.is_file() and len(_read(path)[0]) >= count
+def _kept(
+    folder: Path, plan: Plan, pairs: Sample, kind: str, seeds: range
+) -> dict[str, np.ndarray] | None:
+    """What a file holds of some models; None if there is none, or it was asked for less."""
+    path = _file(folder, plan, kind, seeds.start)
+    if not path.is_file():
+        return None
+    found = _read(path)
+    judged = plan.known and kind not in plan.methods and measured.asked(pairs.cells, pairs.part)
+    if len(found["scores"]) < len(seeds) or (judged and _oracles.LISTS not in found):
+        return None
+    few = {
+        name: array if name == "commit" else array[: len(seeds)] for name, array in found.items()
+    }
+    return few if judged else {name: few[name] for name in ("scores", "commit")}
 
 
 def _kinds(plan: Plan) -> list[str]:
@@ -131,17 +143,19 @@ def _file(folder: Path, plan: Plan, kind: str, first: int) -> Path:
 
 def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles.Bank | None:
     """The whole bank; None while some of its models are missing."""
-    scores, commits = {}, set()
+    scores, extra, commits = {}, {}, set()
     for kind in _kinds(plan):
         parts = []
         for first in range(0, plan.n_models, AT_ONCE):
-            path, count = _file(folder, plan, kind, first), min(AT_ONCE, plan.n_models - first)
-            part, commit = _read(path) if path.is_file() else ((), "")
-            if len(part) < count:  # an earlier run may have asked for fewer
+            seeds = range(first, min(first + AT_ONCE, plan.n_models))
+            part = _kept(folder, plan, pairs, kind, seeds)
+            if part is None:
                 return None
-            parts.append(part[:count])
-            commits.add(commit)
-        scores[kind] = np.concatenate(parts)
+            commits.add(str(part.pop("commit")))
+            parts.append(part)
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        scores[kind] = whole.pop("scores")
+        extra |= {kind: whole} if whole else {}
     lengths = {array.shape for array in scores.values()}
     if lengths != {(plan.n_models, len(pairs.part))}:
         raise Refused(f"{folder / plan.id}: its files are of other pairs: remove that folder")
@@ -160,13 +174,13 @@ def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles
         "versions": {name: facts[name] for name in provenance.PACKAGES},
     } | ({"known": plan.known} if plan.known else {})
     values = np.asarray(pairs.cells.values)
-    return _oracles.Bank(pairs.users, pairs.items, values, pairs.part, scores, about)
+    return _oracles.Bank(pairs.users, pairs.items, values, pairs.part, scores, about, extra)
 
 
-def _read(path: Path) -> tuple[np.ndarray, str]:
+def _read(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return archive["scores"], str(archive["commit"])
+            return {name: archive[name] for name in archive.files}
     except Exception as fault:
         raise Refused(f"{path}: cannot be read: {fault}: remove it and run again") from None
 

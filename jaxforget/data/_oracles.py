@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ PAIRS = ("users", "items", "values", "part")
 RETRAINED, UNDELETED = "retrained", "undeleted"
 HALF, RELEARNED = "half", "relearned"  # in banks made with --known: ``about["known"]`` says how
 KNOWN = (HALF, RELEARNED)
+LISTS, RANK_AUC, RESIDUAL = "lists", "rank_auc", "residual"  # of each model in such banks
 
 
 class Bank(NamedTuple):
@@ -24,6 +26,8 @@ class Bank(NamedTuple):
     part: np.ndarray  # [P] one of ``PARTS``
     scores: Mapping[str, np.ndarray]  # [M, P] by kind: retrained, undeleted, known ones, methods
     about: Mapping[str, Any]  # data, split, model and request, hashes, versions
+    # of kinds whose truth is known: lists [M, R, 20] of item numbers, rank_auc [M], residual [M]
+    measured: Mapping[str, Mapping[str, np.ndarray]] = MappingProxyType({})
 
     def of(self, kind: str, part: str) -> np.ndarray:
         """The scores ``[M, P']`` of one kind of models for one part of the pairs."""
@@ -44,6 +48,8 @@ def arrays(bank: Bank) -> dict[str, np.ndarray]:
     """A bank as the arrays of its file, without any that would need pickle."""
     named = {name: np.asarray(getattr(bank, name)) for name in PAIRS}
     named |= {f"scores/{kind}": scores for kind, scores in bank.scores.items()}
+    for kind, found in bank.measured.items():
+        named |= {f"measured/{kind}/{name}": array for name, array in found.items()}
     return named | {"about": _signed(named, bank.about)}
 
 
@@ -61,7 +67,8 @@ def oracles(path: str | Path) -> Bank:
     A bank holds the scores that independent models give to the forgotten pairs and to a fixed
     sample of retained and test pairs: models retrained without the request (``"retrained"``),
     models trained on everything (``"undeleted"``), and models that a method made forget. Model
-    number ``m`` of every kind has the seed ``m``.
+    number ``m`` of every kind has the seed ``m``. Banks made with ``--known`` also hold lists, rank
+    AUC and residuals (``measured``) of the models whose truth is known.
 
     Args:
       path: an .npz file.
@@ -93,12 +100,16 @@ def oracles(path: str | Path) -> Bank:
         raise ValueError(f"{path}: no bank of oracles: {type(fault).__name__}: {fault}") from None
     if str(again) != str(stated):
         raise ValueError(f"{path}: its numbers are not those that were written: get it again")
-    scores = {
-        name.removeprefix("scores/"): array for name, array in found.items() if name not in pairs
-    }
+    scores, measured = {}, {}
+    for name, array in found.items():
+        if name.startswith("measured/"):
+            _, kind, measure = name.split("/")
+            measured.setdefault(kind, {})[measure] = array
+        elif name not in pairs:
+            scores[name.removeprefix("scores/")] = array
     n_pairs = {len(array) for array in pairs.values()} | {
         array.shape[1] if array.ndim == 2 else -1 for array in scores.values()
     }
     if len(n_pairs) != 1 or {RETRAINED, UNDELETED} - scores.keys():
         raise ValueError(f"{path}: its tables are not of the same pairs, or some are missing")
-    return Bank(**pairs, scores=scores, about=about)
+    return Bank(**pairs, scores=scores, about=about, measured=measured)
