@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxforget import metrics
-from jaxforget.metrics import distance
+from jaxforget.metrics import distance, ranking, top
 from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse import layout, serving
 from jaxforget.types import Factors, ForgetSet, Split
@@ -168,6 +168,35 @@ def test_distances_on_cells_and_overlap_equal_loops():
     tops = [np.argsort(-m, axis=1)[:, :3] for m in (ours, theirs)]
     shared = np.mean([len(set(a) & set(b)) / 3 for a, b in zip(*tops)])
     np.testing.assert_allclose(found["overlap@3"], shared)
+
+
+@pytest.mark.parametrize("levels", [2, 5, 10**6])  # of scores: many, some and no ties
+@pytest.mark.parametrize("ks", [(1, 3), (3, 7), (9, 12)])  # the catalogue has 9 items
+def test_what_two_lists_share_is_the_sum_of_the_smaller_chances(levels, ks):
+    rng = np.random.default_rng(0)
+    scores = [jnp.asarray(rng.integers(0, levels, (40, 9)) / 4.0) for _ in range(2)]
+    shown = jnp.asarray(rng.random((40, 9)) < 0.8)
+    scores = [jnp.where(shown, x, -jnp.inf) for x in scores]
+    chances = [top.chances(x, shown, ks) for x in scores]
+    want = [jnp.sum(jnp.minimum(a, b), axis=1) for a, b in zip(*chances, strict=True)]
+    found = top.in_common(*scores, shown, ks)
+    np.testing.assert_allclose(found, want, rtol=1e-12)
+    assert levels < 10**6 or max(np.max(x) for x in found) > 0
+
+
+@pytest.mark.parametrize("users", [1, 6, 8, 24])
+def test_ranks_that_are_counted_block_by_block_are_those_of_all_users(users, monkeypatch):
+    monkeypatch.setattr(ranking, "BLOCK_BYTES", 8 * 50 * 4)  # four users
+    rng = np.random.default_rng(users)
+    scores = jnp.asarray(rng.integers(0, 20, (users, 50)).astype(float))
+    lengths = jnp.asarray(rng.integers(0, 6, users), jnp.int32)
+    own = scores[:, :5]
+    found, whole = (f(scores, own, lengths) for f in (ranking._count_in_blocks, ranking._count))
+    real = np.arange(5) < np.asarray(lengths)[:, None]
+    for blocks, once, compare in zip(found, whole, (np.greater, np.greater_equal), strict=True):
+        want = compare(scores[:, None], own[:, :, None]).sum(axis=2)
+        np.testing.assert_array_equal(np.asarray(blocks)[real], want[real])
+        np.testing.assert_array_equal(np.asarray(once)[real], want[real])
 
 
 def test_a_model_against_itself_is_at_distance_zero_with_full_overlap():
