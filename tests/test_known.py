@@ -138,6 +138,15 @@ def test_what_is_kept_of_a_model_is_what_its_scores_and_its_loss_say():
     norm = np.sqrt(sum(np.sum(x.astype(float) ** 2) for x in rows))
     np.testing.assert_allclose(found["residual"], norm, rtol=1e-5)
     assert measured.asked(train, np.full(150, "retained")) is None
+    broken = state._replace(users=state.users.at[asked[0]].set(np.nan))
+    found = measured.of_models(run, wanted, owner, [broken], train, [request.after], [request])
+    assert (found["lists"][0, 0] == measured.NOBODY).all() and np.isnan(found["rank_auc"]).all()
+
+
+def test_lists_are_apart_by_the_items_that_one_model_does_not_show():
+    known = np.array([[1, 2, 3], [4, 5, -1]])
+    lists = np.array([known, [[3, 2, 7], [5, 6, -1]], [[-1, -1, -1], [4, 5, 6]]])
+    np.testing.assert_allclose(measured.apart(lists, known), [0, 1 - (2 / 3 + 1 / 2) / 2, np.nan])
 
 
 def test_a_method_cannot_have_the_name_of_models_of_known_truth(tmp_path, capsys):

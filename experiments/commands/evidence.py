@@ -22,7 +22,8 @@ models themselves are inside the floor; else "no difference shown".
 Of banks made with `oracles --known` also measures.csv: how each measure did on models whose truth
 is known. A measure of one model is usable in a bank if it tells undeleted models from retrained
 ones (interval of the AUC above .9) and those without half of the request (above .5), grows with
-what is left, and changes by less than .05 when all scores are rounded to 8 bits.
+what is left, and, if it is made of scores, changes by less than .05 when these are rounded to 8
+bits.
 """
 
 from pathlib import Path

@@ -13,11 +13,12 @@ import jax
 import numpy as np
 
 from jaxforget.data import _oracles
-from jaxforget.data._oracles import RETRAINED, Bank
+from jaxforget.data._oracles import LISTS, RETRAINED, Bank
 from jaxforget.metrics import ensembles, labels
 
 from .. import statistics
 from ..statistics import Estimate
+from . import measured
 
 HALVES = 40  # random halves of the models
 LEAST = 8  # models of each kind for anything about their distribution
@@ -172,10 +173,8 @@ def of_models(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[str
     scores = bank.scores[kind][half:].astype(float)
     apart, away = scores - known[0], (scores - mean) / spread
     more = {name: array[half:] for name, array in bank.measured.get(kind, {}).items()}
-    if _oracles.LISTS in more:  # share of a user's list that is not in the known model's
-        first = bank.measured[RETRAINED][_oracles.LISTS][0]
-        shared = (more[_oracles.LISTS][..., None] == first[:, None]).any(axis=-1)
-        more[_oracles.LISTS] = 1 - shared.mean(axis=(1, 2))
+    if LISTS in more:
+        more[LISTS] = measured.apart(more[LISTS], bank.measured[RETRAINED][LISTS][0])
     return more | {
         "score": scores[:, liked].mean(axis=1),
         "membership": members[kind][half:],

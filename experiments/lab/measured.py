@@ -19,6 +19,7 @@ from .clock import Program
 from .jobs import Job
 
 LENGTH, USERS = 20, 100  # of a list, and users whose lists are kept at most
+NOBODY = -1  # where a list ends early, and all of it where a score is not finite
 
 
 class Asked(NamedTuple):
@@ -57,9 +58,10 @@ def of_models(
 
     Returns:
       ``lists [M, R, 20]``, the items that a user is shown first, without those that stay in the
-      training data; ``rank_auc [M]``, the chance that a forgotten item of a user stands above one
-      that is not in the training data; ``residual [M]``, the norm of the gradient of the loss
-      without the request in the rows of the users and items who lose an interaction.
+      training data, -1 where there are no more or a score is not finite; ``rank_auc [M]``, the
+      chance that a forgotten item of a user stands above one that is not in the training data;
+      ``residual [M]``, the norm of the gradient of the loss without the request in the rows of the
+      users and items who lose an interaction.
     """
     factors, loss = owner
     each = list(zip(states, weights, requests, strict=True))
@@ -81,13 +83,26 @@ def _shown(factors: Served, train: Interactions, after: Array, wanted: Asked) ->
     """The first items of each user's list, and how high the forgotten ones stand."""
     hidden = [(train, after)]
     masked = ranking.hide(hidden, wanted.users, train.n_items)
-    scores = jnp.where(masked, -jnp.inf, serving.scores(factors, wanted.users))
-    first = lax.top_k(scores, min(LENGTH, train.n_items))[1]
+    scores = serving.scores(factors, wanted.users)
+    known = jnp.all(jnp.isfinite(scores), axis=1)[:, None]
+    best, first = lax.top_k(jnp.where(masked, -jnp.inf, scores), min(LENGTH, train.n_items))
+    first = jnp.where(known & (best > -jnp.inf), first, NOBODY)
 
     def measure(ranked: ranking.Ranked) -> dict[str, Array]:
         return {RANK_AUC: rank_measures.auc_unseen(ranked).astype(serving.precision(factors))}
 
     return {LISTS: first} | ranking.over_users(measure, factors, wanted.pairs, hidden)
+
+
+def apart(lists: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Mean share of the lists ``[M, R, 20]`` that is not in one model's ``[R, 20]``, ``[M]``.
+
+    NaN for a model with an empty list, such as one whose scores are not finite.
+    """
+    there = lists != NOBODY
+    shared = (lists[..., None] == known[:, None]).any(axis=-1) & there
+    with np.errstate(invalid="ignore"):
+        return 1 - (shared.sum(axis=2) / there.sum(axis=2)).mean(axis=1)
 
 
 @functools.cache
