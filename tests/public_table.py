@@ -165,6 +165,16 @@ def body(function, **more):
     return lambda *args: function(*args, *kernels.indices(TRAIN), shape=(U, I), **more)
 
 
+def twice(function, **more):
+    """A body on two equal matrices at once."""
+
+    def call(*args):
+        several = [jnp.stack([x, x]) for x in (*args, *kernels.indices(TRAIN))]
+        return bodies.block_diagonal(function, several, shape=(U, I), **more)
+
+    return call
+
+
 def asked(function, **more):
     """A constructor of requests, over its key."""
     return Case(lambda key: function(key, TRAIN, 0.3, **more)[1], (KEY,), WHOLE)
@@ -385,6 +395,7 @@ SPARSE = {
     "bodies.sddmm_chunked": Case(body(bodies.sddmm_chunked), (F.users, F.items), WHOLE),
     "bodies.sddmm_gathered": Case(body(bodies.sddmm_gathered), (F.users, F.items)),
     "bodies.sddmm_in_blocks": Case(body(bodies.sddmm_in_blocks), (F.users, F.items)),
+    "bodies.block_diagonal": Case(twice(bodies.spmm_segment, by="item"), (W, F.users)),
     "compact.compact": Case(lambda m: compact.compact(TRAIN, m), (W > 0.5,), WHOLE),
     "compact.shorten": Case(lambda v: compact.shorten(valued(v), 3), (W,), WHOLE),
     "degrees.degrees": Case(lambda w: degrees.degrees(TRAIN, w), (W,)),
@@ -647,6 +658,7 @@ METRICS = {
         WHOLE,
         plain=False,
     ),
+    "top.in_common": Case(lambda s: top.in_common(s, 2 - s, s > -1, (1, 2))[1], (F.users,), WHOLE),
     "top.chances": Case(lambda s: top.chances(s, s > -1, (1, 2))[1], (F.users,), WHOLE),
     "ranking.overlap": Case(lambda f: ranking.overlap(f, F2, HIDDEN, ks=(2,)), (F,), WHOLE),
     "ranking.exposure": Case(

@@ -81,13 +81,13 @@ def test_models_trained_by_gradient_have_rows_beside_the_others(
     tmp_path, monkeypatch, as_published, model
 ):
     path, small = tmp_path / "t.csv", {"dim": 3, "batch_size": 64, "n_epochs": 2}
-    monkeypatch.setitem(gowalla.GRIDS, model, [one | small for one in gowalla.GRIDS[model]])
+    monkeypatch.setitem(gowalla.GRIDS, model, [one | small for one in gowalla.GRIDS[model][:2]])
     assert cli.main(["bench", "gowalla", "--seeds=1", f"--out={path}"]) == 0
     assert cli.main(["bench", "gowalla", "--seeds=1", f"--model={model}", f"--out={path}"]) == 0
     rows = pd.read_csv(path)
     own = rows[rows["model"] == model]
     assert set(rows["model"]) == {"ials", model} and own["recall"].between(0, 1).all()
-    assert own["stage"].tolist() == ["validation"] * len(gowalla.GRIDS[model]) + ["test"]
+    assert own["stage"].tolist() == ["validation", "validation", "test"]
     assert own["settings"].str.startswith("loss=bpr dim=3").all()
 
 
