@@ -18,7 +18,7 @@ from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
 
 USERS_AT_ONCE = 256  # at most, of similar history length
-BLOCK_BYTES = 1 << 21  # of scores that are counted at a time on a CPU: twice as fast as all users
+BLOCK_BYTES = 1 << 21  # of scores that are counted at a time on a CPU: as much as a cache holds
 
 # interactions and their [N] weights: an item with a positive weight is not ranked for that user
 Hidden = Sequence[tuple[Interactions, Array]]
@@ -240,7 +240,7 @@ def _count(scores: Array, own: Array, lengths: Array) -> tuple[Array, Array]:
         """Counts, for the held-out item at one place of every history."""
         score = own[:, place][:, None]
         above = jnp.sum(scores > score, axis=1, dtype=jnp.int32)
-        # two loops: one that counts both does not vectorise on a CPU, and takes twice as long
+        # two loops: one that counts both does not vectorise as well on a CPU
         score, above = lax.optimization_barrier((score, above))
         found = jnp.stack([above, jnp.sum(scores >= score, axis=1, dtype=jnp.int32)])
         return lax.dynamic_update_index_in_dim(counts, found, place, axis=0)

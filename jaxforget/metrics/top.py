@@ -62,8 +62,9 @@ def in_common(a: Array, b: Array, shown: Array, ks: Sequence[int]) -> list[Array
     if most**2 > PAIRS * n_items:
         return by_chance(a, b)
     length = min(most + 1, n_items)  # one more: does it have the score of the last place?
+    # a barrier of its own for each: jaxlib 0.10.2 ends the process over one of a whole result
     (best_a, first_a), (best_b, first_b) = (
-        lax.optimization_barrier(lax.top_k(x, length)) for x in (a, b)
+        map(lax.optimization_barrier, lax.top_k(x, length)) for x in (a, b)
     )
 
     def by_list(a: Array, b: Array) -> list[Array]:
