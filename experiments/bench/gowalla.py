@@ -47,9 +47,8 @@ GRIDS = {
         *_als(2048, (15.0, 4.0), nu=0.75, max_sweeps=5),
     ],
     "mf": [
-        BPR | {"reg": reg, "batch_size": 16384, "n_epochs": n}
-        for n, regs in ((100, (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)), (300, (1e-2, 3e-2, 1e-1)))
-        for reg in regs
+        BPR | {"reg": reg, "batch_size": 16384, "n_epochs": 100}
+        for reg in (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
     ],
     "lightgcn": [
         BPR | {"lr": lr, "reg": reg, "n_layers": 3, "batch_size": 65536, "n_epochs": 300}
