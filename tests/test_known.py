@@ -114,10 +114,10 @@ def test_what_is_kept_of_a_model_is_what_its_scores_and_its_loss_say():
     plug = model_plug(model)
     part = np.where(gone, "forgotten", "retained")
     state = Factors(*(jax.numpy.asarray(rng.normal(size=(n, 3)), "float32") for n in (12, 30)))
-    owner = program("factors", plug), program("loss", plug)
+    loss = program("loss", plug)
     wanted = measured.asked(train, part)
     run = Singly(Shelf()).run
-    found = measured.of_models(run, wanted, owner, [state], train, [request.after], [request])
+    found = measured.of_models(run, wanted, loss, [state], [state], train, [request])
     users, items = np.asarray(train.users), np.asarray(train.items)
     scores = np.asarray(state.users) @ np.asarray(state.items).T
     scores[users[~gone], items[~gone]] = -np.inf
@@ -139,7 +139,7 @@ def test_what_is_kept_of_a_model_is_what_its_scores_and_its_loss_say():
     np.testing.assert_allclose(found["residual"], norm, rtol=1e-5)
     assert measured.asked(train, np.full(150, "retained")) is None
     broken = state._replace(users=state.users.at[asked[0]].set(np.nan))
-    found = measured.of_models(run, wanted, owner, [broken], train, [request.after], [request])
+    found = measured.of_models(run, wanted, loss, [broken], [broken], train, [request])
     assert (found["lists"][0, 0] == measured.NOBODY).all() and np.isnan(found["rank_auc"]).all()
 
 

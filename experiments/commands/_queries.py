@@ -42,17 +42,8 @@ read = functools.cache(_tables.read)
 
 
 OTHERS = (
-    *(
-        "audit",
-        "verdict",
-        "evidence",
-        "measures",
-        "reconstruction",
-        "advice",
-        "sequence",
-        "games",
-        "components",
-    ),
+    *("audit", "verdict", "evidence", "measures", "reconstruction", "advice"),
+    *("sequence", "games", "components"),
     *("gowalla", "gowalla_forgetting", "ncf", "erase"),  # of bench
 )
 

@@ -28,7 +28,7 @@ class Task(NamedTuple):
     plan: Plan
     train: Interactions
     cells: Interactions  # the pairs that are asked for
-    part: np.ndarray  # [P] of which part a pair is
+    wanted: measured.Asked | None  # what else, in a bank for trying measures
     seeds: range
     requests: list[ForgetSet]  # one for each seed
 
@@ -64,16 +64,17 @@ class Task(NamedTuple):
     def scored(self, states: list[Any], weights: list[Any], method: Plug | None = None) -> Kept:
         """Their scores ``[M, P]``, each served by its weights."""
         owner = program("factors", self.model, method)
-        return {"scores": scores_of(self.run, owner, states, self.train, weights, self.cells)}
+        served = served_by(self.run, owner, states, self.train, weights)
+        return {"scores": scores_of(self.run, served, self.cells)}
 
     def judged(self, states: list[Any], weights: list[Any]) -> Kept:
         """Their scores; in a bank for trying measures also what else these read of a model."""
-        kept, wanted = self.scored(states, weights), measured.asked(self.cells, self.part)
-        if not self.plan.known or wanted is None:
-            return kept
-        owner = program("factors", self.model), program("loss", self.model)
-        rest = (states, self.train, weights, self.requests)
-        return kept | measured.of_models(self.run, wanted, owner, *rest)
+        if self.wanted is None:
+            return self.scored(states, weights)
+        served = served_by(self.run, program("factors", self.model), states, self.train, weights)
+        rest = (program("loss", self.model), states, served, self.train, self.requests)
+        more = measured.of_models(self.run, self.wanted, *rest)
+        return {"scores": scores_of(self.run, served, self.cells)} | more
 
 
 def kept(task: Task, missing: set[str]) -> Iterator[tuple[str, Kept]]:
@@ -120,16 +121,22 @@ def _of_known_truth(task: Task, kind: str) -> Kept:
     return task.judged(states, task.before)
 
 
-def scores_of(
+def served_by(
     run: Callable[[list[Job]], list[Any]],
     owner: Any,
     states: list[Any],
     train: Interactions,
     weights: list[Any],
-    cells: Interactions,
-) -> np.ndarray:
-    """The scores ``[M, P]`` of M trained states, each with the weights that it serves by."""
+) -> list[Any]:
+    """What M trained states serve, each by its weights."""
     pairs = zip(states, weights, strict=True)
-    served = run([Job(owner, (state, train, own)) for state, own in pairs])
-    jobs = [Job(serving.scores_of, (outcome.output, cells)) for outcome in served]
-    return np.stack([np.asarray(outcome.output) for outcome in run(jobs)])
+    outcomes = run([Job(owner, (state, train, own)) for state, own in pairs])
+    return [outcome.output for outcome in outcomes]
+
+
+def scores_of(
+    run: Callable[[list[Job]], list[Any]], served: list[Any], cells: Interactions
+) -> np.ndarray:
+    """The scores ``[M, P]`` of M models."""
+    outcomes = run([Job(serving.scores_of, (one, cells)) for one in served])
+    return np.stack([np.asarray(outcome.output) for outcome in outcomes])

@@ -35,7 +35,8 @@ def memorised(lab: Laboratory, cell: Cell, n_models: int) -> np.ndarray:
         asked = zip(seeds, weights, strict=True)
         states = run([Job(fit, (keys(seed)["fit"], train, w)) for seed, w in asked])
         trained = [done.output[0] for done in states]
-        scores.append(bank_models.scores_of(run, factors, trained, train, weights, train))
+        served = bank_models.served_by(run, factors, trained, train, weights)
+        scores.append(bank_models.scores_of(run, served, train))
     return np.asarray(hardness.memorisation(np.concatenate(scores), held))
 
 

@@ -10,7 +10,7 @@ from jax import Array, lax
 
 from jaxforget import _varying
 from jaxforget.data._oracles import LISTS, RANK_AUC, RESIDUAL
-from jaxforget.metrics import rank_measures, ranking
+from jaxforget.metrics import labels, rank_measures, ranking
 from jaxforget.sparse import layout, serving
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Factors, ForgetSet, Interactions
@@ -43,18 +43,19 @@ def asked(cells: Interactions, part: np.ndarray) -> Asked | None:
 def of_models(
     run: Callable[[list[Job]], list[Any]],
     wanted: Asked,
-    owner: tuple[Program, Program],
+    loss: Program,
     states: list[Any],
+    served: list[Served],
     train: Interactions,
-    weights: list[Any],
     requests: list[ForgetSet],
 ) -> dict[str, np.ndarray]:
-    """What is kept of M states of a model, each with the weights that it serves by.
+    """What is kept of M states of a model.
 
     Args:
       run: runs jobs.
       wanted: what is asked.
-      owner: the functions ``factors`` and ``loss`` of the model.
+      loss: the function ``loss`` of the model.
+      served: what each state serves.
 
     Returns:
       ``lists [M, R, 20]``, the items that a user is shown first, without those that stay in the
@@ -63,18 +64,14 @@ def of_models(
       ``residual [M]``, the norm of the gradient of the loss without the request in the rows of the
       users and items who lose an interaction.
     """
-    factors, loss = owner
-    each = list(zip(states, weights, requests, strict=True))
-    served = run([Job(factors, (state, train, own)) for state, own, _ in each])
-    shown = [
-        Job(_shown, (x.output, train, request.after, wanted))
-        for x, request in zip(served, requests, strict=True)
-    ]
-    found = [outcome.output for outcome in run(shown)]
+    pairs = zip(served, requests, strict=True)
+    shown = run([Job(_shown, (x, train, request.after, wanted)) for x, request in pairs])
+    found = [outcome.output for outcome in shown]
     columns = {name: np.stack([np.asarray(x[name]) for x in found]) for name in (LISTS, RANK_AUC)}
     if isinstance(states[0], Factors):
         gradient = Program(_residual_of(loss.shell), loss.numbers)
-        norms = run([Job(gradient, (state, train, request)) for state, _, request in each])
+        pairs = zip(states, requests, strict=True)
+        norms = run([Job(gradient, (state, train, request)) for state, request in pairs])
         columns[RESIDUAL] = np.stack([np.asarray(x.output) for x in norms])
     return columns
 
@@ -112,11 +109,8 @@ def _residual_of(loss: Callable[..., Array]) -> Callable[..., Array]:
     def residual(numbers, params, train, request):
         after = request.after
         slope = _varying.grad(lambda p: loss(numbers, p, train, after, after))(params)
-        changed = request.before > after
-        squares = jnp.zeros((), train.values.dtype)
-        for rows, ids in zip(slope, (train.users, train.items), strict=True):
-            touched = jnp.zeros(len(rows), bool).at[ids].max(changed)
-            squares += jnp.sum(jnp.where(touched[:, None], rows**2, 0))
-        return jnp.sqrt(squares)
+        sides = zip(slope, labels.touched(train, request), strict=True)
+        squares = [jnp.sum(jnp.where(lost[:, None], rows**2, 0)) for rows, lost in sides]
+        return jnp.sqrt(sum(squares))
 
     return residual

@@ -86,14 +86,15 @@ def make(
     """
     _same_data(lab, folder, plan)
     train, request = lab.materials.request(plan.cell)
+    extra = _asked(plan, pairs)
     for number, first in enumerate(range(0, plan.n_models, AT_ONCE)):
         if number % part[1] != part[0]:
             continue
         seeds = range(first, min(first + AT_ONCE, plan.n_models))
         kinds = [k for k in _kinds(plan) if k in wanted or k not in plan.methods]
-        missing = {k for k in kinds if _kept(folder, plan, pairs, k, seeds) is None}
+        missing = {k for k in kinds if _kept(folder, plan, extra, k, seeds) is None}
         requests = [asked(seed) if asked else request for seed in seeds]
-        task = bank_models.Task(lab, plan, train, pairs.cells, pairs.part, seeds, requests)
+        task = bank_models.Task(lab, plan, train, pairs.cells, extra, seeds, requests)
         for kind, kept in bank_models.kept(task, missing):
             content = archive({**kept, "commit": provenance.commit()}, compressed=True)
             write_atomically(_file(folder, plan, kind, first), content)
@@ -112,21 +113,24 @@ def _same_data(lab: Laboratory, folder: Path, plan: Plan) -> None:
         )
 
 
+def _asked(plan: Plan, pairs: Sample) -> measured.Asked | None:
+    """What models are asked for beside scores, in a bank for trying measures."""
+    return measured.asked(pairs.cells, pairs.part) if plan.known else None
+
+
 def _kept(
-    folder: Path, plan: Plan, pairs: Sample, kind: str, seeds: range
+    folder: Path, plan: Plan, extra: measured.Asked | None, kind: str, seeds: range
 ) -> dict[str, np.ndarray] | None:
     """What a file holds of some models; None if there is none, or it was asked for less."""
     path = _file(folder, plan, kind, seeds.start)
     if not path.is_file():
         return None
     found = _read(path)
-    judged = plan.known and kind not in plan.methods and measured.asked(pairs.cells, pairs.part)
+    judged = extra is not None and kind not in plan.methods
     if len(found["scores"]) < len(seeds) or (judged and _oracles.LISTS not in found):
         return None
-    few = {
-        name: array if name == "commit" else array[: len(seeds)] for name, array in found.items()
-    }
-    return few if judged else {name: few[name] for name in ("scores", "commit")}
+    names = found if judged else ("scores", "commit")
+    return {n: found[n] if n == "commit" else found[n][: len(seeds)] for n in names}
 
 
 def _kinds(plan: Plan) -> list[str]:
@@ -143,19 +147,20 @@ def _file(folder: Path, plan: Plan, kind: str, first: int) -> Path:
 
 def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles.Bank | None:
     """The whole bank; None while some of its models are missing."""
-    scores, extra, commits = {}, {}, set()
+    scores, more, commits = {}, {}, set()
+    extra = _asked(plan, pairs)
     for kind in _kinds(plan):
         parts = []
         for first in range(0, plan.n_models, AT_ONCE):
             seeds = range(first, min(first + AT_ONCE, plan.n_models))
-            part = _kept(folder, plan, pairs, kind, seeds)
+            part = _kept(folder, plan, extra, kind, seeds)
             if part is None:
                 return None
             commits.add(str(part.pop("commit")))
             parts.append(part)
         whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         scores[kind] = whole.pop("scores")
-        extra |= {kind: whole} if whole else {}
+        more |= {kind: whole} if whole else {}
     lengths = {array.shape for array in scores.values()}
     if lengths != {(plan.n_models, len(pairs.part))}:
         raise Refused(f"{folder / plan.id}: its files are of other pairs: remove that folder")
@@ -174,7 +179,7 @@ def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles
         "versions": {name: facts[name] for name in provenance.PACKAGES},
     } | ({"known": plan.known} if plan.known else {})
     values = np.asarray(pairs.cells.values)
-    return _oracles.Bank(pairs.users, pairs.items, values, pairs.part, scores, about, extra)
+    return _oracles.Bank(pairs.users, pairs.items, values, pairs.part, scores, about, more)
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

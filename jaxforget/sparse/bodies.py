@@ -105,6 +105,7 @@ def block_diagonal(
     def moved(ids: Array, step: int) -> Array:
         return (ids + step * block).reshape(-1)
 
+    # where rows begin is read by the bodies of a CPU alone, and stays
     out = body(
         *(x.reshape(-1, *x.shape[2:]) for x in (a, b)),
         *(moved(ids, step) for ids, step in ((users, shape[0]), (items, shape[1]))),
