@@ -406,6 +406,9 @@ SPARSE = {
     "degrees.exchange": Case(lambda f: degrees.exchange(TRAIN, W, f), (F,)),
     "dense.solve_spd": Case(lambda a, b: dense.solve_spd(a + a.T, b), (MATRIX, VECTOR)),
     "dense.inverse_root": Case(lambda a: dense.inverse_root(a + a.T), (MATRIX,)),
+    "dense.inverse": Case(lambda a: dense.inverse(a + a.T), (MATRIX,)),
+    "dense.subtract": Case(lambda a, b: dense.subtract(a, b[:, None], b[None]), (MATRIX, VECTOR)),
+    "dense.mirror": Case(dense.mirror, (MATRIX,)),
     "dense.eigh": Case(lambda a: dense.eigh(a + a.T)[1], (MATRIX,)),
     "dense.loop_on_cpu": Case(
         lambda a: dense.loop_on_cpu(lambda x: x @ x)(a),

@@ -10,7 +10,7 @@ import pytest
 from jaxforget import methods, metrics, models
 from jaxforget.models import _item_item, ease
 from jaxforget.prepare import forget, preprocess, split
-from jaxforget.sparse import layout, serving
+from jaxforget.sparse import dense, layout, serving
 from jaxforget.types import ForgetSet, Split
 
 U, I, REG = 50, 36, 3.0
@@ -25,7 +25,7 @@ METHOD = methods.load("closed_form")(MODEL)
 FIT, UNLEARN = jax.jit(MODEL.fit), jax.jit(METHOD.unlearn)
 
 
-def dense(weights):
+def dense_values(weights):
     out = np.zeros((U, I))
     out[np.asarray(TRAIN.users), np.asarray(TRAIN.items)] = np.asarray(weights * TRAIN.values)
     return out
@@ -60,10 +60,10 @@ REQUESTS = {
 def test_the_matrix_is_the_ridge_regression_of_each_item_on_the_others():
     weights = jnp.asarray(RNG.random(420) > 0.2, ONES.dtype)
     trained, info = FIT(jax.random.key(0), TRAIN, weights)
-    want = by_columns(dense(weights))
+    want = by_columns(dense_values(weights))
     np.testing.assert_allclose(ease.item_item(trained), want, atol=1e-12)
     assert info["residual"] < 1e-12
-    served, scores = MODEL.factors(trained, TRAIN, weights), dense(weights) @ want
+    served, scores = MODEL.factors(trained, TRAIN, weights), dense_values(weights) @ want
     some = jnp.array([3, 0, 41])
     np.testing.assert_allclose(served.scores(some), scores[np.asarray(some)], atol=1e-12)
     tables = served.tables()
@@ -98,7 +98,7 @@ def test_what_scores_on_demand_is_measured_as_its_tables_are(monkeypatch, at_onc
 
 def test_the_loss_is_smallest_at_the_trained_matrix_and_is_what_is_written():
     trained, _ = FIT(jax.random.key(0), TRAIN, ONES)
-    x, b = dense(ONES), by_columns(dense(ONES))
+    x, b = dense_values(ONES), by_columns(dense_values(ONES))
     want = np.sum((x - x @ b) ** 2) + REG * np.sum(b**2)
     np.testing.assert_allclose(MODEL.loss(trained, TRAIN, ONES, ONES), want, rtol=1e-12)
     slope = jax.grad(lambda p: MODEL.loss(p, TRAIN, ONES, ONES))(trained)
@@ -189,7 +189,45 @@ def test_on_movielens_an_update_is_training_to_ten_digits(size, real_data):
         assert 0.2 < found["ndcg@20"] < 0.5
 
 
+@pytest.mark.parametrize(
+    ("length", "block"), [(1, 4), (4, 4), (5, 4), pytest.param(23, 5, marks=pytest.mark.slow)]
+)
+def test_an_inverse_by_blocks_is_the_inverse(monkeypatch, length, block):
+    """Also where the last block ends with the matrix and so laps over the one before it."""
+    monkeypatch.setattr(dense, "BLOCK", block)
+    monkeypatch.setattr(dense, "TILE", 3)
+    x = RNG.normal(size=(2, length + 3, length))
+    matrices = x.mT @ x + 0.5 * np.eye(length)
+    found = jax.jit(jax.vmap(dense.inverse))(jnp.asarray(matrices))
+    np.testing.assert_allclose(found, np.linalg.inv(matrices), rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(found, found.mT)
+    indefinite = jnp.asarray(matrices[0]).at[-1, -1].set(-1.0)
+    assert np.isnan(dense.inverse(indefinite)).all()
+
+
+@pytest.mark.parametrize("name", ["a user", "an item", "most"])
+def test_a_sparse_training_set_is_multiplied_by_its_entries(monkeypatch, name):
+    """The same Gram matrix, updates and scores as by dense rows, however many at a time."""
+    request = without(REQUESTS[name])
+    monkeypatch.setattr(_item_item, "SPARSE", 0)
+    monkeypatch.setattr(_item_item, "ROWS", 8)
+    assert _item_item.is_sparse(TRAIN)
+    x = dense_values(ONES)
+    np.testing.assert_allclose(_item_item.gram(TRAIN, TRAIN.values), x.T @ x, rtol=1e-12)
+    trained, _ = MODEL.fit(None, TRAIN, ONES)
+    new, info = jax.jit(METHOD.unlearn)(jax.random.key(1), trained, TRAIN, request)
+    left = dense_values(request.after)
+    want = np.linalg.inv(left.T @ left + REG * np.eye(I))
+    np.testing.assert_allclose(new.inverse, want, atol=1e-12)
+    assert bool(info["inverted"]) == (name == "most") and info["residual"] < 1e-11
+    users = jnp.array([3, U, 0, 49])
+    scores = MODEL.factors(new, TRAIN, request.after).scores(users)
+    scored = left[np.asarray(users[jnp.array([0, 2, 3])])] @ by_columns(left)
+    np.testing.assert_allclose(scores[jnp.array([0, 2, 3])], scored, atol=1e-12)
+    np.testing.assert_array_equal(scores[1], 0)
+
+
 def test_rows_past_the_end_are_nought():
     rows = _item_item.dense_rows(TRAIN, TRAIN.values, jnp.array([0, U, 3]))
     np.testing.assert_array_equal(rows[1], 0)
-    np.testing.assert_allclose(rows[2], dense(ONES)[3])
+    np.testing.assert_allclose(rows[2], dense_values(ONES)[3])

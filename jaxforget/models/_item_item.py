@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxforget import _varying
 from jaxforget.sparse import dense, layout
@@ -14,7 +14,8 @@ from jaxforget.sparse.kernels import spmm
 from jaxforget.sparse.serving import histories
 from jaxforget.types import Interactions
 
-ROWS = 256  # users whose rows are dense at a time
+ROWS = 256  # users, items or entries whose rows are dense at a time
+SPARSE = 50  # times that an entry costs more than one of a dense product
 RANK = 32  # rows or columns that one low-rank step changes
 PROBES = 4  # vectors by which an inverse is checked
 
@@ -34,8 +35,30 @@ def dense_rows(train: Interactions, x: Array, users: Array) -> Array:
     return out.at[jnp.arange(len(users))[:, None], items].add(values)
 
 
+def products(train: Interactions, x: Array, users: Array, matrix: Array) -> Array:
+    """``X_u matrix`` of some users ``[R]`` and a matrix ``[I, J]``; 0 for ids past the end."""
+    if not is_sparse(train):
+        return times(dense_rows(train, x, users), matrix)
+    first, end = (train.by_user.indptr.at[users + k].get(mode="clip") for k in (0, 1))
+    ends = jnp.cumsum(end - first, dtype=jnp.int32)  # of each user's entries, one after the other
+    owners = jnp.arange(len(users), dtype=jnp.int32)[:, None]
+
+    def add(k: Array, out: Array) -> Array:
+        place = k * ROWS + jnp.arange(ROWS, dtype=jnp.int32)
+        owner = jnp.searchsorted(ends, place, side="right").astype(jnp.int32)
+        real, own = owner < len(users), jnp.minimum(owner, len(users) - 1)
+        index = jnp.where(real, end[own] - ends[own] + place, 0)
+        values = jnp.where((owners == owner[None]) & real[None], gather(x, index)[None], 0)
+        return out + times(values, gather(matrix, gather(train.items, index)))
+
+    out = jnp.zeros((len(users), matrix.shape[1]), x.dtype)
+    return _varying.fori_loop(0, -(-ends[-1] // ROWS), add, out)
+
+
 def gram(train: Interactions, x: Array) -> Array:
     """``X' X``, ``[I, I]``."""
+    if is_sparse(train):
+        return _gram_by_items(train, x)
     n_chunks = -(-train.n_users // ROWS)
 
     def add(k: Array, total: Array) -> Array:
@@ -45,10 +68,34 @@ def gram(train: Interactions, x: Array) -> Array:
     return _varying.fori_loop(0, n_chunks, add, jnp.zeros((train.n_items,) * 2, x.dtype))
 
 
+def is_sparse(train: Interactions) -> bool:
+    """Whether products with ``X`` are cheaper through its entries than as dense matrices."""
+    return SPARSE * len(train.items) < train.n_users * train.n_items
+
+
+def _gram_by_items(train: Interactions, x: Array) -> Array:
+    """``X' X`` by products of ``X`` with some columns of it at a time, which cost ``4 N I``."""
+    size, ids = min(ROWS, train.n_items), jnp.arange(train.n_items, dtype=jnp.int32)
+
+    def put(k: Array, out: Array) -> Array:
+        first = jnp.minimum(k * size, train.n_items - size)  # the last ones end where all end
+        unit = ids[:, None] == first + jnp.arange(size, dtype=jnp.int32)[None]
+        columns = project(train, x, unit.astype(x.dtype))
+        return lax.dynamic_update_slice_in_dim(out, columns.T, first, axis=0)
+
+    out = jnp.zeros((train.n_items,) * 2, x.dtype)
+    return _varying.fori_loop(0, -(-train.n_items // size), put, out)
+
+
+def project(train: Interactions, x: Array, dense: Array) -> Array:
+    """``X' X dense`` of ``[I, R]``, without the Gram matrix."""
+    return spmm(train, x, spmm(train, x, dense, by="user"), by="item")
+
+
 def invert(train: Interactions, x: Array, reg: Array | float) -> Array:
-    """``(X' X + reg I)^-1`` by a Cholesky factorisation."""
-    root = dense.inverse_root(gram(train, x) + reg * jnp.eye(train.n_items, dtype=x.dtype))
-    return times(root, root.T)
+    """``(X' X + reg I)^-1``; beside the result, little is held that grows with ``I^2``."""
+    found, index = gram(train, x), jnp.arange(train.n_items, dtype=jnp.int32)
+    return dense.inverse(found.at[index, index].add(reg))
 
 
 def update(
@@ -70,20 +117,20 @@ def update(
     n_users, n_items = (jnp.sum(side, dtype=jnp.int32) for side in (users, items))
     least = jnp.minimum(n_users, n_items)
     anew = least > (train.n_users + train.n_items) // 4
-    way = jnp.where(anew, 2, jnp.where(n_users <= n_items, 0, 1))
-    found = _varying.switch(
-        way,
-        [
-            lambda: _by_users(inverse, train, change, users),
-            lambda: _by_items(inverse, train, change, items),
-            lambda: invert(train, change.after, reg),
-        ],
-    )
-    found = (found + found.T) / 2
+    few = n_users <= n_items
+    # in turn, each with nothing to do unless it is the way: a matrix that goes through loops is
+    # changed in place, while one that conditions give is held twice
+    found = _by_users(inverse, train, change, users & few & ~anew)
+    found = _by_items(found, train, change, items & ~few & ~anew)
     residual = check(found, train, change.after, reg)
-    broken = ~(residual <= jnp.sqrt(jnp.finfo(residual.dtype).eps))
-    found = _varying.cond(broken & ~anew, lambda: invert(train, change.after, reg), lambda: found)
-    info = {"rank": least, "residual": residual, "inverted": (anew | broken).astype(jnp.int32)}
+    wrong = anew | ~(residual <= jnp.sqrt(jnp.finfo(residual.dtype).eps))
+
+    def invert_anew(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        found = invert(train, change.after, reg)
+        return jnp.zeros_like(state[0]), found, check(found, train, change.after, reg)
+
+    _, found, residual = _varying.while_loop(lambda s: s[0], invert_anew, (wrong, found, residual))
+    info = {"rank": least, "residual": residual, "inverted": wrong.astype(jnp.int32)}
     return found, info
 
 
@@ -91,7 +138,7 @@ def check(inverse: Array, train: Interactions, x: Array, reg: Array | float) -> 
     """``|(X' X + reg I) P v - v| / |v|`` for random signs ``v``."""
     v = jax.random.rademacher(jax.random.key(0), (train.n_items, PROBES), inverse.dtype)
     z = times(inverse, v)
-    back = spmm(train, x, spmm(train, x, z, by="user"), by="item") + reg * z
+    back = project(train, x, z) + reg * z
     return jnp.sqrt(ratio(jnp.sum((back - v) ** 2), jnp.sum(v**2)))
 
 
@@ -106,8 +153,10 @@ def _by_users(inverse: Array, train: Interactions, change: Change, chosen: Array
 
     def step(k: Array, inverse: Array) -> Array:
         ids = layout.part(listed, k * RANK, n, RANK)
-        rows = jnp.concatenate([dense_rows(train, x, ids) for x in (change.after, change.before)])
-        return _woodbury(inverse, rows, jnp.diag(signs))
+        both = (change.after, change.before)
+        rows = jnp.concatenate([dense_rows(train, x, ids) for x in both])
+        right = jnp.concatenate([products(train, x, ids, inverse) for x in both])
+        return _woodbury(inverse, rows, right, jnp.diag(signs))
 
     return _varying.fori_loop(0, -(-n // RANK), step, inverse)
 
@@ -129,19 +178,20 @@ def _by_items(inverse: Array, train: Interactions, change: Change, chosen: Array
         def columns(done: Array) -> Array:
             """``X' X E`` with the items of the steps before ``done`` changed."""
             x = jnp.where(place < done * RANK, change.after, change.before)
-            return spmm(train, x, spmm(train, x, unit, by="user"), by="item")
+            return project(train, x, unit)
 
         gap = columns(k + 1) - columns(k)
         half = gap - times(unit, times(unit.T, gap)) / 2
-        return _woodbury(inverse, jnp.concatenate([unit, half], axis=1).T, swap)
+        rows = jnp.concatenate([unit, half], axis=1).T
+        return _woodbury(inverse, rows, times(rows, inverse), swap)
 
     return _varying.fori_loop(0, -(-n // RANK), step, inverse)
 
 
-def _woodbury(inverse: Array, rows: Array, middle: Array) -> Array:
-    """``(A + V' M V)^-1`` from ``P = A^-1``, with ``M`` its own inverse."""
-    right = times(rows, inverse)
-    return inverse - times(right.T, _solve(middle + times(right, rows.T), right))
+def _woodbury(inverse: Array, rows: Array, right: Array, middle: Array) -> Array:
+    """``(A + V' M V)^-1`` from ``P = A^-1`` and ``V P``, with ``M`` its own inverse."""
+    solved = _solve(middle + times(right, rows.T), right)
+    return dense.mirror(dense.subtract(inverse, right.T, solved))
 
 
 @dense.loop_on_cpu

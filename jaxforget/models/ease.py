@@ -54,7 +54,7 @@ class ItemItem:
 
     def scores(self, users: Array, /) -> Array:
         """``[R, I]`` of users ``[R]``."""
-        return times(_item_item.dense_rows(self.train, self.x, users), self.matrix)
+        return _item_item.products(self.train, self.x, users, self.matrix)
 
     def tables(self) -> Factors:
         """``X`` and ``B'`` as factors, both as wide as there are items."""
@@ -70,8 +70,8 @@ def build(*, reg: float) -> Model:
     value of an interaction, 0 elsewhere, and ``score(u, i) = x_u . B_i`` (``ItemItem``). A change
     of the data is an exact low-rank change of P (``Model.update``, method ``closed_form``).
 
-    Memory grows with the square of the number of items: about four matrices ``[I, I]`` while it is
-    trained, two while it is judged.
+    Memory grows with the square of the number of items: one matrix ``[I, I]`` while it is trained,
+    two while it is updated or judged. The time of training grows with the cube.
 
     Args:
       reg: > 0; some hundreds for 0/1 data.

@@ -9,10 +9,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
+from jaxforget import _varying
 from jaxforget._jax import custom_vmap
 from jaxforget.sparse.arithmetic import times
+
+BLOCK = 1024  # rows and columns of a block where a matrix is changed block by block
+TILE = 128  # where it is turned: as much as a cache holds
 
 
 def loop_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,6 +90,114 @@ def _inverse_root_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
     root = inverse_root(*primals)
     inner = times(root.T, times(tangents[0], root))
     return root, -times(root, jnp.triu(inner) - jnp.diag(jnp.diag(inner)) / 2)
+
+
+@jax.custom_jvp
+def inverse(matrix: Array) -> Array:
+    """The inverse of one symmetric positive definite ``[D, D]``, symmetric to the last bit.
+
+    Rows and columns are swept a block ``K`` at a time: ``A_KK`` becomes ``-A_KK^-1``, ``A_RK``
+    becomes ``A_RK A_KK^-1``, and ``A_RR`` loses ``A_RK A_KK^-1 A_KR``; at the end stands
+    ``-A^-1``. Beside the matrix that is swept none of its size is held, and only what is on and
+    below the diagonal is computed. A matrix that is not positive definite gives NaN.
+
+    Example:
+      >>> inverse(jnp.array([[2.0, 0.0], [0.0, 4.0]])).tolist()
+      [[0.5, 0.0], [0.0, 0.25]]
+
+    Source: Goodnight, "A Tutorial on the SWEEP Operator", The American Statistician 1979.
+    """
+    size = _size(len(matrix), BLOCK)
+
+    def sweep(k: Array, matrix: Array) -> Array:
+        start, new = _block(k, len(matrix), size)
+        along, down = (lax.dynamic_slice_in_dim(matrix, start, size, axis=axis) for axis in (0, 1))
+        ids = jnp.arange(len(matrix), dtype=jnp.int32)[:, None]
+        columns = jnp.where(ids < k * size, along.T, down)
+        pivot = lax.dynamic_slice_in_dim(columns, start, size)
+        both = new[:, None] & new[None]
+        root = inverse_root(jnp.where(both, pivot, jnp.eye(size, dtype=matrix.dtype)))
+        solved = times(root, root.T)
+        others = jnp.where(new[None] & ((ids < k * size) | (ids >= start + size)), columns, 0)
+        spread = times(others, solved)
+        matrix = subtract(matrix, spread, others.T)
+        middle = lax.dynamic_slice_in_dim(spread, start, size)
+        middle = jnp.where(new[:, None], -solved, middle)
+        spread = lax.dynamic_update_slice_in_dim(spread, middle, start, axis=0)
+        for axis, put in enumerate((spread.T, spread)):
+            old = lax.dynamic_slice_in_dim(matrix, start, size, axis=axis)
+            put = jnp.where(jnp.expand_dims(new, 1 - axis), put, old)
+            matrix = lax.dynamic_update_slice_in_dim(matrix, put, start, axis=axis)
+        return matrix
+
+    return -mirror(_varying.fori_loop(0, -(-len(matrix) // size), sweep, matrix))
+
+
+@inverse.defjvp
+def _inverse_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    found = inverse(*primals)
+    return found, -times(found, times(tangents[0], found))
+
+
+def subtract(matrix: Array, left: Array, right: Array) -> Array:
+    """``matrix - left right`` on and below the diagonal; what is above it is for ``mirror``.
+
+    It is done block by block: a loop that carries the matrix ``[D, D]`` holds no second one.
+    """
+
+    def step(matrix: Array, k: Array, j: Array, size: int) -> Array:
+        (first, own), (second, other) = (_block(n, len(matrix), size) for n in (k, j))
+        rows = lax.dynamic_slice_in_dim(left, first, size)
+        columns = lax.dynamic_slice_in_dim(right, second, size, axis=1)
+        change = times(jnp.where(own[:, None], rows, 0), jnp.where(other[None], columns, 0))
+        block = lax.dynamic_slice(matrix, (first, second), (size, size))
+        return lax.dynamic_update_slice(matrix, block - change, (first, second))
+
+    return _by_blocks(step, matrix, BLOCK)
+
+
+def mirror(matrix: Array) -> Array:
+    """The symmetric matrix that is ``[D, D]`` on and below the diagonal, block by block.
+
+    Example:
+      >>> mirror(jnp.array([[1.0, 5.0], [2.0, 3.0]])).tolist()
+      [[1.0, 2.0], [2.0, 3.0]]
+    """
+
+    def step(matrix: Array, k: Array, j: Array, size: int) -> Array:
+        (first, _), (second, _) = (_block(n, len(matrix), size) for n in (k, j))
+        block = lax.dynamic_slice(matrix, (first, second), (size, size))
+        lower = jnp.tril(jnp.ones((size, size), bool))
+        turned = jnp.where((k == j) & lower, block, block.T)
+        return lax.dynamic_update_slice(matrix, turned, (second, first))
+
+    return _by_blocks(step, matrix, TILE)
+
+
+def _by_blocks(step: Callable[..., Array], matrix: Array, most: int) -> Array:
+    """``step(matrix, k, j, size)`` for each block on and below the diagonal, row by row."""
+    size = _size(len(matrix), most)
+    pairs = np.tril_indices(-(-len(matrix) // size))
+    rows, columns = (jnp.asarray(x, jnp.int32) for x in pairs)
+
+    def one(n: Array, matrix: Array) -> Array:
+        return step(matrix, rows[n], columns[n], size)
+
+    return _varying.fori_loop(0, len(pairs[0]), one, matrix)
+
+
+def _size(length: int, most: int) -> int:
+    """The size of as few blocks as there can be, all of them alike."""
+    return -(-length // -(-length // most))
+
+
+def _block(k: Array, length: int, size: int) -> tuple[Array, Array]:
+    """Where block ``k`` starts, and which of its rows no block before it holds.
+
+    The last one ends where the matrix ends.
+    """
+    start = jnp.minimum(k * size, length - size)
+    return start, start + jnp.arange(size, dtype=jnp.int32) >= k * size
 
 
 @jax.custom_jvp
