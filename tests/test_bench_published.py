@@ -1,12 +1,14 @@
 """``bench ncf`` and ``bench gowalla``: chosen on validation, judged once, gone on with, on toys."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments import cli
-from experiments.bench import gowalla, gowalla_forgetting, ncf
+from experiments.bench import gowalla, gowalla_exact, gowalla_forgetting, ncf
+from jaxforget import metrics, models
 from jaxforget.prepare import split
 from jaxforget.sparse import layout
 
@@ -132,3 +134,31 @@ def test_forgetting_is_measured_beside_training_again_and_doing_nothing(
     kept = path.read_bytes()
     monkeypatch.setattr(gowalla_forgetting, "_numbers", None)
     assert cli.main(command) == 0 and path.read_bytes() == kept
+
+
+def test_an_exact_change_is_judged_and_taken_back(tmp_path, monkeypatch, as_published, capsys):
+    chosen, path = tmp_path / "gowalla.csv", tmp_path / "exact.csv"
+    command = ["bench", "gowalla_exact", f"--chosen={chosen}", f"--out={path}"]
+    assert cli.main(["bench", "gowalla", "--seeds=1", f"--out={chosen}"]) == 0
+    assert cli.main(command) == 2
+    assert "has no ease; first: " in capsys.readouterr().err
+    monkeypatch.setitem(gowalla.GRIDS, "ease", [{"reg": 5.0}, {"reg": 50.0}])
+    assert cli.main(["bench", "gowalla", "--model=ease", f"--out={chosen}"]) == 0
+    monkeypatch.setattr(gowalla_forgetting, "REQUESTS", {"1 user": 1, "10 %": 0.1})
+    assert cli.main(command) == 0
+    rows = pd.read_csv(path).set_index(["request", "way"])
+    assert len(rows) == 4
+    changed, kept = rows.xs("closed_form", level="way"), rows.xs("nothing", level="way")
+    assert (changed["residual"] < 1e-5).all() and changed["rank"].gt([0, 1]).all()
+    assert changed.loc["10 %", "membership"] < 0.6 < kept.loc["10 %", "membership"]
+
+    whole, settings = gowalla.read(None), gowalla_forgetting.best(chosen, "ease")
+    model = models.load("ease")(**settings)
+    for request, asked in gowalla_exact.requests(jax.random.key(0), whole.train):
+        for way, weights in (("nothing", asked.before), ("closed_form", asked.after)):
+            trained, _ = model.fit(None, whole.train, weights)
+            served = model.factors(trained, whole.train, asked.after)
+            found = metrics.evaluate(served, whole, asked, ks=(gowalla.K,))
+            for name in (f"recall@{gowalla.K}", "membership"):
+                own = rows.loc[(request, way), name.split("@")[0]]
+                np.testing.assert_allclose(own, found[name], atol=1e-3)

@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", default="results/bench/gowalla_forgetting.csv", help="the table")
     options = parser.parse_args(argv)
     setup.configure(None, "float32")
-    settings = _best(Path(options.chosen), options.dim)
+    settings = best(Path(options.chosen), "ials", options.dim)
     whole = gowalla.read(setup.root(options.root))
     rows = Rows(options.out, KEYS, VALUES)
     for seed in range(options.seeds):
@@ -53,19 +53,30 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _best(path, dim):
-    """The settings of that size with the best recall on the validation part."""
+def best(path, model, dim=None):
+    """The settings of a model, or of one size of it, with the best recall on validation."""
     if not path.is_file():
-        raise Refused(f"{path} is not there; first: {PROGRAM} bench gowalla")
+        raise Refused(f"{path} is not there; first: {PROGRAM} bench gowalla --model {model}")
     table = pd.read_csv(path)
-    table = table[(table["stage"] == "validation") & (table["model"] == "ials")]
+    table = table[(table["stage"] == "validation") & (table["model"] == model)]
     recall = dict(zip(table["settings"], table["recall"], strict=True))
-    tried = [one for one in gowalla.GRIDS["ials"] if gowalla.spelled(one) in recall]
-    of_size = [one for one in tried if one["dim"] == dim]
+    tried = [one for one in gowalla.GRIDS[model] if gowalla.spelled(one) in recall]
+    of_size = [one for one in tried if dim is None or one["dim"] == dim]
+    if not tried:
+        raise Refused(f"{path} has no {model}; first: {PROGRAM} bench gowalla --model {model}")
     if not of_size:
         sizes = ", ".join(map(str, sorted({one["dim"] for one in tried})))
-        raise Refused(f"--dim {dim}: tried were {sizes or 'none'}")
+        raise Refused(f"--dim {dim}: tried were {sizes}")
     return max(of_size, key=lambda one: recall[gowalla.spelled(one)])
+
+
+def requests(key, train):
+    """The name of each request, and the request."""
+    for request, size in REQUESTS.items():
+        if isinstance(size, int):
+            yield request, forget.users(key, train, count=size)[1]
+        else:
+            yield request, forget.random(key, train, size)[1]
 
 
 def _measure(rows, whole, settings, seed):
@@ -73,11 +84,7 @@ def _measure(rows, whole, settings, seed):
     model, train, key = models.load("ials")(**settings), whole.train, jax.random.key(seed)
     fit, ones = jax.jit(model.fit), jnp.ones_like(whole.train.values)
     served = functools.cache(lambda: fit(key, train, ones)[0])
-    for request, size in REQUESTS.items():
-        if isinstance(size, int):
-            asked = forget.users(key, train, count=size)[1]
-        else:
-            asked = forget.random(key, train, size)[1]
+    for request, asked in requests(key, train):
         again = functools.cache(lambda asked=asked: clock.timed(fit, key, train, asked.after))
 
         def compute(way, asked=asked, again=again):
@@ -99,16 +106,16 @@ def _measure(rows, whole, settings, seed):
 
 
 @jax.jit
-def _judged(factors, whole, asked):
+def judged(factors, whole, asked):
     return metrics.evaluate(factors, whole, asked, ks=(gowalla.K,))
 
 
 def _numbers(new, old, again, whole, asked):
-    judged, stay = _judged(new, whole, asked), movement.staying(whole.train, asked)
+    found, stay = judged(new, whole, asked), movement.staying(whole.train, asked)
     new, old, again = (movement.of_users(x, stay) for x in (new, old, again))
     return {
-        "recall": float(judged[f"recall@{gowalla.K}"]),
-        "ndcg": float(judged[f"ndcg@{gowalla.K}"]),
-        "membership": float(judged["membership"]),
+        "recall": float(found[f"recall@{gowalla.K}"]),
+        "ndcg": float(found[f"ndcg@{gowalla.K}"]),
+        "membership": float(found["membership"]),
         **movement.distances(new, old, again),
     }

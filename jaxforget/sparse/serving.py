@@ -77,6 +77,8 @@ def scores_of(served: Served, cells: Interactions) -> Array:
     if isinstance(served, Factors):
         return sddmm(cells, *served)
     out = jnp.zeros(len(cells.users), served.dtype)
+    if not len(out):
+        return out  # and no user is scored
     size = min(users_at_once(served), max(1, served.n_users))
     width = max(cells.by_user.widths, default=0)
 
