@@ -23,12 +23,11 @@ job-%: $(VENV)/ready
 	@set -e; $(RUN) -m experiments run configs/$*.toml; \
 		for step in collect figures report; do $(RUN) -m experiments $$step $*; done
 
-# unoptimised code of one piece is compiled in two thirds of the time; test-all runs what users run
-test test-newest: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1
 test: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS)
 
-# every hypothesis suite with 10,000 examples
+# every hypothesis suite with 10,000 examples, and the programs that users run: see tests/compiling.py
+test-all: export XLA_FLAGS ?=
 test-all: export HYPOTHESIS_PROFILE := thorough
 test-all: $(VENV)/ready
 	$(RUN) -m pytest -q $(WORKERS) -m "slow or not slow"

@@ -5,6 +5,9 @@ import itertools
 import os
 from pathlib import Path
 
+from compiling import FLAGS
+
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as ``python -m experiments`` does
 
 # most of the time here is compiling: the workers share it, and a second run finds it done

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from compiling import FLAGS
+
 from experiments.config import grid, reading
 from experiments.lab import store
 
 ROOT = Path(__file__).parent.parent
-# compiling is most of a small run: of one piece, not optimised
-FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 # conftest.py names a compilation cache: all runs and all workers share it
 ENVIRONMENT = os.environ | {
     "JAX_ENABLE_X64": "0",
