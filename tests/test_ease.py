@@ -227,6 +227,18 @@ def test_a_sparse_training_set_is_multiplied_by_its_entries(monkeypatch, name):
     np.testing.assert_array_equal(scores[1], 0)
 
 
+@pytest.mark.parametrize(("n_users", "n_items"), [(3, 0), (0, 3), (3, 4), (0, 0)])
+def test_without_interactions_the_inverse_is_that_of_the_ridge(n_users, n_items):
+    train = layout.build([], [], [], n_users=n_users, n_items=n_items)
+    trained, info = MODEL.fit(None, train, train.values)
+    np.testing.assert_allclose(trained.inverse, np.eye(n_items) / REG)
+    same, changed = MODEL.update(trained, train, train.values, train.values)
+    np.testing.assert_array_equal(same.inverse, trained.inverse)
+    assert info["residual"] <= 1e-6 and changed["rank"] == changed["inverted"] == 0
+    scores = MODEL.factors(same, train, train.values).scores(jnp.arange(n_users))
+    np.testing.assert_array_equal(scores, np.zeros((n_users, n_items)))
+
+
 def test_rows_past_the_end_are_nought():
     rows = _item_item.dense_rows(TRAIN, TRAIN.values, jnp.array([0, U, 3]))
     np.testing.assert_array_equal(rows[1], 0)

@@ -37,6 +37,8 @@ def dense_rows(train: Interactions, x: Array, users: Array) -> Array:
 
 def products(train: Interactions, x: Array, users: Array, matrix: Array) -> Array:
     """``X_u matrix`` of some users ``[R]`` and a matrix ``[I, J]``; 0 for ids past the end."""
+    if not len(x):
+        return jnp.zeros((len(users), matrix.shape[1]), x.dtype)
     if not is_sparse(train):
         return times(dense_rows(train, x, users), matrix)
     first, end = (train.by_user.indptr.at[users + k].get(mode="clip") for k in (0, 1))
@@ -112,6 +114,9 @@ def update(
       ``[I, I]``, and ``rank``, how many users or items changed; ``residual`` of the check,
       ``|A P v - v| / |v|``; and ``inverted``, 1 where it was inverted anew.
     """
+    if not len(change.after):
+        none, residual = jnp.zeros((), jnp.int32), check(inverse, train, change.after, reg)
+        return inverse, {"rank": none, "residual": residual, "inverted": none}
     moved = (change.before != change.after).astype(change.after.dtype)
     users, items = (n > 0 for n in degrees(train, moved))
     n_users, n_items = (jnp.sum(side, dtype=jnp.int32) for side in (users, items))

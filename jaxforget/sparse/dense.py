@@ -107,6 +107,8 @@ def inverse(matrix: Array) -> Array:
 
     Source: Goodnight, "A Tutorial on the SWEEP Operator", The American Statistician 1979.
     """
+    if not len(matrix):
+        return matrix
     size = _size(len(matrix), BLOCK)
 
     def sweep(k: Array, matrix: Array) -> Array:
@@ -176,6 +178,8 @@ def mirror(matrix: Array) -> Array:
 
 def _by_blocks(step: Callable[..., Array], matrix: Array, most: int) -> Array:
     """``step(matrix, k, j, size)`` for each block on and below the diagonal, row by row."""
+    if not len(matrix):
+        return matrix
     size = _size(len(matrix), most)
     pairs = np.tril_indices(-(-len(matrix) // size))
     rows, columns = (jnp.asarray(x, jnp.int32) for x in pairs)
