@@ -102,8 +102,8 @@ def inverse(matrix: Array) -> Array:
     below the diagonal is computed. A matrix that is not positive definite gives NaN.
 
     Example:
-      >>> inverse(jnp.array([[2.0, 0.0], [0.0, 4.0]])).tolist()
-      [[0.5, 0.0], [0.0, 0.25]]
+      >>> inverse(jnp.array([[2.0, 1.0], [1.0, 1.0]])).round(3).tolist()
+      [[1.0, -1.0], [-1.0, 2.0]]
 
     Source: Goodnight, "A Tutorial on the SWEEP Operator", The American Statistician 1979.
     """
