@@ -89,9 +89,9 @@ def _gram_by_items(train: Interactions, x: Array) -> Array:
     return _varying.fori_loop(0, -(-train.n_items // size), put, out)
 
 
-def project(train: Interactions, x: Array, dense: Array) -> Array:
-    """``X' X dense`` of ``[I, R]``, without the Gram matrix."""
-    return spmm(train, x, spmm(train, x, dense, by="user"), by="item")
+def project(train: Interactions, x: Array, columns: Array) -> Array:
+    """``X' X columns`` of ``[I, R]``, without the Gram matrix."""
+    return spmm(train, x, spmm(train, x, columns, by="user"), by="item")
 
 
 def invert(train: Interactions, x: Array, reg: Array | float) -> Array:
