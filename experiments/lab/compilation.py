@@ -61,7 +61,8 @@ def keep() -> None:
         print(f"compiled programs are not kept: {error}; see {OPTION}", file=sys.stderr)
         return
     jax.config.update("jax_compilation_cache_dir", str(where))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:  # what JAX was told stands
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", LEAST)
 
 
 def hits() -> int:
