@@ -428,6 +428,7 @@ SPARSE = {
         lambda x: serving.sum_over_users(lambda u: jnp.sum(x[:, u], axis=1), F), (F.users.T,), WHOLE
     ),
     "serving.largest": Case(lambda x: serving.largest(served(x)), (SQUARE,), WHOLE),
+    "serving.spans": Case(lambda v: serving.spans(valued(v), jnp.arange(U)), (W,), WHOLE),
     "serving.histories": Case(
         lambda u: serving.histories(TRAIN, u, 3), (jnp.array([1, 0], jnp.int32),), WHOLE
     ),

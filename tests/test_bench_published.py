@@ -78,11 +78,21 @@ def test_the_best_on_validation_is_judged_once_and_a_second_run_computes_nothing
     assert path.read_bytes() == kept
 
 
-@pytest.mark.parametrize("model", ["ease", "mf", "lightgcn"])
-def test_other_models_have_rows_beside_the_first(tmp_path, monkeypatch, as_published, model):
-    path, small = tmp_path / "t.csv", {"dim": 3, "batch_size": 64, "n_epochs": 2}
-    small = {} if model == "ease" else small
-    seeds = 2 if model == "ease" else 1  # of which it takes one: every key gives the same matrix
+BY_GRADIENT = {"dim": 3, "batch_size": 64, "n_epochs": 2}
+
+
+@pytest.mark.parametrize(
+    ("model", "small", "seeds", "spelled"),
+    [
+        ("ease", {}, 2, "reg="),  # one of two seeds: every key gives the same matrix
+        ("mf", BY_GRADIENT, 1, "loss=bpr dim=3"),
+        ("lightgcn", BY_GRADIENT, 1, "loss=bpr dim=3"),
+    ],
+)
+def test_other_models_have_rows_beside_the_first(
+    tmp_path, monkeypatch, as_published, model, small, seeds, spelled
+):
+    path = tmp_path / "t.csv"
     monkeypatch.setitem(gowalla.GRIDS, model, [one | small for one in gowalla.GRIDS[model][:2]])
     assert cli.main(["bench", "gowalla", "--seeds=1", f"--out={path}"]) == 0
     command = ["bench", "gowalla", f"--seeds={seeds}", f"--model={model}", f"--out={path}"]
@@ -91,7 +101,6 @@ def test_other_models_have_rows_beside_the_first(tmp_path, monkeypatch, as_publi
     own = rows[rows["model"] == model]
     assert set(rows["model"]) == {"ials", model} and own["recall"].between(0, 1).all()
     assert own["stage"].tolist() == ["validation", "validation", "test"]
-    spelled = "reg=" if model == "ease" else "loss=bpr dim=3"
     assert own["settings"].str.startswith(spelled).all()
 
 

@@ -227,6 +227,16 @@ def test_a_sparse_training_set_is_multiplied_by_its_entries(monkeypatch, name):
     np.testing.assert_array_equal(scores[1], 0)
 
 
+@pytest.mark.parametrize("sparse", [0, 50])
+def test_no_users_have_no_scores_and_whole_chunks_of_users_leave_none_over(monkeypatch, sparse):
+    monkeypatch.setattr(_item_item, "SPARSE", sparse)
+    monkeypatch.setattr(serving, "SCORES_AT_ONCE", U // 2 * I)  # two chunks, and a rest of nobody
+    served = MODEL.factors(FIT(jax.random.key(0), TRAIN, ONES)[0], TRAIN, ONES)
+    assert served.scores(jnp.arange(0)).shape == (0, I)
+    found = metrics.ranking.overlap(served, served, [(TRAIN, ONES)], ks=(5,))
+    np.testing.assert_allclose(found[5], 1)
+
+
 @pytest.mark.parametrize(("n_users", "n_items"), [(3, 0), (0, 3), (3, 4), (0, 0)])
 def test_without_interactions_the_inverse_is_that_of_the_ridge(n_users, n_items):
     train = layout.build([], [], [], n_users=n_users, n_items=n_items)

@@ -106,16 +106,21 @@ def _measure(rows, whole, settings, seed):
 
 
 @jax.jit
-def judged(factors, whole, asked):
+def _measures(factors, whole, asked):
     return metrics.evaluate(factors, whole, asked, ks=(gowalla.K,))
+
+
+def judged(factors, whole, asked):
+    """What is told of a model beside a request, as the table names it."""
+    found = _measures(factors, whole, asked)
+    return {
+        "recall": float(found[f"recall@{gowalla.K}"]),
+        "ndcg": float(found[f"ndcg@{gowalla.K}"]),
+        "membership": float(found["membership"]),
+    }
 
 
 def _numbers(new, old, again, whole, asked):
     found, stay = judged(new, whole, asked), movement.staying(whole.train, asked)
     new, old, again = (movement.of_users(x, stay) for x in (new, old, again))
-    return {
-        "recall": float(found[f"recall@{gowalla.K}"]),
-        "ndcg": float(found[f"ndcg@{gowalla.K}"]),
-        "membership": float(found["membership"]),
-        **movement.distances(new, old, again),
-    }
+    return found | movement.distances(new, old, again)

@@ -36,8 +36,12 @@ def plans(cells: list[Cell], n_models: int, n_pairs: int) -> list[Plan]:
             )
         asked = {name: cell.spec[name] for name in DECIDES} | {"pairs": n_pairs}
         name = identity(asked)
-        module = sys.modules[models.load(cell.spec["model"]["use"]).__module__]
-        draws = getattr(module, "DRAWS", True)
-        plan = Plan(name, cell, {}, draws, n_models if draws else 1, n_pairs, {})
+        drawn = draws(cell.spec["model"]["use"])
+        plan = Plan(name, cell, {}, drawn, n_models if drawn else 1, n_pairs, {})
         found.setdefault(name, plan).methods[named(cell, "method")] = cell
     return list(found.values())
+
+
+def draws(model: str) -> bool:
+    """Whether training of a model draws anything: where not, every seed gives the same one."""
+    return getattr(sys.modules[models.load(model).__module__], "DRAWS", True)

@@ -11,7 +11,7 @@ from jaxforget.sparse import dense, layout
 from jaxforget.sparse.arithmetic import gather, ratio, times
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import spmm
-from jaxforget.sparse.serving import histories
+from jaxforget.sparse.serving import histories, spans
 from jaxforget.types import Interactions
 
 ROWS = 256  # users, items or entries whose rows are dense at a time
@@ -37,24 +37,22 @@ def dense_rows(train: Interactions, x: Array, users: Array) -> Array:
 
 def products(train: Interactions, x: Array, users: Array, matrix: Array) -> Array:
     """``X_u matrix`` of some users ``[R]`` and a matrix ``[I, J]``; 0 for ids past the end."""
-    if not len(x):
-        return jnp.zeros((len(users), matrix.shape[1]), x.dtype)
     if not is_sparse(train):
         return times(dense_rows(train, x, users), matrix)
-    first, end = (train.by_user.indptr.at[users + k].get(mode="clip") for k in (0, 1))
+    first, end = spans(train, users)
     ends = jnp.cumsum(end - first, dtype=jnp.int32)  # of each user's entries, one after the other
-    owners = jnp.arange(len(users), dtype=jnp.int32)[:, None]
 
     def add(k: Array, out: Array) -> Array:
         place = k * ROWS + jnp.arange(ROWS, dtype=jnp.int32)
         owner = jnp.searchsorted(ends, place, side="right").astype(jnp.int32)
-        real, own = owner < len(users), jnp.minimum(owner, len(users) - 1)
-        index = jnp.where(real, end[own] - ends[own] + place, 0)
-        values = jnp.where((owners == owner[None]) & real[None], gather(x, index)[None], 0)
+        index = jnp.where(owner < len(users), gather(end - ends, owner) + place, 0)
+        theirs = jax.nn.one_hot(owner, len(users), dtype=bool, axis=0)
+        values = jnp.where(theirs, gather(x, index)[None], 0)
         return out + times(values, gather(matrix, gather(train.items, index)))
 
     out = jnp.zeros((len(users), matrix.shape[1]), x.dtype)
-    return _varying.fori_loop(0, -(-ends[-1] // ROWS), add, out)
+    n_entries = jnp.sum(end - first, dtype=jnp.int32)
+    return _varying.fori_loop(0, -(-n_entries // ROWS), add, out)
 
 
 def gram(train: Interactions, x: Array) -> Array:
@@ -77,12 +75,12 @@ def is_sparse(train: Interactions) -> bool:
 
 def _gram_by_items(train: Interactions, x: Array) -> Array:
     """``X' X`` by products of ``X`` with some columns of it at a time, which cost ``4 N I``."""
-    size, ids = min(ROWS, train.n_items), jnp.arange(train.n_items, dtype=jnp.int32)
+    size = min(ROWS, train.n_items)
 
     def put(k: Array, out: Array) -> Array:
         first = jnp.minimum(k * size, train.n_items - size)  # the last ones end where all end
-        unit = ids[:, None] == first + jnp.arange(size, dtype=jnp.int32)[None]
-        columns = project(train, x, unit.astype(x.dtype))
+        ids = first + jnp.arange(size, dtype=jnp.int32)
+        columns = project(train, x, jax.nn.one_hot(ids, train.n_items, dtype=x.dtype, axis=0))
         return lax.dynamic_update_slice_in_dim(out, columns.T, first, axis=0)
 
     out = jnp.zeros((train.n_items,) * 2, x.dtype)
@@ -114,9 +112,6 @@ def update(
       ``[I, I]``, and ``rank``, how many users or items changed; ``residual`` of the check,
       ``|A P v - v| / |v|``; and ``inverted``, 1 where it was inverted anew.
     """
-    if not len(change.after):
-        none, residual = jnp.zeros((), jnp.int32), check(inverse, train, change.after, reg)
-        return inverse, {"rank": none, "residual": residual, "inverted": none}
     moved = (change.before != change.after).astype(change.after.dtype)
     users, items = (n > 0 for n in degrees(train, moved))
     n_users, n_items = (jnp.sum(side, dtype=jnp.int32) for side in (users, items))
@@ -176,9 +171,7 @@ def _by_items(inverse: Array, train: Interactions, change: Change, chosen: Array
 
     def step(k: Array, inverse: Array) -> Array:
         ids = layout.part(listed, k * RANK, n, RANK)
-        unit = (jnp.arange(train.n_items, dtype=jnp.int32)[:, None] == ids[None]).astype(
-            inverse.dtype
-        )
+        unit = jax.nn.one_hot(ids, train.n_items, dtype=inverse.dtype, axis=0)
 
         def columns(done: Array) -> Array:
             """``X' X E`` with the items of the steps before ``done`` changed."""

@@ -43,6 +43,9 @@ def gather(array: Array, index: Array) -> Array:
 
     Args:
       array: ``[n, ...]``.
-      index: integers in ``[0, n)``, of any shape; what others read is undefined.
+      index: integers in ``[0, n)``, of any shape; what others read is undefined, and 0 where there
+        is nothing to read.
     """
+    if not len(array):
+        return jnp.zeros((*index.shape, *array.shape[1:]), array.dtype)
     return array.at[index].get(mode="promise_in_bounds", wrap_negative_indices=False)

@@ -10,6 +10,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from jaxforget import _checks
+from jaxforget.sparse.arithmetic import gather
 from jaxforget.types import Interactions, Side
 
 Repeats = Literal["refuse", "sum", "last", "mean"]
@@ -217,7 +218,8 @@ def members(side: Side, first: Array, end: Array, count: int) -> Array:
 def part(ids: Array, first: Array, end: Array, count: int) -> Array:
     """Reads ``ids[first:end]`` of a list of all ids as ``[count]``; padding is their number."""
     slots = first + jnp.arange(count, dtype=jnp.int32)
-    return jnp.where(slots < end, ids.at[slots].get(mode="clip"), len(ids))
+    read = gather(ids, jnp.minimum(slots, len(ids) - 1))
+    return jnp.where(slots < end, read, len(ids))
 
 
 def widths_of(lengths: np.ndarray) -> tuple[int, ...]:

@@ -123,13 +123,18 @@ def largest(served: Served) -> Array:
     return jnp.where(jnp.all(finite), jnp.max(found, initial=0), jnp.nan)
 
 
+def spans(interactions: Interactions, users: Array) -> tuple[Array, Array]:
+    """The rows ``first .. end - 1`` of users ``[R]``; an id past the last user has none."""
+    first, end = (interactions.by_user.indptr.at[users + k].get(mode="clip") for k in (0, 1))
+    return first, end
+
+
 def histories(interactions: Interactions, users: Array, width: int) -> tuple[Array, Array, Array]:
     """Histories of users ``[R]``, ``[R, width]`` each: their rows, the items, where not padding.
 
     A row is the place of an interaction in ``interactions``. An id past the last user has none.
     """
-    side = interactions.by_user
-    first, end = (side.indptr.at[users + k].get(mode="clip") for k in (0, 1))
+    first, end = spans(interactions, users)
     index = first[:, None] + jnp.arange(width, dtype=jnp.int32)[None]
     real = index < end[:, None]
     index = jnp.where(real, index, 0)
