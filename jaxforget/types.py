@@ -154,13 +154,13 @@ class Batch(NamedTuple):
 
 
 class MarginLoss(Loss, Protocol):
-    """A loss that is a sum of convex functions of one margin per interaction, plus a ridge.
+    """A loss that is a sum of convex functions of one margin per interaction, plus ridges.
 
     A model states it beside its loss (``Model.margins``). What each part buys:
 
-    - ``margins``, ``outcomes`` and ``penalty`` (required): damping from the training loss in one
+    - ``margins``, ``outcomes`` and ``ridges`` (required): damping from the training loss in one
       pass, the Gauss-Newton curvature, preconditioners, and the relabelled loss of SCIF.
-    - ``product`` and ``bends`` (``losses.Margins`` derives both): a closed form costs fewer passes
+    - ``product`` and ``bends`` (``margins.Margins`` derives both): a closed form costs fewer passes
       over the interactions than automatic differentiation.
     - ``difference`` (derived): the direct influence of a request as one gradient instead of two.
     - ``batch``: training in minibatches (``descent.minibatch``).
@@ -170,7 +170,7 @@ class MarginLoss(Loss, Protocol):
       does not, rows without remembered interactions have no slope, and a step on some rows needs
       only the interactions that meet them.
 
-    The easiest way to have all of it is to inherit from ``losses.Margins``.
+    The easiest way to have all of it is to inherit from ``margins.Margins``.
     """
 
     draws_items: ClassVar[bool]
@@ -197,8 +197,8 @@ class MarginLoss(Loss, Protocol):
         """``[N]`` outcomes before a request less those after; exactly 0 where nothing changes."""
         ...
 
-    def penalty(self, params: Factors) -> Array:
-        """The regulariser, a scalar."""
+    def ridges(self, train: Interactions, weights: Array) -> Factors:
+        """``[U, 1]`` and ``[I, 1]``, or ``[1, 1]``: what the loss adds for ``|row|^2 = 1``."""
         ...
 
     def product(

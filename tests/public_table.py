@@ -399,6 +399,7 @@ SPARSE = {
     "compact.compact": Case(lambda m: compact.compact(TRAIN, m), (W > 0.5,), WHOLE),
     "compact.shorten": Case(lambda v: compact.shorten(valued(v), 3), (W,), WHOLE),
     "degrees.degrees": Case(lambda w: degrees.degrees(TRAIN, w), (W,)),
+    "degrees.ridge": Case(lambda n: degrees.ridge(n, reg=0.3, nu=0.5), (W,)),
     "degrees.clear_emptied": Case(lambda f: degrees.clear_emptied(f, TRAIN, ASKED), (F,)),
     "degrees.clear_rows": Case(
         lambda f: degrees.clear_rows(f, (jnp.ones(U), jnp.ones(I)), (W[:U], jnp.zeros(I))), (F,)

@@ -40,9 +40,10 @@ def adam(gradient, params, batches, lr):
     return params
 
 
-def test_minibatch_training_is_adam_on_shuffled_batches_of_what_is_remembered(labelled):
+@pytest.mark.parametrize("nu", [0.0, 1.0])
+def test_minibatch_training_is_adam_on_shuffled_batches_of_what_is_remembered(labelled, nu):
     weights, key = some(labelled), jax.random.key(3)
-    loss = losses.build("bce", reg=0.05, n_layers=0)
+    loss = losses.build("bce", reg=0.05, n_layers=0, nu=nu)
     rng = np.random.default_rng(0)
     start = Factors(jnp.asarray(rng.normal(size=(12, 3))), jnp.asarray(rng.normal(size=(10, 3))))
     n = int(weights.sum())
@@ -52,9 +53,14 @@ def test_minibatch_training_is_adam_on_shuffled_batches_of_what_is_remembered(la
     assert set(order[:n]) == set(np.flatnonzero(weights))
     users, items, y = (np.asarray(x) for x in (labelled.users, labelled.items, labelled.values))
 
+    counts = [
+        np.maximum(np.bincount(x, np.asarray(weights), size), 1)[:, None] ** nu
+        for x, size in ((users, 12), (items, 10))
+    ]
+
     def gradient(p, batch):
         p, q = p[:36].reshape(12, 3), p[36:].reshape(10, 3)
-        out = 2 * 0.05 / n * p, 2 * 0.05 / n * q
+        out = 2 * 0.05 / n * counts[0] * p, 2 * 0.05 / n * counts[1] * q
         for k in batch:
             u, i = users[k], items[k]
             r = (1 / (1 + np.exp(-p[u] @ q[i])) - y[k]) / len(batch)
@@ -72,9 +78,11 @@ def test_minibatch_training_is_adam_on_shuffled_batches_of_what_is_remembered(la
     assert int(info["epochs"]) == 1
 
 
+@pytest.mark.parametrize("nu", [0.0, 1.0])
 @pytest.mark.parametrize(("name", "loss"), [("mf", "bce"), ("lightgcn", "bpr")])
-def test_weight_zero_equals_never_loaded(labelled, name, loss):
-    model, weights, key = build(name, loss=loss), some(labelled), jax.random.key(0)
+def test_weight_zero_equals_never_loaded(labelled, name, loss, nu):
+    model = build(name, loss=loss, reg=0.01, nu=nu)
+    weights, key = some(labelled), jax.random.key(0)
     kept = oracles.without(labelled, weights, layout.build)
     ones = jnp.ones(len(kept.users))
     masked, _ = jax.jit(model.fit)(key, labelled, weights)

@@ -42,6 +42,47 @@ def mf_hvp(train, weights, params, vector):
     return out
 
 
+def row_ridges(train, weights, name, reg, nu):
+    """``reg count^nu`` of every user and item, by loops; ``reg`` where nothing is remembered."""
+    counts = np.zeros(train.n_users), np.zeros(train.n_items)
+    for u, i, y, w in zip(
+        *(np.asarray(x) for x in (train.users, train.items, train.values, weights))
+    ):
+        if name == "bce" or y > 0:
+            counts[0][u] += w
+            counts[1][i] += w
+            counts[1][:] += w / train.n_items if name == "bpr" else 0  # drawn against the pair
+    return [np.array([reg * n**nu if n > 0 else reg for n in side]) for side in counts]
+
+
+# --- the ridge -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nu", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("name", ["bce", "bpr"])
+def test_the_ridge_of_a_row_grows_with_its_remembered_interactions(labelled, name, nu):
+    weights = jnp.where(labelled.users == 3, 0, request(labelled).after)  # one user has nothing
+    got = losses.build(name, reg=0.3, n_layers=0, nu=nu).ridges(labelled, weights)
+    for mine, want in zip(got, row_ridges(labelled, weights, name, 0.3, nu)):
+        np.testing.assert_allclose(np.broadcast_to(mine[:, 0], len(want)), want, rtol=1e-12)
+
+
+def test_the_old_name_of_the_ridge_goes_on_working_where_it_can(labelled):
+    f = factors(labelled)
+    with pytest.warns(DeprecationWarning, match="use vectors.dot"):
+        got = losses.build("bce", reg=0.3, n_layers=0).penalty(f)
+    np.testing.assert_allclose(got, 0.3 * np.sum(flat(f) ** 2))
+    with pytest.warns(DeprecationWarning), pytest.raises(ValueError, match="use ridges"):
+        losses.build("bce", reg=0.3, n_layers=0, nu=1.0).penalty(f)
+
+
+@pytest.mark.parametrize("nu", [0.5, 1.0])
+def test_the_loss_has_a_derivative_in_its_weights_where_a_row_has_nothing(labelled, nu):
+    f, weights = factors(labelled), (labelled.users != 3).astype(float)
+    loss = losses.build("bce", reg=0.3, n_layers=0, nu=nu)
+    assert np.all(np.isfinite(jax.grad(lambda w: loss(f, labelled, w, w))(weights)))
+
+
 # --- curvature -----------------------------------------------------------------------------------
 
 
@@ -57,10 +98,11 @@ def test_the_mf_hvp_equals_its_closed_form(labelled):
         np.testing.assert_allclose(mine, want, atol=1e-12)
 
 
+@pytest.mark.parametrize("nu", [0.0, 0.5])
 @pytest.mark.parametrize(("name", "n_layers"), [("bce", 0), ("bce", 2), ("bpr", 0), ("bpr", 1)])
-def test_gradient_and_hvp_agree_with_finite_differences(labelled, name, n_layers):
+def test_gradient_and_hvp_agree_with_finite_differences(labelled, name, n_layers, nu):
     loss, f, v = (
-        losses.build(name, reg=0.3, n_layers=n_layers),
+        losses.build(name, reg=0.3, n_layers=n_layers, nu=nu),
         factors(labelled),
         factors(labelled, seed=1),
     )
@@ -76,6 +118,8 @@ def test_gradient_and_hvp_agree_with_finite_differences(labelled, name, n_layers
     want = (flat(jax.grad(of)(ahead)) - flat(jax.grad(of)(behind))) / (2 * step)
     np.testing.assert_allclose(flat(influence.hvp(of, f, v)), want, atol=1e-6)
     np.testing.assert_allclose(flat(influence.hessian(of, f)(v)), want, atol=1e-6)
+    closed = loss.product(f, labelled, weights, weights, full=True)
+    np.testing.assert_allclose(flat(closed(v)), want, atol=1e-6)
 
 
 @pytest.mark.parametrize("n_layers", [1, 3])
@@ -100,9 +144,11 @@ def test_the_lightgcn_gradient_and_hvp_are_those_of_mf_between_two_propagations(
     np.testing.assert_allclose(flat(closed), flat(want), atol=1e-12)
 
 
+@pytest.mark.parametrize("nu", [0.0, 1.0])
 @pytest.mark.parametrize(("name", "n_layers"), [("bce", 0), ("bce", 1), ("bpr", 0)])
-def test_gauss_newton_is_the_positive_part_of_the_hessian(labelled, name, n_layers):
-    loss, f = losses.build(name, reg=0.2, n_layers=n_layers), factors(labelled)
+def test_gauss_newton_is_the_positive_part_of_the_hessian(labelled, name, n_layers, nu):
+    reg = 0.02 if nu else 0.2
+    loss, f = losses.build(name, reg=reg, n_layers=n_layers, nu=nu), factors(labelled)
     weights = request(labelled).after
     product = influence.gauss_newton(loss, f, labelled, weights, weights)
     vector, back = jax.flatten_util.ravel_pytree(f)
@@ -114,9 +160,10 @@ def test_gauss_newton_is_the_positive_part_of_the_hessian(labelled, name, n_laye
     else:
         counted = np.asarray(loss.outcomes(margins, labelled, weights)) > 0
         bend = counted * sigmoid(-np.asarray(margins)) * (1 - sigmoid(-np.asarray(margins)))
-    want = jacobian.T @ np.diag(bend) @ jacobian + 2 * 0.2 * np.eye(len(vector))
+    ridges = np.concatenate(row_ridges(labelled, weights, name, reg, nu)).repeat(D)
+    want = jacobian.T @ np.diag(bend) @ jacobian + 2 * np.diag(ridges)
     np.testing.assert_allclose(matrix, want, atol=1e-11)
-    assert np.linalg.eigvalsh(matrix)[0] > 0.39
+    assert np.linalg.eigvalsh(matrix)[0] > 2 * ridges.min() - 0.01
     full = hessian_of(lambda p: loss(p, labelled, weights, weights), f)
     assert np.linalg.eigvalsh(full)[0] < 0  # away from a minimum the rest is not
 
@@ -154,12 +201,13 @@ def test_a_model_without_margins_is_told_what_to_do(labelled):
 # --- forget gradients ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("nu", [0.0, 1.0])
 @pytest.mark.parametrize(
     ("name", "n_layers"), [("bce", 0), ("bce", 1), ("bce", 2), ("bpr", 0), ("bpr", 1)]
 )
-def test_direct_and_spillover_telescope(labelled, name, n_layers):
+def test_direct_and_spillover_telescope(labelled, name, n_layers, nu):
     loss, f, forget = (
-        losses.build(name, reg=0.4, n_layers=n_layers),
+        losses.build(name, reg=0.4, n_layers=n_layers, nu=nu),
         factors(labelled),
         request(labelled),
     )
@@ -195,11 +243,16 @@ def test_spillover_comes_only_from_interactions_near_a_changed_row_of_the_graph(
     np.testing.assert_allclose(flat(spilled), flat(old) - flat(new), atol=1e-12)
 
 
-def test_nothing_spills_where_the_graph_stays_and_nothing_pulls_where_nothing_is_asked(labelled):
-    loss, f = losses.build("bce", reg=0.1, n_layers=2), factors(labelled)
+@pytest.mark.parametrize("nu", [0.0, 1.0])
+def test_nothing_spills_where_the_graph_stays_and_nothing_pulls_where_nothing_is_asked(
+    labelled, nu
+):
+    loss, f = losses.build("bce", reg=0.1, n_layers=2, nu=nu), factors(labelled)
     ones = jnp.ones(60)
-    for part in influence.forget_gradient(loss, f, labelled, ForgetSet(ones, ones)):
-        assert np.all(flat(part) == 0)
+    for margins in (None, loss):
+        empty = ForgetSet(ones, ones)
+        for part in influence.forget_gradient(loss, f, labelled, empty, margins=margins):
+            assert np.all(flat(part) == 0)
     after = ones.at[jnp.where(labelled.values == 0)[0][:5]].set(0.0)  # negatives are no edges
     direct, spilled = influence.forget_gradient(loss, f, labelled, ForgetSet(ones, after))
     assert np.all(flat(spilled) == 0) and np.any(flat(direct) != 0)

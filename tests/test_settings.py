@@ -32,6 +32,7 @@ MODEL_VALUES = {
             "dim": 4,
             "loss": "bpr",
             "reg": 0.5,
+            "nu": (1.0, {"reg": 0.5} | GRADIENT),
             "init_scale": 0.2,
             "optimiser": ("adam", {"lr": 0.05, "n_epochs": 3, "dim": 3, "init_scale": 0.1}),
             "lr": 0.1,

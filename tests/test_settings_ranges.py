@@ -115,7 +115,8 @@ NUMBERS = TOY | {"by": "user", "b": 0.5, "k1": 1.0,
                  "damping": 1.0, "damping_power": 0.5, "keep": 0.5,
                  "origin": 0.5, "within": 0.1, "capacity": 1.1, "n_rounds": 1,
                  "n_slices": 1, "max_products": 1, "newton_steps": 1, "power": 0.5, "hops": 1,
-                 "width": 1, "steps": 1, "seed": 0, "n_bins": 2, "patience": 1}  # fmt: skip
+                 "width": 1, "steps": 1, "seed": 0, "n_bins": 2, "patience": 1,
+                 "n_layers": 1}  # fmt: skip
 
 
 def public_functions():

@@ -13,7 +13,7 @@ from jax import Array
 
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, times
-from jaxforget.sparse.degrees import degrees, exchange
+from jaxforget.sparse.degrees import degrees, exchange, ridge
 from jaxforget.sparse.kernels import sddmm, spmm
 from jaxforget.types import Factors, Interactions, Terms
 
@@ -78,12 +78,11 @@ def _ridges(
         n_users, n_items = train.n_users, train.n_items
         return jnp.full(n_users, reg, weights.dtype), jnp.full(n_items, reg, weights.dtype)
 
-    def ridge(observed, n_others):
-        count = observed + unobserved * n_others
-        return jnp.where(count > 0, reg * count**nu, reg)
-
     users, items = degrees(train, weights)
-    return ridge(users, train.n_items), ridge(items, train.n_users)
+    return (
+        ridge(users + unobserved * train.n_items, reg=reg, nu=nu),
+        ridge(items + unobserved * train.n_users, reg=reg, nu=nu),
+    )
 
 
 @checked

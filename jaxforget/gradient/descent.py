@@ -11,6 +11,7 @@ from jax import Array, lax
 from jaxforget import _varying
 from jaxforget._settings import checked
 from jaxforget.gradient import graph
+from jaxforget.gradient.vectors import dot
 from jaxforget.sparse.draws import pair_bits
 from jaxforget.types import Batch, Interactions, MarginLoss
 
@@ -62,13 +63,13 @@ def minibatch(
 ) -> tuple[Any, dict[str, Array]]:
     """Trains with Adam on shuffled batches of the remembered interactions.
 
-    Each step follows the *mean* loss over a batch plus ``penalty / n``; the last, partial batch
+    Each step follows the *mean* loss over a batch plus ``ridge / n``; the last, partial batch
     is kept. Forgotten interactions stand last in every order and their batches are not run, so
     the result is the one of a training set that never held them, to the last rounding.
 
     Args:
       key: typed JAX key; consumed.
-      loss: its ``batch`` and ``penalty`` are followed.
+      loss: its ``batch`` and ``ridges`` are followed.
       params: where to start.
       lr, batch_size: of Adam, with its default moments.
       n_epochs: at most; exactly, where ``patience`` is None.
@@ -84,6 +85,7 @@ def minibatch(
     n_steps = -(-jnp.sum(weights > 0, dtype=jnp.int32) // batch_size)
     pad = -len(train.users) % batch_size
     links = graph.links(train, weights) if loss.n_layers else None
+    ridges = loss.ridges(train, weights)
 
     def epoch(now):
         shuffle, draw = jax.random.split(jax.random.fold_in(key, now.epoch))
@@ -99,7 +101,7 @@ def minibatch(
             def mean(p):
                 batch = Batch(rows, counted, jax.random.fold_in(draw, k))
                 summed = loss.batch(p, train, batch, weights, links)
-                return summed / jnp.sum(counted) + loss.penalty(p) / total
+                return summed / jnp.sum(counted) + dot(p, p, scale=ridges) / total
 
             change, state = rule.update(_varying.grad(mean)(params), state)
             return optax.apply_updates(params, change), state

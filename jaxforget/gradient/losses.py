@@ -8,18 +8,19 @@ frozen dataclasses, so that ``jax.jit(loss)`` and caches can hold them.
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks, _varying
+from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.gradient.graph import Links
+from jaxforget.gradient.margins import Margins
 from jaxforget.gradient.vectors import add
-from jaxforget.sparse.degrees import exchange
+from jaxforget.sparse.degrees import degrees, exchange
 from jaxforget.sparse.draws import pair_bits
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.sparse.search import position
@@ -36,77 +37,8 @@ softplus.defjvps(lambda tangent, _, x: tangent * jax.nn.sigmoid(x))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # by identity, also where reg is an array
-class Margins:
-    """A ``types.MarginLoss`` from two functions, ``margins`` and ``outcomes``: inherit from it.
-
-    ``sum_n outcome_n(margin_n) + reg |params|^2``. The ridge is on every row, remembered or not:
-    a row without data moves nowhere but towards 0. Curvature products are derived by automatic
-    differentiation; ``batch`` has to be written for training in minibatches.
-    """
-
-    reg: float
-    n_layers: int  # of propagation before the margins; 0 is matrix factorisation
-
-    draws_items: ClassVar[bool] = False  # an interaction moves its own user's and item's rows only
-
-    def margins(self, params: Factors, train: Interactions, edges: Array) -> Array:
-        raise NotImplementedError
-
-    def outcomes(self, margins: Array, train: Interactions, weights: Array) -> Array:
-        raise NotImplementedError
-
-    def batch(
-        self, params: Factors, train: Interactions, batch: Batch, edges: Array, links: Links | None
-    ) -> Array:
-        raise NotImplementedError(f"{type(self).__name__} has no minibatches: train on all data")
-
-    def __call__(self, params: Factors, train: Interactions, weights: Array, edges: Array) -> Array:
-        """Evaluates the loss: a scalar, twice differentiable."""
-        margins = self.margins(params, train, edges)
-        return jnp.sum(self.outcomes(margins, train, weights)) + self.penalty(params)
-
-    def penalty(self, params: Factors) -> Array:
-        """``reg |params|^2``."""
-        users, items = (jnp.sum(x**2) for x in params)
-        return self.reg * (users + items)
-
-    def difference(self, margins: Array, train: Interactions, forget: ForgetSet) -> Array:
-        """``[N]`` outcomes before a request less those after; exactly 0 where nothing changes."""
-        return self.outcomes(margins, train, forget.before - forget.after)
-
-    def bends(self, margins: Array, train: Interactions, weights: Array) -> Array:
-        """``[N]`` second derivative of each outcome in its margin."""
-        slope = _varying.grad(lambda m: jnp.sum(self.outcomes(m, train, weights)))
-        return jax.jvp(slope, (margins,), (jnp.ones_like(margins),))[1]
-
-    def product(
-        self, params: Factors, train: Interactions, weights: Array, edges: Array, *, full: bool
-    ) -> Callable[[Any], Any]:
-        """Returns ``vector -> H vector``, or its part ``J' diag(bends) J vector + 2 reg vector``.
-
-        The latter, Gauss-Newton's, leaves out the term in which the slope of an outcome meets the
-        curvature of its margin. It is positive semidefinite.
-        """
-        if full:
-            return jax.linearize(_varying.grad(lambda p: self(p, train, weights, edges)), params)[1]
-        margins, forward = jax.linearize(lambda p: self.margins(p, train, edges), params)
-        backward = jax.linear_transpose(forward, params)
-        bends = self.bends(margins, train, weights)
-        ridge = jax.linearize(_varying.grad(self.penalty), params)[1]
-
-        def product(vector: Any) -> Any:
-            return add(backward(bends * forward(vector))[0], ridge(vector))
-
-        return product
-
-    def replace(self, **changes: Any) -> Self:
-        """The same loss with another ``reg`` or ``n_layers``."""
-        return dataclasses.replace(self, **changes)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)  # by identity, also where reg is an array
 class CrossEntropy(Margins):
-    """``sum_n w_n (log(1 + e^s) - y s)_n + reg |params|^2`` with scores ``s`` after propagation."""
+    """``sum_n w_n (log(1 + e^s) - y s)_n`` with scores ``s`` after propagation, and the ridge."""
 
     def margins(self, params: Factors, train: Interactions, edges: Array) -> Array:
         """``[N]`` the score of each interaction."""
@@ -131,6 +63,7 @@ class CrossEntropy(Margins):
         served = spread(params)
         likely = jax.nn.sigmoid(sddmm(train, *served))
         bend, slope = weights * likely * (1 - likely), weights * (likely - train.values)
+        ridges = self.ridges(train, weights)
 
         def product(vector: Factors) -> Factors:
             moved = spread(vector)
@@ -139,7 +72,7 @@ class CrossEntropy(Margins):
             out = exchange(train, bend * sddmm(train, left, right), served)
             if full:
                 out = add(out, exchange(train, slope, moved))
-            return jax.tree.map(lambda x, v: x + 2 * self.reg * v, spread(out), vector)
+            return jax.tree.map(lambda x, r, v: x + 2 * r * v, spread(out), ridges, vector)
 
         return product
 
@@ -156,12 +89,13 @@ class CrossEntropy(Margins):
 
 @dataclasses.dataclass(frozen=True, eq=False)  # by identity, also where reg is an array
 class Ranking(Margins):
-    """BPR: ``sum_{n positive} w_n log(1 + e^(s_uj - s_ui)) + reg |params|^2``.
+    """BPR: ``sum_{n positive} w_n log(1 + e^(s_uj - s_ui))``, and the ridge.
 
     One item ``j`` stands against each remembered positive pair ``(u, i)``, drawn uniformly from
     all items; it does not count if the user is remembered to like it. In ``__call__`` it is a
     function of the pair and ``seed`` alone, so that the loss is one fixed function and weight 0
-    equals never loaded; a minibatch draws anew.
+    equals never loaded; a minibatch draws anew. With ``nu = 1`` and ``reg = r / 2`` the ridge is,
+    on average, the published one: ``r / 2`` times the squares of the three rows of each draw.
 
     Source: Rendle et al., UAI 2009.
     """
@@ -184,6 +118,12 @@ class Ranking(Margins):
         """``[N]`` outcomes before a request less those after; exactly 0 where nothing changes."""
         old, new = (self._counted(train, weights) for weights in forget)
         return (old - new) * softplus(-margins)
+
+    def counts(self, train: Interactions, weights: Array) -> tuple[Array, Array]:
+        """Positive pairs of each row, and how often an item is drawn against one on average."""
+        positive = jnp.where(train.values > 0, weights, 0)
+        users, items = degrees(train, positive)
+        return users, items + jnp.sum(positive) / train.n_items
 
     def batch(
         self, params: Factors, train: Interactions, batch: Batch, edges: Array, links: Links | None
@@ -211,14 +151,14 @@ LOSSES = {"bce": CrossEntropy, "bpr": Ranking}
 
 
 @checked
-def build(loss: str, *, reg: float, n_layers: int) -> CrossEntropy | Ranking:
+def build(loss: str, *, reg: float, n_layers: int, nu: float = 0.0) -> CrossEntropy | Ranking:
     """Finds the loss by name: ``"bce"`` or ``"bpr"``.
 
     Raises:
       ValueError: another name, or a negative setting.
     """
     _checks.choice("losses", LOSSES, loss=loss)
-    return LOSSES[loss](reg, n_layers)
+    return LOSSES[loss](reg, n_layers, nu)
 
 
 def forgotten(loss: Loss, train: Interactions, forget: ForgetSet) -> Callable[[Any], Array]:

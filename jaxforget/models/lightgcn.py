@@ -16,6 +16,7 @@ def build(
     n_layers: int = 1,
     loss: Literal["bce", "bpr"] = "bce",
     reg: float = 0.0,
+    nu: float = 0.0,
     init_scale: float,
     optimiser: Literal["minibatch", "lbfgs", "adam"] = "minibatch",
     lr: float | None = None,
@@ -35,6 +36,8 @@ def build(
       n_layers: of propagation; the paper has 1, and 0 is matrix factorisation.
       loss: ``"bce"`` takes labels in [0, 1]; ``"bpr"`` ranks positives above drawn items.
       reg: ridge on every row; the sum over interactions carries it once. The paper has 0.
+      nu: power of the number of a row's interactions in its ridge, ``reg * count^nu``. BPR as
+        published penalises the rows of each draw: 1 with half its coefficient.
       init_scale: standard deviation of the start.
       optimiser: ``"minibatch"`` Adam as published; ``"lbfgs"`` or ``"adam"`` on all data.
       n_epochs: epochs of ``"minibatch"``, steps of the others, at most.
@@ -50,7 +53,7 @@ def build(
       "counter > 10".
     """
     return model.build(
-        losses.build(loss, reg=reg, n_layers=n_layers),
+        losses.build(loss, reg=reg, n_layers=n_layers, nu=nu),
         dim=dim,
         init_scale=init_scale,
         optimiser=optimiser,

@@ -18,6 +18,12 @@ def degrees(train: Interactions, weights: Array) -> tuple[Array, Array]:
     return users[:, 0], items[:, 0]
 
 
+def ridge(count: Array, *, reg: float, nu: float) -> Array:
+    """``reg * count^nu``, the penalty of a row with so many interactions; ``reg`` for none."""
+    some = count > 0
+    return reg * jnp.where(some, jnp.where(some, count, 1) ** nu, 1)
+
+
 def clear_emptied(rows: Factors, train: Interactions, forget: ForgetSet) -> Factors:
     """Sets every row to 0 that loses its last remembered interaction by the request."""
     return clear_rows(rows, *(degrees(train, weights) for weights in forget))

@@ -91,7 +91,8 @@ def _slope(model: Model, params: Any, train: Interactions, weights: Array) -> Ar
     if loss is None:
         total = (lambda p: model.loss(p, train, weights, weights), (params,), (params,))
         return jax.jvp(*total)[1]
-    margins, penalty = loss.margins(params, train, weights), loss.penalty(params)
+    margins = loss.margins(params, train, weights)
+    penalty = dot(params, params, scale=loss.ridges(train, weights))
 
     def scaled(t: Array) -> Array:
         return jnp.sum(loss.outcomes(t * t * margins, train, weights)) + t * t * penalty

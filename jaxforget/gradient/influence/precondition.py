@@ -41,11 +41,12 @@ def preconditioner(
     bends = loss.bends(margins, train, weights)
     served = graph.propagate(params, train, edges, n_layers=loss.n_layers)
     per_row = functools.partial(_spread_squares, loss.n_layers, train, edges)
+    ridges = loss.ridges(train, weights)
     if kind == "diagonal":
         diagonal = per_row(exchange(train, bends, jax.tree.map(jnp.square, served)))
 
         def scaled(ridge):
-            whole = jax.tree.map(lambda d, r: d + r + 2 * loss.reg, diagonal, ridge)
+            whole = jax.tree.map(lambda d, r, own: d + r + 2 * own, diagonal, ridge, ridges)
             inverse = jax.tree.map(lambda x: ratio(1, x), whole)
             return lambda r: jax.tree.map(jnp.multiply, inverse, r)
 
@@ -53,7 +54,8 @@ def preconditioner(
     blocks = _grams(train, bends, served, per_row)
 
     def inverted(ridge):
-        inverses = Factors(*(_invert(b, r + 2 * loss.reg) for b, r in zip(blocks, ridge)))
+        whole = jax.tree.map(lambda r, own: r + 2 * own, ridge, ridges)
+        inverses = Factors(*(_invert(b, r) for b, r in zip(blocks, whole)))
         product = functools.partial(jnp.einsum, "rde,re->rd", precision="highest")
         return lambda r: jax.tree.map(product, inverses, r)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _varying
+from jaxforget.gradient.vectors import dot
 from jaxforget.types import ForgetSet, Interactions, Loss, MarginLoss
 
 
@@ -20,7 +21,8 @@ def forget_gradient(
 ) -> tuple[Any, Any]:
     """Splits what a request pulls at the parameters into direct and spillover influence.
 
-    ``direct = grad L(before, G) - grad L(after, G)``: the forgotten interactions themselves;
+    ``direct = grad L(before, G) - grad L(after, G)``: the forgotten interactions themselves, and
+    what they add to the ridges of their rows;
     ``spillover = grad L(after, G) - grad L(after, G')``: the others, seen through the new graph.
     Their sum telescopes to ``grad L(before, G) - grad L(after, G')``.
 
@@ -39,8 +41,13 @@ def forget_gradient(
         )
         return direct, spillover
 
+    changed = jnp.any(before != after)
+    ridges = (margins.ridges(train, weights) for weights in forget)
+    eased = jax.tree.map(lambda old, new: jnp.where(changed, old - new, 0), *ridges)
+
     def gone(p: Any) -> Array:
-        return jnp.sum(margins.difference(margins.margins(p, train, before), train, forget))
+        outcomes = margins.difference(margins.margins(p, train, before), train, forget)
+        return jnp.sum(outcomes) + dot(p, p, scale=eased)
 
     direct = _varying.grad(gone)(params)
     if margins.n_layers == 0:
