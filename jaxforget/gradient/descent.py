@@ -78,7 +78,8 @@ def minibatch(
       score: ``params -> scalar``, larger is better; needed by ``patience``.
 
     Returns:
-      the parameters, and ``epochs`` and ``score`` of the best epoch (0 without patience).
+      the parameters (with ``patience`` those of the best epoch), and ``epochs``, how many were run,
+      and ``score``, that of the best epoch (0 without patience).
     """
     rule = adam(lr)
     total = jnp.maximum(jnp.sum(weights), 1)
