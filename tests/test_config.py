@@ -161,6 +161,23 @@ def test_the_id_follows_what_decides_the_numbers_and_nothing_else(tmp_path):
     assert len(set(ids)) == len(ids)
 
 
+def test_a_setting_that_a_model_got_later_leaves_the_ids_of_cells_without_it(tmp_path):
+    text = toy_runs.TOML.partition("[methods.unlearn_als]")[0]
+    text += "[models.mf]\ndim = 2\ninit_scale = 0.1\nlr = 0.1\nn_epochs = 1\n"
+
+    def of(*over):
+        return {c.id: c for c in cells(tmp_path, *over, text=text) if c.axes["model"] == "mf"}
+
+    plain = of()
+    assert plain and not any("nu" in c.spec["model"]["settings"] for c in plain.values())
+    assert plain.keys() == of("models.mf.nu=0.0").keys()
+    swept = of("models.mf.nu=[0.0, 1.0]")
+    assert plain.keys() < swept.keys() and len(swept) == 2 * len(plain)
+    assert {c.axes["model.nu"] for c in swept.values()} == {0.0, 1.0}
+    over = of("models.mf.nu=1.0", "reference.nu=0.0").values()  # an override is not left out
+    assert all(c.spec["reference"] == {"nu": 0.0} for c in over)
+
+
 def test_the_pairs_of_a_request_count_by_content_not_by_place(tmp_path):
     (tmp_path / "a.csv").write_text("user,item\n1,2\n")
     (tmp_path / "b.csv").write_text("user,item\n1,2\n")

@@ -52,10 +52,11 @@ def _tables(kind: str, label: str, table: dict[str, Any], where: str) -> Iterato
     given = {
         k: v for k, v in table.items() if k not in RESERVED or (kind != "methods" and k != "use")
     }
-    fixed, swept = schema.find(kind, use, f"{where}.use").split(given, where)
+    signature = schema.find(kind, use, f"{where}.use")
+    fixed, swept = signature.split(given, where)
     for point in _combinations(swept):
         axes = {f"{kind.removesuffix('s')}.{name}": value for name, value in point.items()}
-        yield axes, {"use": use, "settings": fixed | point}
+        yield axes, {"use": use, "settings": signature.stated(fixed | point)}
 
 
 def _data(config: Config) -> Iterator[tuple]:

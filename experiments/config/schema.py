@@ -46,6 +46,19 @@ class Signature(NamedTuple):
     name: str
     settings: dict[str, Setting]
     open: bool  # takes **settings, or could not be read: the plug-in judges itself
+    added: tuple[str, ...] = ()  # ``ADDED`` of its module, see ``stated``
+
+    def stated(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """What a cell states of its settings: all but those in ``ADDED`` at their default.
+
+        The id of a cell hashes what it states. A setting that a plug-in got later leaves the ids
+        of cells that do not use it as they were, if its module names it in ``ADDED``.
+        """
+        return {
+            name: value
+            for name, value in settings.items()
+            if name not in self.added or value != self.settings[name].default
+        }
 
     def split(
         self, given: dict[str, Any], where: str, *, partial: bool = False
@@ -145,7 +158,8 @@ def signature(file: Path, function: str, name: str, skip: int = 0) -> Signature:
         if isinstance(target, ast.Name)
     }
     settings = {argument.arg: _setting(argument, default, named) for argument, default in pairs}
-    return Signature(name, settings, arguments.kwarg is not None)
+    added = tuple(ast.literal_eval(named["ADDED"])) if "ADDED" in named else ()
+    return Signature(name, settings, arguments.kwarg is not None, added)
 
 
 def folders(name: str) -> list[Path]:

@@ -7,6 +7,7 @@ from jaxforget.gradient import losses, model
 from jaxforget.types import Model
 
 TRACED = ("reg", "init_scale")  # may be arguments of a compiled program
+ADDED = ("nu",)  # after the first cells: at its default it is no part of their ids
 
 
 @checked
