@@ -54,10 +54,13 @@ class Signature(NamedTuple):
         The id of a cell hashes what it states. A setting that a plug-in got later leaves the ids
         of cells that do not use it as they were, if its module names it in ``ADDED``.
         """
+        defaults = {
+            name: self.settings[name].default for name in self.added if name in self.settings
+        }
         return {
             name: value
             for name, value in settings.items()
-            if name not in self.added or value != self.settings[name].default
+            if name not in defaults or value != defaults[name]
         }
 
     def split(
