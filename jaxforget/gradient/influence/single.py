@@ -23,6 +23,7 @@ def predicted_change(
     ``|D^-1 g_n|`` with ``g_n`` the gradient of the outcome of interaction n in the rows of its user
     and its item, and ``D`` the diagonal of the Gauss-Newton matrix of the training loss plus the
     damping that ``ifru`` settles by itself. Of a model on a graph, of the rows that are served.
+    What an interaction adds to the ridges of its rows (``nu``) is left out.
 
     Args:
       model: one that states the margins of its loss and draws no items (``mf``, ``lightgcn``).
