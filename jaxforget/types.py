@@ -164,7 +164,7 @@ class MarginLoss(Loss, Protocol):
       over the interactions than automatic differentiation.
     - ``difference`` (derived): the direct influence of a request as one gradient instead of two.
     - ``batch``: training in minibatches (``descent.minibatch``).
-    - ``n_layers``, ``reg`` and ``replace``: the same loss without its graph or its ridge, which
+    - ``n_layers`` and ``replace``: the same loss without its graph or its ridge, which
       the aggregators of ``sisa`` and ``receraser`` and the released code of IFRU need.
     - ``draws_items``: whether an interaction also moves the row of an item drawn for it. Where it
       does not, rows without remembered interactions have no slope, and a step on some rows needs
@@ -174,9 +174,6 @@ class MarginLoss(Loss, Protocol):
     """
 
     draws_items: ClassVar[bool]
-
-    @property
-    def reg(self) -> float: ...
 
     @property
     def n_layers(self) -> int: ...

@@ -31,8 +31,14 @@ def _als(dim, *pairs, **more):
     return [{"dim": dim, "alpha": alpha, "reg": reg, **more} for alpha, reg in pairs]
 
 
+def _bpr(schedule, *pairs, **more):
+    return [BPR | {"lr": lr, "reg": reg} | more | schedule for lr, reg in pairs]
+
+
 # the published loss and width; batches of 2,048 at a fifth of the rate would take days here
-BPR = {"loss": "bpr", "dim": 64, "init_scale": 0.1, "lr": 5e-3}
+BPR = {"loss": "bpr", "dim": 64, "init_scale": 0.1}
+MF = {"batch_size": 16384, "n_epochs": 100}
+LIGHTGCN = {"n_layers": 3, "batch_size": 65536, "n_epochs": 300}
 GRIDS = {
     "ials": [
         *_als(512, *((a, r) for a in (20.0, 40.0, 80.0) for r in (50.0, 75.0, 100.0, 150.0))),
@@ -49,26 +55,15 @@ GRIDS = {
     # of the 8,192 most frequent items alone, 100 was better on validation than 30 and 300
     "ease": [{"reg": reg} for reg in (50.0, 100.0)],
     "mf": [
-        BPR | {"reg": reg, "batch_size": 16384, "n_epochs": 100}
-        for reg in (1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
-    ]
-    # a second round, after one test evaluation of the best of the first: the ridge of each draw
-    + [
-        BPR | {"reg": reg, "nu": 1.0, "batch_size": 16384, "n_epochs": 100}
-        for reg in (1e-3, 3e-3, 1e-2)
+        *_bpr(MF, *((5e-3, reg) for reg in (1e-3, 1e-2, 3e-2, 1e-1, 3e-1))),
+        # a second round, after one test evaluation of the best of the first: the ridge of each draw
+        *_bpr(MF, *((5e-3, reg) for reg in (1e-3, 3e-3, 1e-2)), nu=1.0),
     ],
     "lightgcn": [
-        BPR | {"lr": lr, "reg": reg, "n_layers": 3, "batch_size": 65536, "n_epochs": 300}
         # after 100 epochs a rate of 5e-3 was far behind on validation, and was not tried further
-        for lr, regs in ((2e-2, (1e-3, 3e-3, 1e-2)), (5e-2, (3e-3,)))
-        for reg in regs
-    ]
-    # a second round likewise; on validation the published 5e-5 was behind 1.5e-4 by 250 epochs
-    + [
-        BPR
-        | {"lr": 2e-2, "reg": reg, "nu": 1.0}
-        | {"n_layers": 3, "batch_size": 65536, "n_epochs": 300}
-        for reg in (1.5e-4, 5e-4)
+        *_bpr(LIGHTGCN, (2e-2, 1e-3), (2e-2, 3e-3), (2e-2, 1e-2), (5e-2, 3e-3)),
+        # a second round likewise; on validation the published 5e-5 was behind 1.5e-4
+        *_bpr(LIGHTGCN, (2e-2, 1.5e-4), (2e-2, 5e-4), nu=1.0),
     ],
 }
 

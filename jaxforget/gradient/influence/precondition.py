@@ -9,6 +9,7 @@ from jax import Array, lax
 
 from jaxforget import _checks
 from jaxforget.gradient import graph
+from jaxforget.gradient.vectors import add
 from jaxforget.sparse import dense
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.degrees import exchange
@@ -42,20 +43,22 @@ def preconditioner(
     served = graph.propagate(params, train, edges, n_layers=loss.n_layers)
     per_row = functools.partial(_spread_squares, loss.n_layers, train, edges)
     ridges = loss.ridges(train, weights)
+
+    def damped(ridge: Factors) -> Factors:
+        return jax.tree.map(lambda r, own: r + 2 * own, ridge, ridges)
+
     if kind == "diagonal":
         diagonal = per_row(exchange(train, bends, jax.tree.map(jnp.square, served)))
 
         def scaled(ridge):
-            whole = jax.tree.map(lambda d, r, own: d + r + 2 * own, diagonal, ridge, ridges)
-            inverse = jax.tree.map(lambda x: ratio(1, x), whole)
+            inverse = jax.tree.map(lambda x: ratio(1, x), add(diagonal, damped(ridge)))
             return lambda r: jax.tree.map(jnp.multiply, inverse, r)
 
         return scaled
     blocks = _grams(train, bends, served, per_row)
 
     def inverted(ridge):
-        whole = jax.tree.map(lambda r, own: r + 2 * own, ridge, ridges)
-        inverses = Factors(*(_invert(b, r) for b, r in zip(blocks, whole)))
+        inverses = Factors(*(_invert(b, r) for b, r in zip(blocks, damped(ridge))))
         product = functools.partial(jnp.einsum, "rde,re->rd", precision="highest")
         return lambda r: jax.tree.map(product, inverses, r)
 
