@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "show the grid of a config and which cells exist",
     "train": "train one model over the devices of all processes, and unlearn from it",
     "collect": "gather the cells into cells.csv, metrics.csv, timings.csv",
+    "restore": "make cells from those tables, so that a run goes on",
     "figures": "draw a config's figures from its tables",
     "report": "write one offline HTML page: words, figures, tables",
     "oracles": "train the banks of models that evidence is judged by",

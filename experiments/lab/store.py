@@ -19,6 +19,7 @@ from . import provenance, soundness
 
 FAILED = "failed"  # the one status that --retry runs again
 FORMAT = 2  # of these files; 1 had no checksum
+DIGITS = 16  # of a hash of data that tables show, and cells made from them know
 FIELDS = {"id", "spec", "status", "reason", "info", "metrics", "timings", "provenance"}
 FIELDS |= {"format", "version", "checksum"}
 
@@ -45,8 +46,12 @@ def version() -> str:
 
 def write(cells: Path, row: dict[str, Any]) -> dict[str, Any]:
     """Stores one cell, without numbers if it diverged; returns what was stored."""
-    row = soundness.judged(row)
-    row = _null(row | {"format": FORMAT, "version": version()})
+    return keep(cells, _null(soundness.judged(row)))
+
+
+def keep(cells: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """Stores one cell that was judged before; returns what was stored."""
+    row = row | {"format": FORMAT, "version": version()}
     row["checksum"] = checksum(row)
     text = json.dumps(row, allow_nan=False, indent=1, sort_keys=True) + "\n"
     write_atomically(cells / f"{row['id']}.json", text.encode())
@@ -111,19 +116,30 @@ def everything(cells: Path) -> dict[str, dict[str, Any]]:
         return {}
     files = [name.removesuffix(".json") for name in names if name.endswith(".json")]
     rows = stored(cells, files)
+    refuse_mixed(cells, rows)
+    return rows
+
+
+def refuse_mixed(cells: Path, rows: dict[str, dict[str, Any]]) -> None:
+    """Refuses cells of one data set or split that are of different data.
+
+    Args:
+      cells: where they lie, for the error.
+      rows: all that stand side by side.
+    """
     seen: dict[tuple, tuple[str, str]] = {}
     for identity, row in rows.items():
         for name, parts in (("table_hash", ["data"]), ("data_hash", ["data", "split", "dtype"])):
             if row.get(name) is None:  # it failed before it had data
                 continue
             key = name, grid.canonical({part: row["spec"][part] for part in parts})
-            other, was = seen.setdefault(key, (identity, row[name]))
-            if was != row[name]:
+            found = row[name][:DIGITS]
+            other, was = seen.setdefault(key, (identity, found))
+            if was != found:
                 raise Refused(
                     f"{cells}: cells {other} and {identity} are of different data (sha256 "
-                    f"{was[:12]} and {row[name][:12]}); {WAY_OUT}"
+                    f"{was[:12]} and {found[:12]}); {WAY_OUT}"
                 )
-    return rows
 
 
 WAY_OUT = (

@@ -13,24 +13,24 @@ import pandas as pd
 from ..config import grid
 from ..config.grid import Cell
 from ..errors import Refused
-from . import soundness
+from . import soundness, store
 
 AXES = ("data", "model", "method", "kind", "ratio", "count", "seed")
 METRICS = ("cell", "stage", "split", "metric", "k", "value")
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
     """One field: %.9g keeps every float32; quotes only where a comma or quote asks for them."""
     if value is None:
         return ""
-    text = f"{value:.9g}" if isinstance(value, float) else " ".join(str(value).split())
-    return '"' + text.replace('"', '""') + '"' if "," in text or '"' in text else text
+    field = f"{value:.9g}" if isinstance(value, float) else " ".join(str(value).split())
+    return '"' + field.replace('"', '""') + '"' if "," in field or '"' in field else field
 
 
 def csv(columns: list[str], rows: list[list[Any]]) -> bytes:
     """A table with one spelling."""
     lines = [columns, *rows]
-    return "".join(",".join(map(_text, line)) + "\n" for line in lines).encode()
+    return "".join(",".join(map(text, line)) + "\n" for line in lines).encode()
 
 
 def there(path: Path, columns: list[str]) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def tables(cells: list[Cell], rows: dict[str, dict[str, Any]]) -> dict[str, byte
 
     ours = [
         [cell.id, *(cell.axes.get(name) for name in (*AXES, *swept)), row["status"], row["reason"]]
-        + [soundness.further(row), (row.get("data_hash") or "")[:16]]
+        + [soundness.further(row), (row.get("data_hash") or "")[: store.DIGITS]]
         + [row["info"].get(stage, {}).get(name) for stage, name in info]
         for cell, row in zip(cells, stored, strict=True)
     ]
