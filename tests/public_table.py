@@ -50,6 +50,7 @@ from jaxforget.gradient.influence.cg import cg
 from jaxforget.metrics import (
     canaries,
     candidates,
+    counting,
     distance,
     ensembles,
     evaluation,
@@ -643,6 +644,9 @@ METRICS = {
         lambda x: labels.tpr_at_fpr(x, jnp.array([1, 0, 1, 0, 0]), fpr=0.3), (draw(5),), WHOLE
     ),
     "labels.auc": Case(lambda s: labels.auc(s, TRAIN.values, W > 0), (W,), WHOLE),
+    "labels.auc_between": Case(
+        lambda x: labels.auc_between(x, W > 0, x[:3], KEPT[:3] > 0), (draw(len(W)),), WHOLE
+    ),
     "labels.label_auc": Case(lambda f: labels.label_auc(f, TRAIN), (F,), WHOLE),
     "labels.remembered": Case(lambda w: labels.remembered(HELD, TRAIN, w), (W,), WHOLE),
     "labels.touched": Case(lambda w: labels.touched(TRAIN, ForgetSet(W, w)), (KEPT,), WHOLE),
@@ -662,6 +666,11 @@ METRICS = {
         (F,),
         WHOLE,
         plain=False,
+    ),
+    "counting.above_and_upto": Case(
+        lambda s: counting.above_and_upto(s, s[:, :2], jnp.full(len(s), 2, jnp.int32))[1],
+        (F.users,),
+        WHOLE,
     ),
     "top.in_common": Case(lambda s: top.in_common(s, 2 - s, s > -1, (1, 2))[1], (F.users,), WHOLE),
     "top.chances": Case(lambda s: top.chances(s, s > -1, (1, 2))[1], (F.users,), WHOLE),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxforget import metrics
-from jaxforget.metrics import distance, ranking, top
+from jaxforget.metrics import counting, distance, ranking, top
 from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse import layout, serving
 from jaxforget.types import Factors, ForgetSet, Split
@@ -186,17 +186,41 @@ def test_what_two_lists_share_is_the_sum_of_the_smaller_chances(levels, ks):
 
 @pytest.mark.parametrize("users", [1, 6, 8, 24])
 def test_ranks_that_are_counted_block_by_block_are_those_of_all_users(users, monkeypatch):
-    monkeypatch.setattr(ranking, "BLOCK_BYTES", 8 * 50 * 4)  # four users
+    monkeypatch.setattr(counting, "BLOCK_BYTES", 8 * 50 * 4)  # four users
     rng = np.random.default_rng(users)
     scores = jnp.asarray(rng.integers(0, 20, (users, 50)).astype(float))
     lengths = jnp.asarray(rng.integers(0, 6, users), jnp.int32)
     own = scores[:, :5]
-    found, whole = (f(scores, own, lengths) for f in (ranking._count_in_blocks, ranking._count))
+    found, whole = (f(scores, own, lengths) for f in (counting._in_blocks, counting._at_once))
     real = np.arange(5) < np.asarray(lengths)[:, None]
     for blocks, once, compare in zip(found, whole, (np.greater, np.greater_equal), strict=True):
         want = compare(scores[:, None], own[:, :, None]).sum(axis=2)
         np.testing.assert_array_equal(np.asarray(blocks)[real], want[real])
         np.testing.assert_array_equal(np.asarray(once)[real], want[real])
+
+
+@pytest.mark.parametrize("items", [65_535, 65_536, 140_000])  # of which one sum counts 65,535
+def test_ranks_in_a_long_catalogue_are_those_of_a_slow_count(items):
+    scores = np.random.default_rng(0).integers(0, 9, (2, items)).astype(np.float32)
+    scores[1] = 1  # all alike: every sum is as large as it can be
+    own, lengths = jnp.asarray(scores[:, :3]), jnp.full(2, 3, jnp.int32)
+    for count in (counting._at_once, counting._in_blocks):
+        above, upto = count(jnp.asarray(scores), own, lengths)
+        np.testing.assert_array_equal(above, (scores[:, None] > own[..., None]).sum(axis=2))
+        np.testing.assert_array_equal(upto, (scores[:, None] >= own[..., None]).sum(axis=2))
+
+
+def test_every_place_of_a_history_hides_its_item(monkeypatch):
+    monkeypatch.setattr(ranking, "PLACES", 3)
+    rng = np.random.default_rng(0)
+    shown = rng.random((7, 11)) < [[0.0], [0.1], [0.3], [0.9], [1.0], [0.5], [0.0]]
+    train = layout.build(*np.nonzero(shown), np.ones(shown.sum()), n_users=7, n_items=11)
+    weights = rng.integers(0, 2, shown.sum())
+    dense = np.zeros((8, 11), bool)  # and a user whom nobody knows
+    dense[np.asarray(train.users), np.asarray(train.items)] = weights > 0
+    users = jnp.array([6, 3, 7, 0, 4, 2, 5, 1], jnp.int32)
+    found = jax.jit(ranking.hide, static_argnums=2)([(train, jnp.asarray(weights))], users, 11)
+    np.testing.assert_array_equal(found, dense[users])
 
 
 def test_a_model_against_itself_is_at_distance_zero_with_full_overlap():

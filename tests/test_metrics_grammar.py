@@ -152,10 +152,12 @@ def test_auc_equals_counting_pairs(rows):
         for p in of_rows[where & (labels > 0)]
         for q in of_rows[where & (labels <= 0)]
     ]
+    high, low = where & (labels > 0), where & (labels <= 0)
+    between = float(metrics.auc_between(of_rows, high, of_rows, low))
     if not np.isfinite(counted).all() or not pairs:
-        assert np.isnan(found)
+        assert np.isnan(found) and np.isnan(between)
     else:
-        assert found == pytest.approx(np.mean(pairs))
+        assert found == pytest.approx(np.mean(pairs)) and between == pytest.approx(found)
 
 
 def test_auc_of_a_million_rows_keeps_its_digits_in_float32():
@@ -166,6 +168,8 @@ def test_auc_of_a_million_rows_keeps_its_digits_in_float32():
     want = (ranks[labels > 0].sum() - n * (n + 1) / 2) / (n * (len(labels) - n))
     found = auc(of_rows, labels, np.ones(len(labels), bool))
     assert float(found) == pytest.approx(want, abs=2e-6)
+    between = metrics.auc_between(of_rows, labels > 0, of_rows, labels <= 0)
+    assert float(between) == pytest.approx(want, abs=2e-6)
 
 
 @given(

@@ -24,11 +24,20 @@ from jaxforget.metrics import (
 )
 from jaxforget.metrics.distance import distance_on, prediction_distance
 from jaxforget.metrics.evaluation import evaluate
-from jaxforget.metrics.labels import auc, label_auc, remembered, rmse, touched, tpr_at_fpr
+from jaxforget.metrics.labels import (
+    auc,
+    auc_between,
+    label_auc,
+    remembered,
+    rmse,
+    touched,
+    tpr_at_fpr,
+)
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 
 __all__ = [
     "auc",
+    "auc_between",
     "auc_unseen",
     "audit",
     "canaries",

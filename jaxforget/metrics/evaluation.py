@@ -9,7 +9,7 @@ from jax import Array
 
 from jaxforget import _checks
 from jaxforget.metrics import distance, ranking
-from jaxforget.metrics.labels import auc, rmse, touched
+from jaxforget.metrics.labels import auc, auc_between, rmse, touched
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio
@@ -164,11 +164,9 @@ def _of_forgotten(
     mean = ratio(total, jnp.sum(forgotten), otherwise=jnp.nan)
     if not len(split.test.users):
         return {"score_forgotten": mean}
-    both = jnp.concatenate([scores.train, scores.test])
-    labels = jnp.concatenate([forgotten, jnp.zeros_like(split.test.values)])
-    positive = jnp.concatenate([split.train.values, split.test.values]) > 0
-    compared = jnp.concatenate([forgotten > 0, counts])
-    return {"score_forgotten": mean, "membership": auc(both, labels, compared & positive)}
+    ours, others = ((part.values > 0) for part in (split.train, split.test))
+    above = auc_between(scores.train, ours & (forgotten > 0), scores.test, others & counts)
+    return {"score_forgotten": mean, "membership": above}
 
 
 def _on_parts(

@@ -42,6 +42,37 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
     return jnp.where(known, lead + 0.5, jnp.nan)
 
 
+def auc_between(higher: Array, counted: Array, lower: Array, among: Array) -> Array:
+    """``P(a score of one set > a score of another)``, ties count half: ``auc`` of two known sets.
+
+    Only the other set is sorted, so that the first may be long.
+
+    Args:
+      higher: ``[N]`` scores of the one set.
+      counted: ``[N]`` bool, those that count.
+      lower: ``[T]`` scores of the other set.
+      among: ``[T]`` bool, those that count.
+
+    Returns:
+      scalar; NaN where nothing of a set counts or where a score that counts is not finite.
+
+    Example:
+      >>> yes = jnp.ones(2, bool)
+      >>> float(auc_between(jnp.array([0.35, 0.8]), yes, jnp.array([0.1, 0.4]), yes))
+      0.75
+    """
+    known = jnp.all(jnp.isfinite(higher) | ~counted) & jnp.all(jnp.isfinite(lower) | ~among)
+    ordered = jnp.sort(jnp.where(among, lower, jnp.inf))  # those that do not count stand last
+    n = jnp.sum(among, dtype=jnp.int32)
+    below = jnp.searchsorted(ordered, higher, side="left").astype(jnp.int32)
+    upto = jnp.searchsorted(ordered, higher, side="right").astype(jnp.int32)
+    # less what half of them would be: small numbers keep their digits
+    centred = (below + upto - n).astype(higher.dtype) / 2
+    pairs = jnp.sum(counted, dtype=higher.dtype) * n.astype(higher.dtype)
+    lead = ratio(jnp.sum(jnp.where(counted, centred, 0)), pairs, otherwise=jnp.nan)
+    return jnp.where(known, lead + 0.5, jnp.nan)
+
+
 @checked
 def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
     """Share of the positives above a threshold that at most a share ``fpr`` of negatives is above.

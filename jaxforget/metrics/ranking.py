@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 
 from jaxforget import _checks, _varying
-from jaxforget.metrics import top
+from jaxforget.metrics import counting, top
 from jaxforget.sparse import layout, serving
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
 
 USERS_AT_ONCE = 256  # at most, of similar history length
-BLOCK_BYTES = 1 << 21  # of scores that are counted at a time on a CPU: as much as a cache holds
+PLACES = 64  # of every history that are hidden at a time
 
 # interactions and their [N] weights: an item with a positive weight is not ranked for that user
 Hidden = Sequence[tuple[Interactions, Array]]
@@ -186,12 +186,23 @@ def hide(hidden: Hidden, users: Array, n_items: int) -> Array:
     mask = jnp.zeros((len(users), n_items), bool)
     for interactions, weights in hidden:
         if interactions.by_user.widths:
-            width = max(interactions.by_user.widths)
-            index, items, real = serving.histories(interactions, users, width)
-            items = jnp.where(real & (weights[index] > 0), items, n_items)
-            rows = jnp.arange(len(users), dtype=items.dtype)[:, None]
-            mask = mask.at[rows, items].set(True, mode="drop")
+            mask = _mark(mask, users, interactions, weights)
     return mask
+
+
+def _mark(mask: Array, users: Array, interactions: Interactions, weights: Array) -> Array:
+    """Sets ``[R, I]`` to True where a user has an item with a positive weight."""
+    first, end = serving.spans(interactions, users)
+    size = min(PLACES, max(interactions.by_user.widths))
+    rows = jnp.arange(len(users), dtype=jnp.int32)[:, None]
+
+    def add(part: Array, mask: Array) -> Array:
+        index, items, real = serving.histories(interactions, users, size, after=part * size)
+        items = jnp.where(real & (weights[index] > 0), items, mask.shape[1])
+        return mask.at[rows, items].set(True, mode="drop")
+
+    longest = jnp.max(end - first, initial=0)  # of these users: of all it may be far longer
+    return _varying.fori_loop(0, -(-longest // size), add, mask)
 
 
 def _scores(factors, users):
@@ -211,40 +222,7 @@ def _rank(factors, held_out, relevant, hidden, users):
 
     # users of like length stand together: few have places up to the longest history of all
     lengths = jnp.sum(real, axis=1, dtype=jnp.int32)
-    args = (scores, own, lengths)
-    above, upto = lax.platform_dependent(*args, cpu=_count_in_blocks, default=_count)
+    above, upto = counting.above_and_upto(scores, own, lengths)
     candidates = held_out.n_items - jnp.sum(masked, axis=1, dtype=jnp.int32)
     ties = jnp.maximum(upto - above - 1, 0)  # an item that is hidden is not counted itself
     return Ranked(above, real & shown & relevant[index], candidates, ties), known
-
-
-def _count_in_blocks(scores: Array, own: Array, lengths: Array) -> tuple[Array, Array]:
-    """``_count`` of some users at a time, whose scores a cache of the CPU holds."""
-    size = max(1, BLOCK_BYTES // (scores.dtype.itemsize * max(1, scores.shape[1])))
-    size = 1 << size.bit_length() - 1
-    if len(scores) % size:
-        return _count(scores, own, lengths)
-    blocks = [x.reshape(-1, size, *x.shape[1:]) for x in (scores, own, lengths)]
-    found = lax.map(lambda block: _count(*block), tuple(blocks))
-    return tuple(x.reshape(own.shape) for x in found)
-
-
-def _count(scores: Array, own: Array, lengths: Array) -> tuple[Array, Array]:
-    """How many of ``scores [R, I]`` are above, and not below, each of ``own [R, L]``.
-
-    Of each user the first ``lengths [R]`` places are counted, and 0 is returned for the others,
-    but for those that a longer history of another user reaches.
-    """
-
-    def rank(place, counts):
-        """Counts, for the held-out item at one place of every history."""
-        score = own[:, place][:, None]
-        above = jnp.sum(scores > score, axis=1, dtype=jnp.int32)
-        # two loops: one that counts both does not vectorise as well on a CPU
-        score, above = lax.optimization_barrier((score, above))
-        found = jnp.stack([above, jnp.sum(scores >= score, axis=1, dtype=jnp.int32)])
-        return lax.dynamic_update_index_in_dim(counts, found, place, axis=0)
-
-    counts = jnp.zeros((own.shape[1], 2, len(own)), jnp.int32)
-    counts = _varying.fori_loop(0, jnp.max(lengths), rank, counts)
-    return counts[:, 0].T, counts[:, 1].T

@@ -129,13 +129,16 @@ def spans(interactions: Interactions, users: Array) -> tuple[Array, Array]:
     return first, end
 
 
-def histories(interactions: Interactions, users: Array, width: int) -> tuple[Array, Array, Array]:
+def histories(
+    interactions: Interactions, users: Array, width: int, after: int | Array = 0
+) -> tuple[Array, Array, Array]:
     """Histories of users ``[R]``, ``[R, width]`` each: their rows, the items, where not padding.
 
     A row is the place of an interaction in ``interactions``. An id past the last user has none.
+    The first ``after`` interactions of every user are left out.
     """
     first, end = spans(interactions, users)
-    index = first[:, None] + jnp.arange(width, dtype=jnp.int32)[None]
+    index = first[:, None] + after + jnp.arange(width, dtype=jnp.int32)[None]
     real = index < end[:, None]
     index = jnp.where(real, index, 0)
     return index, interactions.items[index], real
