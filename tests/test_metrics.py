@@ -1,5 +1,6 @@
 """Measures against arithmetic by hand, rankings against sorting each user's catalogue."""
 
+import functools
 from math import log2
 
 import jax
@@ -184,6 +185,10 @@ def test_what_two_lists_share_is_the_sum_of_the_smaller_chances(levels, ks):
     assert levels < 10**6 or max(np.max(x) for x in found) > 0
 
 
+# on CPUs, and on accelerators
+COUNTS = (counting._in_blocks, functools.partial(counting._count, places=2))
+
+
 @pytest.mark.parametrize("users", [1, 6, 8, 24])
 def test_ranks_that_are_counted_block_by_block_are_those_of_all_users(users, monkeypatch):
     monkeypatch.setattr(counting, "BLOCK_BYTES", 8 * 50 * 4)  # four users
@@ -191,7 +196,7 @@ def test_ranks_that_are_counted_block_by_block_are_those_of_all_users(users, mon
     scores = jnp.asarray(rng.integers(0, 20, (users, 50)).astype(float))
     lengths = jnp.asarray(rng.integers(0, 6, users), jnp.int32)
     own = scores[:, :5]
-    found, whole = (f(scores, own, lengths) for f in (counting._in_blocks, counting._at_once))
+    found, whole = (f(scores, own, lengths) for f in COUNTS)
     real = np.arange(5) < np.asarray(lengths)[:, None]
     for blocks, once, compare in zip(found, whole, (np.greater, np.greater_equal), strict=True):
         want = compare(scores[:, None], own[:, :, None]).sum(axis=2)
@@ -204,7 +209,7 @@ def test_ranks_in_a_long_catalogue_are_those_of_a_slow_count(items):
     scores = np.random.default_rng(0).integers(0, 9, (2, items)).astype(np.float32)
     scores[1] = 1  # all alike: every sum is as large as it can be
     own, lengths = jnp.asarray(scores[:, :3]), jnp.full(2, 3, jnp.int32)
-    for count in (counting._at_once, counting._in_blocks):
+    for count in COUNTS:
         above, upto = count(jnp.asarray(scores), own, lengths)
         np.testing.assert_array_equal(above, (scores[:, None] > own[..., None]).sum(axis=2))
         np.testing.assert_array_equal(upto, (scores[:, None] >= own[..., None]).sum(axis=2))
