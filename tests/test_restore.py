@@ -114,6 +114,10 @@ FAULTS = {
         folder / "metrics.csv", lambda rows: [*rows, rows[-1].replace(rows[-1][:16], "f" * 16)]
     ),
     "not a table that collect writes": lambda folder: (folder / "cells.csv").write_text("a,b\n1\n"),
+    "cells.csv: is not a table": lambda folder: (folder / "cells.csv").write_bytes(b"\xff\xfe\x00"),
+    "metrics.csv: is not a table": lambda folder: (folder / "metrics.csv").write_text(
+        "x" * 200_000
+    ),
     "of jaxforget 0.0.1": other_version,
     "no cell of this config": lambda folder: [
         lines(folder / name, lambda rows: rows[:1]) for name in read(folder)

@@ -50,6 +50,8 @@ def _read(path: Path, needed: list[str]) -> tuple[Table, list[str]]:
         found = list(csv.reader(io.StringIO(path.read_text())))
     except FileNotFoundError as fault:
         raise Refused(f"{path}: no such table: nothing to restore") from fault
+    except (ValueError, csv.Error):  # no text, or no fields
+        found = []
     head, *body = found or [[]]
     if not set(needed) <= set(head) or any(len(row) != len(head) for row in body):
         raise Refused(f"{path}: is not a table that collect writes")

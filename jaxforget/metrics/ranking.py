@@ -3,12 +3,13 @@
 ``rank_measures`` holds what is then computed of one user's ranking.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxforget import _checks, _varying
 from jaxforget.metrics import counting, top
@@ -18,7 +19,8 @@ from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
 
 USERS_AT_ONCE = 256  # at most, of similar history length
-PLACES = 64  # of every history that are hidden at a time
+PLACES = 64  # of every history that a CPU hides at a time: few of its users have as many
+MANY_PLACES = 1024  # an accelerator: it takes longer to begin than to write
 
 # interactions and their [N] weights: an item with a positive weight is not ranked for that user
 Hidden = Sequence[tuple[Interactions, Array]]
@@ -186,14 +188,18 @@ def hide(hidden: Hidden, users: Array, n_items: int) -> Array:
     mask = jnp.zeros((len(users), n_items), bool)
     for interactions, weights in hidden:
         if interactions.by_user.widths:
-            mask = _mark(mask, users, interactions, weights)
+            args = (mask, users, interactions, weights)
+            few, many = (functools.partial(_mark, places=n) for n in (PLACES, MANY_PLACES))
+            mask = lax.platform_dependent(*args, cpu=few, default=many)
     return mask
 
 
-def _mark(mask: Array, users: Array, interactions: Interactions, weights: Array) -> Array:
+def _mark(
+    mask: Array, users: Array, interactions: Interactions, weights: Array, *, places: int
+) -> Array:
     """Sets ``[R, I]`` to True where a user has an item with a positive weight."""
     first, end = serving.spans(interactions, users)
-    size = min(PLACES, max(interactions.by_user.widths))
+    size = min(places, max(interactions.by_user.widths))
     rows = jnp.arange(len(users), dtype=jnp.int32)[:, None]
 
     def add(part: Array, mask: Array) -> Array:
