@@ -29,7 +29,7 @@ def rows(folder: Path, wanted: list[Cell]) -> dict[str, dict[str, Any]]:
     named = [row["cell"] for row in cells]
     lines: dict[str, list[list[Any]]] = {name: [] for name in named}
     if sorted(named) != sorted(row["cell"] for row in moments) or len(lines) != len(named):
-        raise Refused(f"{folder}: its tables are not of the same cells: take all three of one commit")
+        raise Refused(f"{folder}: its tables are not of the same cells: take those of one commit")
     for row in metrics:
         if row["cell"] not in lines:
             raise Refused(f"{folder}/metrics.csv: cell {row['cell']} is in no other table")
