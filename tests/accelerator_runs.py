@@ -22,14 +22,13 @@ from jaxforget import _plugins, methods, models  # noqa: E402
 from jaxforget.prepare import forget  # noqa: E402
 
 SIZES, DIM = (20_000, 20_000, 15_000), 8  # no array may be as large as users x items
-SERVED = {"unlearn_als": "ials", "certified_als": None}  # that one needs 64 bits
+SERVED = dict.fromkeys(["unlearn_als", "difference_als", "local_als"], "ials")
+# one needs 64 bits, the other a model of items by items
+SERVED |= dict.fromkeys(["certified_als", "closed_form"])
 
 
-def unlearnings():
-    """Every method on a model that it serves: its function, and what it takes."""
-    train = workload(SIZES, DIM)[0]
-    train = dataclasses.replace(train, values=(train.values > 1).astype(jnp.float32))  # labels
-    request = forget.random(jax.random.key(1), train, 0.01)[1]
+def built():
+    """Every method on a model that it serves: its name, the model, the method."""
     for name in _plugins.names(_plugins.DOORS["methods"]):
         served = SERVED.get(name, "mf")
         if served is None:
@@ -39,7 +38,15 @@ def unlearnings():
             for module in (f"models.{served}", f"methods.{name}")
         ]
         model = models.load(served)(**toys[0])
-        method = methods.load(name)(model, **toys[1])
+        yield name, model, methods.load(name)(model, **toys[1])
+
+
+def unlearnings():
+    """The function of every method, and what it takes."""
+    train = workload(SIZES, DIM)[0]
+    train = dataclasses.replace(train, values=(train.values > 1).astype(jnp.float32))  # labels
+    request = forget.random(jax.random.key(1), train, 0.01)[1]
+    for name, model, method in built():
         data, key = model.prepare(train), jax.random.key(0)
         state = jax.eval_shape(method.fit, key, data, request.before)[0]
         yield name, method.unlearn, (key, state, data, request)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.bench import _targets
+from jaxforget import _plugins
 
 ROOT = Path(__file__).parents[1]
 COMPILERS = ROOT / ".venv" / "accelerators"
@@ -39,6 +40,14 @@ def test_no_program_calls_the_host_or_holds_users_by_items_or_many_loops(found):
     assert not [name for name, program in found.items() if program["calls_host"]]
     assert {n: p["largest"] for n, p in found.items() if p["largest"] >= CELLS // 4} == {}
     assert {n: p["loops"] for n, p in found.items() if p["loops"] > MOST_LOOPS} == {}
+
+
+def test_every_method_is_compiled_on_a_model_that_it_serves():
+    import accelerator_runs
+
+    there = {name for name, *_ in accelerator_runs.built()}
+    left_out = {name for name, model in accelerator_runs.SERVED.items() if model is None}
+    assert there | left_out == set(_plugins.names(_plugins.DOORS["methods"]))
 
 
 def test_a_compiler_that_is_not_there_is_said(monkeypatch):
