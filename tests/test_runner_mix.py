@@ -62,6 +62,27 @@ def test_data_that_changed_between_two_seeds_are_refused_before_anything_is_comp
     assert not (tmp_path / "toy/cells.csv").exists()
 
 
+def test_changed_data_are_refused_beside_cells_made_from_tables_too(tmp_path, capsys):
+    """Tables hold the hash of a cell's own split, which is made again to compare it."""
+    words = ["seeds=0,1", "request.ratio=0.1", "ks=[]", "--results", str(tmp_path)]
+    path = toy_runs.small(tmp_path, TEXT)
+    assert cli.main(["run", path, *words, "--quiet", "--only", "seed=0"]) == 0
+    assert cli.main(["collect", path, *words]) == 1
+    for cell in (tmp_path / "toy/cells").iterdir():
+        cell.unlink()
+    assert cli.main(["restore", path, *words]) == 0
+    capsys.readouterr()
+    table = tmp_path / "small.csv"
+    original = table.read_text()
+    table.write_text(original + "39,77,5\n0,77,5\n")
+    line = refused(capsys, "run", path, *words, "--quiet", "--only", "seed=1")
+    assert "other data" in line and "--force" in line
+    assert len(list((tmp_path / "toy/cells").iterdir())) == 1
+    table.write_text(original)
+    assert cli.main(["run", path, *words, "--quiet", "--only", "seed=1"]) == 0
+    assert cli.main(["collect", path, *words]) == 0
+
+
 def test_the_hash_of_a_table_is_that_of_its_content():
     table = pd.DataFrame({"user": ["a", "b"], "item": [1, 2], "value": [1.0, 2.0]})
     others = [

@@ -35,9 +35,13 @@ def _ready(lab: Laboratory, todo: list[Cell], kept: dict[str, dict[str, Any]]) -
     """
     from ..lab.programs import reference_spec
 
+    def split_hash(cell: Cell) -> str | None:
+        prepared = _made(lab.materials.prepared, cell)
+        return prepared and prepared.hash
+
     for cell in {c.key("data"): c for c in reversed(todo)}.values():
         if prepared := _made(lab.materials.prepared, cell):
-            store.refuse_other_data(kept, cell, prepared.table)
+            store.refuse_other_data(kept, cell, prepared.table, split_hash)
     for cell in {c.key("model", "reference"): c for c in todo}.values():
         _made(lab.programs.model, cell.spec["model"])
         _made(lab.programs.model, reference_spec(cell))

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,18 +148,34 @@ WAY_OUT = (
 )
 
 
-def refuse_other_data(rows: dict[str, dict[str, Any]], cell: Cell, table: str) -> None:
+def refuse_other_data(
+    rows: dict[str, dict[str, Any]],
+    cell: Cell,
+    table: str,
+    split_hash: Callable[[Cell], str | None],
+) -> None:
     """Refuses to put results on other data beside those already stored.
 
     Args:
       rows: the cells that stay.
       cell: one that is to be computed.
       table: the hash of its data now.
+      split_hash: the hash of the split of a cell now, if it can be made. It is asked of the first
+        cell that was made from tables: these know the hash of their split alone.
     """
+    asked = False
     for identity, row in rows.items():
-        was = row.get("table_hash", table)
-        if row["spec"]["data"] == cell.spec["data"] and was != table:
+        if row["spec"]["data"] != cell.spec["data"]:
+            continue
+        if row.get("table_hash") is not None:
+            was, now = row["table_hash"], table
+        elif row.get("data_hash") is not None and not asked:
+            asked, was = True, row["data_hash"]
+            now = (split_hash(Cell(identity, {}, row["spec"])) or was)[:DIGITS]
+        else:  # it failed before it had data, or is like the one that was asked
+            continue
+        if was != now:
             raise Refused(
                 f"data {cell.spec['data']['use']}: cell {identity} was computed on other data "
-                f"(sha256 {was[:12]}, now {table[:12]}); {WAY_OUT}"
+                f"(sha256 {was[:12]}, now {now[:12]}); {WAY_OUT}"
             )
