@@ -252,6 +252,39 @@ def test_bad_adjacency_lines_are_named(tmp_path, content, message):
         data.read("adjacency", tmp_path, path="a.txt")
 
 
+def test_adjacency_lists_in_json_number_users_by_position(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"[[5, 6],\n [], [], [5]]")
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(b"[[], [9]]"))
+    frame = data.read("adjacency", tmp_path, path=["a.json", "b.json.gz"])
+    assert frame.to_dict("list") == {
+        "user": [0, 0, 3, 1],
+        "item": [5, 6, 5, 9],
+        "value": [1.0] * 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[[1], [2]", "not JSON: Expecting ',' delimiter"),
+        (b"", "not JSON: Expecting value"),
+        (b"[" * 100_000, "not JSON"),
+        (b'{"0": [1]}', "must be a list that holds a list of items for each user"),
+        (b"[1, 2]", "must be a list that holds a list of items for each user"),
+        (b"[[1, 2.0]]", r"items must be integers in \[0, 2\*\*63\); got 2.0"),
+        (b"[[true]]", "items must be integers .* got True"),
+        (b'[["7"]]', "items must be integers .* got '7'"),
+        (b"[[-1]]", "items must be integers .* got -1"),
+        (b"[[9223372036854775808]]", "items must be integers .* got 9223372036854775808"),
+        (b"[[], []]", "items must be integers .* got none"),
+    ],
+)
+def test_bad_lists_in_json_are_refused(tmp_path, content, message):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=f"a.json: {message}"):
+        data.read("adjacency", tmp_path, path="a.json")
+
+
 @pytest.mark.parametrize("columns", [["user", "value"], ["user", "item", "user"], ["user", "itm"]])
 def test_columns_must_name_user_and_item_once(tmp_path, columns):
     with pytest.raises(ValueError, match="columns must name 'user' and 'item'"):

@@ -24,6 +24,10 @@ def real(folder):
 
 
 GOWALLA = ["gowalla-lightgcn/train.txt.gz", "gowalla-lightgcn/test.txt.gz"]
+LCFN = [
+    f"amazon-electronics/lcfn-10core/{part}_data.json.gz"
+    for part in ("train", "validation", "test")
+]
 HEAD = "amazon-electronics/ratings_Electronics.head50698.csv.gz"
 REAL = {
     "movietweetings": ("movietweetings-100k", {"core": "full"}, (16_554, 10_506, 100_000)),
@@ -32,6 +36,7 @@ REAL = {
     "movielens new": ("ml-latest-small", {"size": "latest-small"}, (610, 9_724, 100_836)),
     "amazon": ("amazon-electronics", {"columns": "2014", "path": HEAD}, (47_141, 3_529, 50_698)),
     "adjacency": ("gowalla-lightgcn", {"path": GOWALLA}, (29_858, 40_981, 1_027_370)),
+    "adjacency in JSON": ("amazon-electronics", {"path": LCFN}, (20_247, 11_589, 347_393)),
 }
 
 

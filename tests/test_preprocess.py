@@ -151,9 +151,11 @@ def test_a_wrong_step_or_setting_is_one_helpful_error(step, message):
 
 @pytest.mark.parametrize("name", sorted(preprocess.STEPS))
 def test_steps_do_not_change_the_table_they_are_given(name):
-    frame = table(REPEATED, times=[5, 1, 9, 2, 4])
+    others = [("c", item, 0.0) for item in range(3, 8)]
+    frame = table([*REPEATED, *others], times=[5, 1, 9, 2, 4, *range(len(others))])
     untouched = frame.copy(deep=True)
     settings = {"k_core": {"k": 2}, "binarise": {"threshold": 3}, "duplicates": {"how": "sum"}}
+    settings["sampled_negatives"] = {"seed": 0}
     result = preprocess.apply(frame, [{"use": name, **settings.get(name, {})}])
     result.loc[:, "value"] = -1
     if result is not frame:
@@ -169,3 +171,81 @@ def test_rows_that_are_not_positive_go_and_a_core_that_leaves_nothing_blames_its
         preprocess.positive(frame.iloc[1:])
     with pytest.raises(ValueError, match=r"of 3 rows none is left with k=9, by='both'"):
         preprocess.k_core(frame, k=9)
+
+
+# Sampled negatives
+
+
+def likes(n_users=40, n_items=60, chance=0.2):
+    rng = np.random.default_rng(0)
+    users, items = np.nonzero(rng.random((n_users, n_items)) < chance)
+    values = rng.integers(0, 2, len(users)).astype(np.float32)
+    return pd.DataFrame(
+        {"user": users, "item": items + 100, "value": values, "time": users + items}
+    )
+
+
+def test_negatives_are_new_pairs_as_many_as_asked_for_each_like():
+    frame = likes()
+    found = preprocess.sampled_negatives(frame, seed=1, per_positive=2)
+    pd.testing.assert_frame_equal(found.iloc[: len(frame)], frame)
+    added = found.iloc[len(frame) :]
+    assert not found.duplicated(["user", "item"]).any() and not added["value"].any()
+    assert set(added["item"]) <= set(frame["item"])
+    positive = frame[frame["value"] > 0]
+    assert dict(added["user"].value_counts()) == dict(2 * positive["user"].value_counts())
+    times = added.groupby("user")["time"].apply(sorted)
+    twice = positive.groupby("user")["time"].apply(lambda x: sorted([*x, *x]))
+    assert times.to_dict() == twice.to_dict()
+
+
+def test_each_free_item_is_drawn_alike():
+    frame = pd.DataFrame(
+        {"user": [0, 1, 1, 1, 1], "item": [2, 0, 1, 3, 4], "value": [1.0] + [0] * 4}
+    )
+    counts = np.zeros(5)
+    for seed in range(2000):
+        counts[preprocess.sampled_negatives(frame, seed=seed)["item"].iloc[-1]] += 1
+    assert counts[2] == 0
+    np.testing.assert_allclose(counts[[0, 1, 3, 4]], 500, atol=90)  # 4.6 standard deviations
+
+
+def test_negatives_are_those_of_their_seed():
+    first, again, other = (preprocess.sampled_negatives(likes(), seed=x) for x in (1, 1, 2))
+    pd.testing.assert_frame_equal(first, again)
+    assert not first["item"].equals(other["item"])
+
+
+def test_a_user_can_take_all_items_left_and_no_more():
+    frame = table([("a", 1, 1.0), ("a", 2, 1.0), ("b", 3, 0.0), ("b", 4, 0.0)])
+    found = preprocess.sampled_negatives(frame, seed=0)
+    assert sorted(triples(found)[4:]) == [("a", 3, 0.0), ("a", 4, 0.0)]
+    with pytest.raises(ValueError, match=r"user a needs 4 items .* there are 2: ask for fewer"):
+        preprocess.sampled_negatives(frame, seed=0, per_positive=2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seed": -1}, "sampled_negatives: seed must .*; got -1"),
+        ({"seed": 2**32}, "sampled_negatives: seed must .*; got 4294967296"),
+        ({"seed": True}, "sampled_negatives: seed must .*; got True"),
+        ({"seed": 0, "per_positive": 0}, "sampled_negatives: per_positive must .*; got 0"),
+        ({"seed": 0, "per_positive": 1.0}, "sampled_negatives: per_positive must .*; got 1.0"),
+    ],
+)
+def test_settings_of_sampled_negatives_out_of_range_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        preprocess.sampled_negatives(likes(), **settings)
+
+
+def test_negatives_need_every_id():
+    frame = likes().astype({"item": "Int64"})
+    frame.loc[3, "item"] = pd.NA
+    with pytest.raises(ValueError, match="row 3 has no item id: drop it"):
+        preprocess.sampled_negatives(frame, seed=0)
+
+
+def test_a_table_without_rows_or_likes_gets_no_negatives():
+    for frame in (likes().iloc[:0], likes().assign(value=np.float32(0))):
+        pd.testing.assert_frame_equal(preprocess.sampled_negatives(frame, seed=0), frame)

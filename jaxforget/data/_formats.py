@@ -5,6 +5,7 @@ the file has it, ``time`` (int64 where all are whole numbers, else float64); its
 order. Every row of the file is in it exactly, or the file is refused with the line.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -142,6 +143,29 @@ def read_adjacency(address: str | Path) -> Any:
     if not items:
         raise ValueError(f"{address}, line 1: no interactions in this file")
     users = np.repeat(np.asarray(users, np.int64), lengths)
+    return finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
+
+
+def read_lists(address: str | Path) -> Any:
+    """Reads one JSON list with a list of items for each user, numbered by position, as LCFN's.
+
+    A user without items adds no row.
+    """
+    import numpy as np
+    import pandas as pd
+
+    try:
+        found = json.loads("".join(content for _, content in lines(Layout(str(address)))))
+    except (json.JSONDecodeError, RecursionError) as fault:
+        raise ValueError(f"{address}: not JSON: {fault}") from None
+    if not isinstance(found, list) or not all(isinstance(own, list) for own in found):
+        raise ValueError(f"{address}: must be a list that holds a list of items for each user")
+    items = [item for own in found for item in own]
+    bad = [x for x in items if type(x) is not int or not 0 <= x < 2**63]
+    if bad or not items:
+        got = shorten(bad[0]) if bad else "none"
+        raise ValueError(f"{address}: items must be integers in [0, 2**63); got {got}")
+    users = np.repeat(np.arange(len(found), dtype=np.int64), [len(own) for own in found])
     return finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxforget import _checks
 from jaxforget._plugins import check_settings, suggest
 from jaxforget.data._frame import require
+from jaxforget.prepare import _negatives
 
 
 def apply(frame: Any, steps: Sequence[Mapping[str, Any]]) -> Any:
@@ -203,4 +204,44 @@ def log1p(frame: Any) -> Any:
     return frame.assign(value=np.log1p(frame["value"]).astype(np.float32))
 
 
-STEPS = {step.__name__: step for step in (k_core, binarise, duplicates, zeros, positive, log1p)}
+def sampled_negatives(frame: Any, *, seed: int, per_positive: int = 1) -> Any:
+    """Adds pairs that the table lacks, with value 0: so many for each row with a value above 0.
+
+    The items of a user are drawn without repeats from the items of the table that the user has no
+    row with; every set of them has the same chance. The split comes after the steps, so that no
+    part holds as a negative what another part holds as a like.
+
+    Args:
+      frame: a raw table.
+      seed: of the draws, in ``[0, 2**32)``.
+      per_positive: negatives for each row with a value above 0.
+
+    Returns:
+      The rows of the table and after them the negatives, with the time of their positive if there
+      are times.
+
+    Raises:
+      ValueError: a setting is out of range, an id is missing, or a user (named) has too few items.
+
+    Example:
+      >>> import pandas as pd
+      >>> likes = pd.DataFrame({"user": [1, 2], "item": [7, 9], "value": [1.0, 1.0]})
+      >>> sampled_negatives(likes, seed=0).to_dict("list")
+      {'user': [1, 2, 1, 2], 'item': [7, 9, 9, 7], 'value': [1.0, 1.0, 0.0, 0.0]}
+    """
+    require(frame)
+    _checks.count("sampled_negatives", 0, seed=seed)
+    _checks.between("sampled_negatives", 0, 2**32 - 1, seed=seed)
+    _checks.count("sampled_negatives", 1, per_positive=per_positive)
+    import pandas as pd
+
+    rows, items = _negatives.draw(frame, seed=seed, per_positive=per_positive)
+    added = frame.iloc[rows].assign(item=items)
+    added["value"] = np.zeros(len(added), frame["value"].dtype)
+    return pd.concat([frame, added], ignore_index=True)
+
+
+STEPS = {
+    step.__name__: step
+    for step in (k_core, binarise, duplicates, zeros, positive, log1p, sampled_negatives)
+}
