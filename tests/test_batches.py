@@ -159,6 +159,7 @@ def test_a_cell_that_is_skipped_or_fails_leaves_the_others_of_its_batch_alone(tm
     }
 
 
+@pytest.mark.slow
 def test_two_devices_of_a_host_share_a_batch(alone, tmp_path):
     """In a process of its own: JAX decides once how many devices a CPU shows itself as."""
     path, want = alone

@@ -145,6 +145,7 @@ def test_forgetting_is_measured_beside_training_again_and_doing_nothing(
     assert cli.main(command) == 0 and path.read_bytes() == kept
 
 
+@pytest.mark.slow
 def test_an_exact_change_is_judged_and_taken_back(tmp_path, monkeypatch, as_published, capsys):
     chosen, path = tmp_path / "gowalla.csv", tmp_path / "exact.csv"
     command = ["bench", "gowalla_exact", f"--chosen={chosen}", f"--out={path}"]

@@ -539,6 +539,7 @@ def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
     assert n_refused > 120
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")  # from implicit itself
 def test_a_real_implicit_model_of_movielens_1m_recommends_without_ten_users(
     tmp_path, real_data, capsys

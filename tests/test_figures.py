@@ -21,6 +21,10 @@ def closed():
     plt.close("all")
 
 
+SHOWN = 'figures = ["pass_curves", "ratio_curves", "tolerance_times"]'
+ONE = toy_runs.TOML.replace(SHOWN, 'figures = ["ratio_curves"]')  # to draw takes seconds
+
+
 def drawn(folder, change=lambda cell, row: row, text=toy_runs.TOML):
     """A results folder of made-up numbers with its tables, figures and page."""
     path = toy_runs.write(folder, text)
@@ -224,8 +228,7 @@ def test_the_page_lists_cells_without_numbers_and_escapes_their_reasons(tmp_path
             row |= {"status": "skipped", "reason": "needs <als>", "metrics": [], "info": {}}
         return row
 
-    text = toy_runs.TOML.replace(', "tolerance_times"', "")
-    page = (drawn(tmp_path, skip, text) / "report.html").read_text()
+    page = (drawn(tmp_path, skip, ONE) / "report.html").read_text()
     assert "needs &lt;als&gt;" in page and "Cells without numbers" in page
     assert "12 of 30 cells finished" in page
 
@@ -238,8 +241,7 @@ def test_the_inlined_figures_are_well_formed(folder):
 
 def test_a_figure_that_does_not_apply_becomes_a_note_and_stops_no_other(tmp_path, capsys):
     """And the page says so; once it applies again the note is gone."""
-    shown = 'figures = ["pass_curves", "ratio_curves", "tolerance_times"]'
-    text = toy_runs.TOML.replace(shown, 'figures = ["exposure", "ratio_curves"]')
+    text = toy_runs.TOML.replace(SHOWN, 'figures = ["exposure", "ratio_curves"]')
     folder = drawn(tmp_path, text=text)
     assert "exposure: needs a request" in (folder / "exposure.note").read_text()
     assert (folder / "ratio_curves.svg").is_file() and "exposure.note" in capsys.readouterr().out
@@ -259,7 +261,7 @@ def verdict(model, method, word, n, *left):
 
 
 def test_verdicts_are_drawn_and_open_the_page(tmp_path):
-    folder = drawn(tmp_path)
+    folder = drawn(tmp_path, text=ONE)
     assert "<h2>Verdict</h2>" not in (folder / "report.html").read_text()
     rows = [
         verdict("m", "undeleted", "undeleted", 100, 1, 1, 1),
@@ -278,7 +280,7 @@ def test_verdicts_are_drawn_and_open_the_page(tmp_path):
 
 
 def test_seconds_stand_beside_verdicts_where_the_cells_were_run(tmp_path):
-    folder = drawn(tmp_path)
+    folder = drawn(tmp_path, text=ONE)
     table = pd.read_csv(folder / "cells.csv")
     table = table.drop_duplicates(["data", "model", "kind", "ratio", "count", "method"])
     asked = table[["data", "model", "kind", "ratio", "count"]].iloc[0].to_dict()

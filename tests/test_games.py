@@ -55,9 +55,11 @@ def test_the_attack_finds_what_theory_says(shift, area):
     assert isinstance(found["lira_tpr@0.01"], statistics.Estimate)
 
 
+FEW = ("--models", "32", "--pairs", "60")
+
+
 def test_undeleted_pairs_are_found_retrained_ones_are_not(folder, capsys):
-    few = ("--models", "32", "--pairs", "60")
-    assert command(folder, *few) == 0
+    assert command(folder, *FEW) == 0
     path = folder / "results" / "small" / "games.csv"
     table = pd.read_csv(path)
     assert list(table["method"].unique()) == ["retrained", "undeleted", "retrain", "finetune"]
@@ -69,19 +71,24 @@ def test_undeleted_pairs_are_found_retrained_ones_are_not(folder, capsys):
     assert auc.loc["undeleted", "low"] > auc.loc["retrain", "value"]
     assert "AUC" in capsys.readouterr().out
 
+
+@pytest.mark.slow
+def test_games_go_on_where_they_were_stopped(folder, capsys):
+    path = folder / "results" / "small" / "games.csv"
+    assert command(folder, *FEW) == 0
     kept, made = sorted((path.parent / "games").rglob("undeleted-*.npz")), path.read_bytes()
     assert len(kept) == 4
     times = [file.stat().st_mtime_ns for file in kept]
     kept[1].unlink()  # stopped after the first file
-    assert command(folder, *few) == 0
+    assert command(folder, *FEW) == 0
     assert path.read_bytes() == made and kept[0].stat().st_mtime_ns == times[0]
-    assert command(folder, *few, "--only", "method=retrain") == 0  # leaves the others there
+    assert command(folder, *FEW, "--only", "method=retrain") == 0  # leaves the others there
     assert sorted(path.read_text().splitlines()) == sorted(made.decode().splitlines())
     assert command(folder, "--models", "34", "--pairs", "60") == 0  # goes on from a short file
     assert set(pd.read_csv(path)["n_models"]) == {17}
     made = path.read_bytes()
     kept[0].write_bytes(b"half a file")
-    assert command(folder, *few) == 2
+    assert command(folder, *FEW) == 2
     assert "cannot be read" in capsys.readouterr().err and path.read_bytes() == made
 
 

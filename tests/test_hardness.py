@@ -83,6 +83,7 @@ def run_with(folder, out):
     return pd.read_csv(folder / "results" / "hard" / "metrics.csv")
 
 
+@pytest.mark.slow
 def test_memorised_pairs_fall_further_when_they_are_forgotten_than_others(folder, capsys):
     code, out = command(folder, "--kind=memorised", "--ratio=0.05", "--models=10")
     assert code == 0 and "memorised: " in capsys.readouterr().out

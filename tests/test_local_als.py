@@ -137,6 +137,7 @@ def test_an_unfinished_model_moves_less_than_passes_move_it_and_ends_no_further_
         assert distance[name] < distance["unlearn_als"] / 3, (name, distance)
 
 
+@pytest.mark.slow
 def test_explicit_feedback_and_ridges_that_follow_the_counts_are_served_too(train):
     model = models.load("explicit_als")(dim=3, reg=1.0, nu=1.0, max_sweeps=3000)
     served = model.fit(jax.random.key(0), train, jnp.ones_like(train.values))[0]

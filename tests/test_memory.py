@@ -1,5 +1,6 @@
 """``plan --memory`` says what programs will take, and runs none of them."""
 
+import pytest
 import toy_runs
 
 from experiments import cli
@@ -17,6 +18,7 @@ def planned(path, capsys, *words):
     return out.partition("MiB of cpu")[2].splitlines()[1:], err
 
 
+@pytest.mark.slow
 def test_every_stage_takes_at_least_its_factors_and_nothing_is_stored(tmp_path, capsys):
     path = toy_runs.small(tmp_path, SMALL)
     words = ("models.ials.dim=512", "--results", str(tmp_path / "out"))

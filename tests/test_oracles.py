@@ -43,6 +43,7 @@ def banks(folder):
     return sorted((folder / "results" / "small" / "oracles").glob("*.npz"))
 
 
+@pytest.mark.slow
 def test_a_bank_made_in_parts_is_the_one_made_at_once_and_is_judged(folder, capsys):
     few = ("--models", "13", "--pairs", "40")
     assert command("oracles", folder, *few, "--shard", "1/2") == 0
@@ -187,6 +188,7 @@ def test_a_score_that_is_not_finite_is_no_number():
     assert all(np.isnan(r.found.low) for r in bad if r.measure in ("kl", "klom"))
 
 
+@pytest.mark.slow
 def test_as_retrained_is_said_wrongly_one_time_in_forty_at_most_at_the_edge():
     """A method that leaves more than a twentieth is called as retrained hardly ever."""
     words = [said(bank(seed, edge=0.4))["edge"].word for seed in range(12)]
