@@ -70,21 +70,23 @@ def test_the_matrix_is_the_ridge_regression_of_each_item_on_the_others():
     np.testing.assert_allclose(tables.users @ tables.items.T, scores, atol=1e-12)
 
 
+@pytest.mark.parametrize("beside", ["alike", pytest.param("factors", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("at_once", [3 * I, pytest.param(1, marks=pytest.mark.slow)])
-def test_what_scores_on_demand_is_measured_as_its_tables_are(monkeypatch, at_once):
-    """Under jit, whatever the number of users at a time; in the slow case also beside factors."""
+def test_what_scores_on_demand_is_measured_as_its_tables_are(monkeypatch, at_once, beside):
+    """Whatever the number of users at a time; also beside factors, and under jit."""
     monkeypatch.setattr(serving, "SCORES_AT_ONCE", at_once)
     held = [layout.build(*part, n_users=U, n_items=I) for part in HELD]
     request = without(REQUESTS["a user"])
     served, other = (
         MODEL.factors(FIT(jax.random.key(0), TRAIN, w)[0], TRAIN, w) for w in (ONES, request.after)
     )
-    evaluate = jax.jit(metrics.evaluate, static_argnames="ks")
     split, tables = Split(TRAIN, *held), (served.tables(), other.tables())
-    want = evaluate(tables[0], split, request, ks=(5,), reference=tables[1])
-    mixed = ((served, tables[1]), (tables[0], other)) if at_once == 1 else ()
-    for own, goal in ((served, other), *mixed):
-        found = evaluate(own, split, request, ks=(5,), reference=goal)
+    want = metrics.evaluate(tables[0], split, request, ks=(5,), reference=tables[1])
+    mixed = ((served, tables[1]), (tables[0], other))
+    for own, goal in mixed if beside == "factors" else ((served, other),):
+        found = jax.jit(metrics.evaluate, static_argnames="ks")(
+            own, split, request, ks=(5,), reference=goal
+        )
         assert found.keys() == want.keys()
         for name in found:
             np.testing.assert_allclose(found[name], want[name], rtol=1e-9, err_msg=name)

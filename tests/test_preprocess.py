@@ -154,8 +154,12 @@ def test_steps_do_not_change_the_table_they_are_given(name):
     others = [("c", item, 0.0) for item in range(3, 8)]
     frame = table([*REPEATED, *others], times=[5, 1, 9, 2, 4, *range(len(others))])
     untouched = frame.copy(deep=True)
-    settings = {"k_core": {"k": 2}, "binarise": {"threshold": 3}, "duplicates": {"how": "sum"}}
-    settings["sampled_negatives"] = {"seed": 0}
+    settings = {
+        "k_core": {"k": 2},
+        "binarise": {"threshold": 3},
+        "duplicates": {"how": "sum"},
+        "sampled_negatives": {"seed": 0},
+    }
     result = preprocess.apply(frame, [{"use": name, **settings.get(name, {})}])
     result.loc[:, "value"] = -1
     if result is not frame:
@@ -200,9 +204,7 @@ def test_negatives_are_new_pairs_as_many_as_asked_for_each_like():
 
 
 def test_each_free_item_is_drawn_alike():
-    frame = pd.DataFrame(
-        {"user": [0, 1, 1, 1, 1], "item": [2, 0, 1, 3, 4], "value": [1.0] + [0] * 4}
-    )
+    frame = table([(0, 2, 1.0), (1, 0, 0.0), (1, 1, 0.0), (1, 3, 0.0), (1, 4, 0.0)])
     counts = np.zeros(5)
     for seed in range(2000):
         counts[preprocess.sampled_negatives(frame, seed=seed)["item"].iloc[-1]] += 1

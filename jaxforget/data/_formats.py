@@ -124,9 +124,6 @@ def read_adjacency(address: str | Path) -> Any:
 
     A user without items (a line with the user alone, or a blank line) adds no row.
     """
-    import numpy as np
-    import pandas as pd
-
     users, items, lengths = [], [], []
     for line, content in lines(Layout(str(address))):
         try:
@@ -142,8 +139,7 @@ def read_adjacency(address: str | Path) -> Any:
         lengths.extend([len(ids) - 1] if ids else [])
     if not items:
         raise ValueError(f"{address}, line 1: no interactions in this file")
-    users = np.repeat(np.asarray(users, np.int64), lengths)
-    return finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
+    return _of_lists(users, lengths, items)
 
 
 def read_lists(address: str | Path) -> Any:
@@ -151,9 +147,6 @@ def read_lists(address: str | Path) -> Any:
 
     A user without items adds no row.
     """
-    import numpy as np
-    import pandas as pd
-
     try:
         found = json.loads("".join(content for _, content in lines(Layout(str(address)))))
     except (json.JSONDecodeError, RecursionError) as fault:
@@ -165,8 +158,16 @@ def read_lists(address: str | Path) -> Any:
     if bad or not items:
         got = shorten(bad[0]) if bad else "none"
         raise ValueError(f"{address}: items must be integers in [0, 2**63); got {got}")
-    users = np.repeat(np.arange(len(found), dtype=np.int64), [len(own) for own in found])
-    return finished(pd.DataFrame({"user": users, "item": np.asarray(items, np.int64)}))
+    return _of_lists(range(len(found)), [len(own) for own in found], items)
+
+
+def _of_lists(users: Sequence[int], lengths: list[int], items: list[int]) -> Any:
+    """The raw table of lists of items one after the other, so many for each user."""
+    import numpy as np
+    import pandas as pd
+
+    repeated = np.repeat(np.asarray(users, np.int64), lengths)
+    return finished(pd.DataFrame({"user": repeated, "item": np.asarray(items, np.int64)}))
 
 
 def read_candidates(address: str | Path) -> tuple[Any, Any]:
