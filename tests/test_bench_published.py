@@ -146,6 +146,35 @@ def test_forgetting_is_measured_beside_training_again_and_doing_nothing(
 
 
 @pytest.mark.slow
+def test_lightgcn_forgets_beside_training_again_for_the_requests_asked_for(
+    tmp_path, monkeypatch, as_published, capsys
+):
+    small = {"dim": 4, "batch_size": 64, "n_epochs": 60, "lr": 0.02}
+    monkeypatch.setitem(gowalla.GRIDS, "lightgcn", [gowalla.GRIDS["lightgcn"][-1] | small])
+    monkeypatch.setattr(gowalla_forgetting, "REQUESTS", {"1 user": 1, "5 %": 0.05})
+    chosen, path = tmp_path / "gowalla.csv", tmp_path / "forgetting.csv"
+    assert cli.main(["bench", "gowalla", "--model=lightgcn", "--seeds=1", f"--out={chosen}"]) == 0
+    command = ["bench", "gowalla_forgetting", "--model=lightgcn", "--request", "5 %"]
+    assert cli.main([*command, f"--chosen={chosen}", f"--out={path}"]) == 0
+    rows = pd.read_csv(path).set_index("way")
+    assert set(rows["request"]) == {"5 %"} and set(rows["model"]) == {"lightgcn"}
+    assert set(rows.index) == {"nothing", "trained again", *gowalla_forgetting.WAYS["lightgcn"]}
+    assert rows.loc["trained again", "distance"] < 1e-6 and rows.loc["nothing", "moved"] < 1e-6
+    strong, weak = (rows.loc[f"ifru, damping {d}"] for d in (100, 1))
+    assert 0 < strong["moved"] < weak["moved"]
+
+    whole = gowalla.read(None)
+    model = models.load("lightgcn")(**gowalla.GRIDS["lightgcn"][0])
+    ones = jax.numpy.ones_like(whole.train.values)
+    served = model.factors(model.fit(jax.random.key(0), whole.train, ones)[0], whole.train, ones)
+    asked = dict(gowalla_forgetting.requests(jax.random.key(0), whole.train))["5 %"]
+    found = metrics.evaluate(served, whole, asked, ks=(gowalla.K,))
+    for name in (f"recall@{gowalla.K}", "membership"):
+        own = rows.loc["nothing", name.split("@")[0]]
+        np.testing.assert_allclose(own, found[name], atol=1e-3)
+
+
+@pytest.mark.slow
 def test_an_exact_change_is_judged_and_taken_back(tmp_path, monkeypatch, as_published, capsys):
     chosen, path = tmp_path / "gowalla.csv", tmp_path / "exact.csv"
     command = ["bench", "gowalla_exact", f"--chosen={chosen}", f"--out={path}"]

@@ -1,7 +1,8 @@
-"""Forgetting on Gowalla, by the implicit ALS model that ``bench gowalla`` chose on validation.
+"""Forgetting on Gowalla, by a model that ``bench gowalla`` chose on validation.
 
 The model is trained on the published training file and unlearnt by each way; beside them the model
 that keeps everything and the one that is trained again without the request, from the same seed.
+For LightGCN no damping is chosen: it is a row each.
 Recall and NDCG are of the test file, of users who keep a training item; *distance* is that of the
 predictions to the model trained again, *moved* that to the model before, both for users who stay;
 *membership* is the chance that a forgotten pair outscores a test pair. A run that was stopped goes
@@ -28,9 +29,16 @@ KEYS = ["model", "settings", "request", "way", "seed"]
 VALUES = ["recall", "ndcg", "membership", "distance", "moved", "seconds"]
 REQUESTS = {"1 user": 1, "100 users": 100, "1 % of interactions": 0.01}
 WAYS = {
-    "unlearn_als, 1 pass": ("unlearn_als", {"max_sweeps": 1}),
-    "difference_als, 1 pass": ("difference_als", {"max_sweeps": 1}),
-    "local_als": ("local_als", {}),
+    "ials": {
+        "unlearn_als, 1 pass": ("unlearn_als", {"max_sweeps": 1}),
+        "difference_als, 1 pass": ("difference_als", {"max_sweeps": 1}),
+        "local_als": ("local_als", {}),
+    },
+    "lightgcn": {
+        **{f"ifru, damping {d:g}": ("ifru", {"damping": d}) for d in (1.0, 10.0, 100.0)},
+        "ifru, damping 10, no spillover": ("ifru", {"damping": 10.0, "spillover": False}),
+        "replay": ("replay", {}),
+    },
 }
 
 
@@ -38,18 +46,21 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} bench gowalla_forgetting", description=__doc__
     )
-    parser.add_argument("--dim", type=int, default=1024, help="the best settings of this size")
+    parser.add_argument("--model", default="ials", choices=WAYS)
+    parser.add_argument("--dim", type=int, help="the best settings of this size; 1024 for ials")
+    parser.add_argument("--request", default=[*REQUESTS], nargs="+", choices=REQUESTS)
     parser.add_argument("--seeds", type=int, default=1, metavar="n")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--chosen", default="results/bench/gowalla.csv", help="by bench gowalla")
     parser.add_argument("--out", default="results/bench/gowalla_forgetting.csv", help="the table")
     options = parser.parse_args(argv)
     setup.configure(None, "float32")
-    settings = best(Path(options.chosen), "ials", options.dim)
+    dim = options.dim or (1024 if options.model == "ials" else None)
+    settings = best(Path(options.chosen), options.model, dim)
     whole = gowalla.read(setup.root(options.root))
     rows = Rows(options.out, KEYS, VALUES)
     for seed in range(options.seeds):
-        _measure(rows, whole, settings, seed)
+        _measure(rows, whole, options.model, settings, seed, options.request)
     return 0
 
 
@@ -79,28 +90,31 @@ def requests(key, train):
             yield request, forget.random(key, train, size)[1]
 
 
-def _measure(rows, whole, settings, seed):
+def _measure(rows, whole, name, settings, seed, asked_for):
     """A row for each request and way, of one seed; what no row needs is not trained."""
-    model, train, key = models.load("ials")(**settings), whole.train, jax.random.key(seed)
-    fit, ones = jax.jit(model.fit), jnp.ones_like(whole.train.values)
-    served = functools.cache(lambda: fit(key, train, ones)[0])
+    model, key = models.load(name)(**settings), jax.random.key(seed)
+    train = model.prepare(whole.train)
+    fit, serve, ones = jax.jit(model.fit), jax.jit(model.factors), jnp.ones_like(train.values)
+    trained = functools.cache(lambda: fit(key, train, ones)[0])
     for request, asked in requests(key, train):
         again = functools.cache(lambda asked=asked: clock.timed(fit, key, train, asked.after))
 
         def compute(way, asked=asked, again=again):
             (best, _), timing = again()
-            new, seconds = best, timing.run
+            new, seconds, along = best, timing.run, asked.after
             if way == "nothing":
-                new, seconds = served(), 0.0
-            elif way in WAYS:
-                method, how = WAYS[way]
+                new, seconds, along = trained(), 0.0, asked.before
+            elif way in WAYS[name]:
+                method, how = WAYS[name][way]
                 unlearn = jax.jit(methods.load(method)(model, **how).unlearn)
-                (new, _), timing = clock.timed(unlearn, key, served(), train, asked)
+                (new, _), timing = clock.timed(unlearn, key, trained(), train, asked)
                 seconds = timing.run
-            return _numbers(new, served(), best, whole, asked) | {"seconds": seconds}
+            new, old = serve(new, train, along), serve(trained(), train, asked.before)
+            best = serve(best, train, asked.after)
+            return _numbers(new, old, best, whole, asked) | {"seconds": seconds}
 
-        for way in ("nothing", "trained again", *WAYS):
-            key_of = {"model": "ials", "settings": gowalla.spelled(settings)}
+        for way in ("nothing", "trained again", *WAYS[name]) if request in asked_for else ():
+            key_of = {"model": name, "settings": gowalla.spelled(settings)}
             key_of |= {"request": request, "way": way, "seed": seed}
             rows.get(key_of, functools.partial(compute, way))
 
