@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from experiments import cli
-from experiments.bench import gowalla, gowalla_exact, gowalla_forgetting, ncf
+from experiments.bench import _kept, gowalla, gowalla_exact, gowalla_forgetting, ncf
 from jaxforget import metrics, models
 from jaxforget.prepare import split
 from jaxforget.sparse import layout
@@ -172,6 +172,34 @@ def test_lightgcn_forgets_beside_training_again_for_the_requests_asked_for(
     for name in (f"recall@{gowalla.K}", "membership"):
         own = rows.loc["nothing", name.split("@")[0]]
         np.testing.assert_allclose(own, found[name], atol=1e-3)
+
+
+def test_a_kept_model_is_read_where_commit_name_and_arguments_are_the_same(
+    tmp_path, monkeypatch, capsys
+):
+    facts = {"git_sha": "a", "dirty": False}
+    monkeypatch.setattr(_kept.provenance, "lasting", lambda: facts)
+    ials = models.load("ials")(dim=2, alpha=4.0, reg=1.0, max_sweeps=1)
+    train, key = toy(), jax.random.key
+    ones, trained = jax.numpy.ones_like(train.values), []
+    clocked = _kept.clock.timed
+    monkeypatch.setattr(_kept.clock, "timed", lambda *a: trained.append(1) or clocked(*a))
+
+    def fit(name="ials", seed=0, weights=ones, folder=str(tmp_path)):
+        return _kept.Kept(folder).fit(ials, name, key(seed), train, weights)
+
+    (first, seconds), (again, the_same) = fit(), fit()
+    assert len(trained) == 1 and seconds == the_same > 0
+    jax.tree.map(np.testing.assert_array_equal, again, first)
+    fit("other"), fit(seed=1), fit(weights=ones.at[0].set(0)), fit(folder=None)
+    assert len(trained) == 5 and len(list(tmp_path.iterdir())) == 4
+    facts["git_sha"] = "b"
+    fit()
+    assert len(trained) == 6
+    for unknown in (True, None):
+        facts["dirty"] = unknown
+        assert fit(folder=None) and cli.main(["bench", "gowalla", f"--keep={tmp_path}"]) == 2
+        assert "needs a git checkout without changes" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ from jaxforget.metrics import rank_measures, ranking
 from jaxforget.prepare import published, split
 
 from ..errors import PROGRAM, Refused
-from ..lab import clock, plans, setup
+from ..lab import plans, setup
+from ._kept import Kept
 from ._rows import Rows, tell
 
 FOLDER = "gowalla-lightgcn"
@@ -76,9 +77,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--model", default="ials", choices=GRIDS)
     parser.add_argument("--seeds", type=int, default=3, metavar="n")
     parser.add_argument("--root", help="folder of the data sets")
+    parser.add_argument("--keep", metavar="FOLDER", help="of trained models, for other runs")
     parser.add_argument("--out", default="results/bench/gowalla.csv", help="the table")
     options = parser.parse_args(argv)
     setup.configure(None, "float32")
+    kept = Kept(options.keep)
     whole = read(setup.root(options.root))
     cut = split.split(whole.train, seed=0, shares=(0.9, 0.1, 0.0), by="user")
     rows = Rows(options.out, KEYS, VALUES)
@@ -87,7 +90,7 @@ def main(argv: list[str]) -> int:
         key = {"stage": stage, "model": options.model, "settings": spelled(settings)}
 
         def compute():
-            return _measured(options.model, settings, seed, train, held_out)
+            return _measured(kept, options.model, settings, seed, train, held_out)
 
         return rows.get(key | {"seed": seed}, compute)
 
@@ -119,11 +122,11 @@ def read(root):
     return published.split_parts(published.join(train, None, test)).split
 
 
-def _measured(name, settings, seed, train, held_out):
+def _measured(kept, name, settings, seed, train, held_out):
     """Trains one model and ranks the catalogue for every user with a held-out item."""
     model, ones = models.load(name)(**settings), jnp.ones_like(train.values)
-    train = model.prepare(train)
-    (params, _), timing = clock.timed(jax.jit(model.fit), jax.random.key(seed), train, ones)
+    train, called = model.prepare(train), f"{name} {spelled(settings)}"
+    params, seconds = kept.fit(model, called, jax.random.key(seed), train, ones)
 
     def judge(params):
         def measures(ranked):
@@ -134,4 +137,4 @@ def _measured(name, settings, seed, train, held_out):
 
     found = {name: float(value) for name, value in jax.jit(judge)(params).items()}
     users = int(np.unique(held_out.users).size)
-    return {"users": users, **found, "seconds": timing.run}
+    return {"users": users, **found, "seconds": seconds}

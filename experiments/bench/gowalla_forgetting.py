@@ -11,6 +11,7 @@ on where it was.
 
 import argparse
 import functools
+import itertools
 from pathlib import Path
 
 import jax
@@ -23,6 +24,7 @@ from jaxforget.prepare import forget
 from ..errors import PROGRAM, Refused
 from ..lab import clock, movement, setup
 from . import gowalla
+from ._kept import Kept
 from ._rows import Rows
 
 KEYS = ["model", "settings", "request", "way", "seed"]
@@ -52,15 +54,17 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seeds", type=int, default=1, metavar="n")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--chosen", default="results/bench/gowalla.csv", help="by bench gowalla")
+    parser.add_argument("--keep", metavar="FOLDER", help="of trained models, as of bench gowalla")
     parser.add_argument("--out", default="results/bench/gowalla_forgetting.csv", help="the table")
     options = parser.parse_args(argv)
     setup.configure(None, "float32")
+    kept = Kept(options.keep)
     dim = options.dim or (1024 if options.model == "ials" else None)
     settings = best(Path(options.chosen), options.model, dim)
     whole = gowalla.read(setup.root(options.root))
     rows = Rows(options.out, KEYS, VALUES)
     for seed in range(options.seeds):
-        _measure(rows, whole, options.model, settings, seed, options.request)
+        _measure(rows, kept, whole, options.model, settings, seed, options.request)
     return 0
 
 
@@ -90,33 +94,36 @@ def requests(key, train):
             yield request, forget.random(key, train, size)[1]
 
 
-def _measure(rows, whole, name, settings, seed, asked_for):
+def _measure(rows, kept, whole, name, settings, seed, asked_for):
     """A row for each request and way, of one seed; what no row needs is not trained."""
     model, key = models.load(name)(**settings), jax.random.key(seed)
-    train = model.prepare(whole.train)
-    fit, serve, ones = jax.jit(model.fit), jax.jit(model.factors), jnp.ones_like(train.values)
-    trained = functools.cache(lambda: fit(key, train, ones)[0])
-    for request, asked in requests(key, train):
-        again = functools.cache(lambda asked=asked: clock.timed(fit, key, train, asked.after))
+    train, spelled = model.prepare(whole.train), gowalla.spelled(settings)
+    serve, ones = jax.jit(model.factors), jnp.ones_like(train.values)
 
-        def compute(way, asked=asked, again=again):
-            (best, _), timing = again()
-            new, seconds, along = best, timing.run, asked.after
-            if way == "nothing":
-                new, seconds, along = trained(), 0.0, asked.before
-            elif way in WAYS[name]:
-                method, how = WAYS[name][way]
-                unlearn = jax.jit(methods.load(method)(model, **how).unlearn)
-                (new, _), timing = clock.timed(unlearn, key, trained(), train, asked)
-                seconds = timing.run
-            new, old = serve(new, train, along), serve(trained(), train, asked.before)
-            best = serve(best, train, asked.after)
-            return _numbers(new, old, best, whole, asked) | {"seconds": seconds}
+    @functools.cache
+    def trained(request=None):
+        weights = ones if request is None else asked[request].after
+        return kept.fit(model, f"{name} {spelled}", key, train, weights)
 
-        for way in ("nothing", "trained again", *WAYS[name]) if request in asked_for else ():
-            key_of = {"model": name, "settings": gowalla.spelled(settings)}
-            key_of |= {"request": request, "way": way, "seed": seed}
-            rows.get(key_of, functools.partial(compute, way))
+    def compute(request, way):
+        forget, old = asked[request], trained()[0]
+        best, seconds = trained(request)
+        new, along = best, forget.after
+        if way == "nothing":
+            new, along, seconds = old, forget.before, 0.0
+        elif way in WAYS[name]:
+            method, how = WAYS[name][way]
+            unlearn = jax.jit(methods.load(method)(model, **how).unlearn)
+            (new, _), timing = clock.timed(unlearn, key, old, train, forget)
+            seconds = timing.run
+        new, old = serve(new, train, along), serve(old, train, forget.before)
+        best = serve(best, train, forget.after)
+        return _numbers(new, old, best, whole, forget) | {"seconds": seconds}
+
+    asked = dict(requests(key, train))
+    for request, way in itertools.product(asked_for, ("nothing", "trained again", *WAYS[name])):
+        row = {"model": name, "settings": spelled, "request": request, "way": way, "seed": seed}
+        rows.get(row, functools.partial(compute, request, way))
 
 
 @jax.jit
