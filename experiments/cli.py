@@ -43,7 +43,8 @@ EXTRA = ("matplotlib", "msgspec", "tqdm", "pooch")  # what the library alone doe
 CODES = """exit codes:
   0  done
   1  done, but some cells have no numbers: failed or diverged (run), missing (collect); an audit
-     found a claim broken; a receipt was not verified; a quoted number is not that of the tables
+     found a claim broken; a receipt was not verified; a quoted number is not that of the tables;
+     a list of requests was not met to its end
   2  refused: something given cannot be used; one line says what, and nothing was written
   130  interrupted"""
 

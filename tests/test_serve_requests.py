@@ -1,5 +1,6 @@
 """``serve-requests`` and ``erase.Session``: requests in turn are as good as all at once."""
 
+import io
 import os
 import random
 import signal
@@ -168,8 +169,10 @@ def test_requests_are_met_in_turn_and_the_model_is_served_in_its_format(folder, 
     settings = interop.load_settings(folder / "stream" / "model.npz")
     assert {name: settings[name].item() for name in SAVED} == SAVED
     before = (folder / "stream" / "journal.jsonl").read_bytes()
-    assert cli.main(go_on(folder)) == 0  # the same lines: nothing is new
-    assert (folder / "stream" / "journal.jsonl").read_bytes() == before
+    for again in (go_on(folder), begin(folder)):  # the same lines: nothing is new
+        assert cli.main(again) == 0
+        assert "13 lines of" in capsys.readouterr().out
+        assert (folder / "stream" / "journal.jsonl").read_bytes() == before
 
 
 def test_more_lines_are_a_batch_and_a_budget_used_up_is_a_training_anew(folder, capsys):
@@ -262,9 +265,17 @@ def refused(capsys, arguments):
 
 
 def test_what_does_not_fit_the_folder_is_refused(folder, capsys):
+    interop.save_factors(folder / "other.npz", trained(2)[1], settings=SAVED)
     assert "has no stream yet: give --model" in refused(capsys, go_on(folder))
     assert cli.main(begin(folder)) == 0
-    assert "has a stream: it goes on without" in refused(capsys, begin(folder))
+    for option in ("--tol=0.2", "--budget=1", "--reg=7", "--threshold=3", "--repeats=sum"):
+        told = refused(capsys, go_on(folder, "stream", option))
+        assert f"began with another {option.replace('=', ' ')}" in told
+    told = refused(capsys, go_on(folder, "stream", "--model", str(folder / "other.npz")))
+    assert "began with another --model: it goes on as it began" in told
+    same = ["--tol=0.1", "--budget=0.01", "--model", str(folder / "model.npz")]
+    assert cli.main(go_on(folder, "stream", *same)) == 0
+    capsys.readouterr()
     journal = folder / "stream" / "journal.jsonl"
     honest = journal.read_bytes()
     journal.write_bytes(honest.replace(b'"user": [', b'"user": [1, ', 1))
@@ -275,9 +286,121 @@ def test_what_does_not_fit_the_folder_is_refused(folder, capsys):
     assert "lines were lost; put the journal back" in refused(capsys, go_on(folder))
     journal.write_bytes(honest)
     (folder / "requests.csv").write_text("user,item\n1\n")
-    assert "line 2: 1 fields, not 2" in refused(capsys, go_on(folder))
+    assert "line 2: expected 2 columns (user, item), got 1: '1'" in refused(capsys, go_on(folder))
     (folder / "requests.csv").write_text("person\n1\n")
     assert "line 1: must be user, item, or user,item" in refused(capsys, go_on(folder))
     for option, words in (("--tol=2", "--tol must lie"), ("--budget=0", "--budget must be")):
         assert words in refused(capsys, begin(folder, "other", option))
     assert not (folder / "other").exists()
+
+
+def erased(folder, out="stream"):
+    rows = interop.load_factors(folder / out / "model.npz").users
+    return set(np.flatnonzero(~rows.any(axis=1)).tolist())
+
+
+def asks(folder, *lines, end="\n"):
+    (folder / "requests.csv").write_text("\n".join(["user", *map(str, lines)]) + end)
+
+
+def test_a_list_may_grow_and_another_one_may_follow(folder, capsys):
+    asks(folder, 1, 2, 3)
+    assert cli.main(begin(folder)) == 0
+    asks(folder, 7, 8)  # shorter than what the journal has
+    assert cli.main(go_on(folder)) == 0
+    asks(folder, 10, 11, 12, 13, 14)
+    assert cli.main(go_on(folder)) == 0
+    asks(folder, 7, 8, 9)
+    assert cli.main(go_on(folder)) == 0
+    assert "2 lines of" in capsys.readouterr().out
+    assert erased(folder) == {1, 2, 3, 7, 8, 9, 10, 11, 12, 13, 14}
+
+
+def test_all_lines_of_standard_input_are_met_and_a_bad_one_ends_it(folder, capsys, monkeypatch):
+    def pipe(text):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        arguments = begin(folder) if not (folder / "stream").exists() else go_on(folder)
+        arguments[arguments.index("--requests") + 1] = "-"
+        return cli.main(arguments)
+
+    assert pipe("user\n1\n2\n") == 0
+    assert pipe("user\n1\n3\n\n4\n") == 0
+    assert erased(folder) == {1, 2, 3, 4}
+    assert pipe("user\nx\n") == 2
+    assert "line 2: user must be an integer, 0 or more; got 'x'" in capsys.readouterr().err
+    assert pipe("user\n5\nx\n6\n") == 1
+    assert "got 'x': it stopped there" in capsys.readouterr().err
+    assert pipe("user\n7\n8") == 1
+    assert "line 3 of - has no end, so it may be half written" in capsys.readouterr().err
+    assert erased(folder) == {1, 2, 3, 4, 5, 7}
+
+
+def test_a_line_without_its_end_waits_for_it(folder, capsys):
+    asks(folder, 1, 2, end="")
+    assert cli.main(begin(folder)) == 1
+    assert "line 3 of" in capsys.readouterr().err and erased(folder) == {1}
+    asks(folder, 1, 23)
+    assert cli.main(go_on(folder)) == 0
+    assert erased(folder) == {1, 23}
+
+
+def test_a_bad_line_of_a_file_is_refused_before_any_is_met(folder, capsys):
+    asks(folder, 1, "", 2, "2.5")
+    assert "line 5: user must be an integer" in refused(capsys, begin(folder))
+    assert erased(folder) == set()
+    asks(folder, " 1", "", "+2", "003", 99)
+    assert cli.main(go_on(folder)) == 0
+    assert "1 lines name nothing that the model learnt from" in capsys.readouterr().out
+    assert erased(folder) == {1, 2, 3}
+
+
+def test_a_row_that_is_not_the_one_of_its_id_is_refused_by_a_stream_too(tmp_path, capsys):
+    n_users, n_items = 600, 40
+    liked = np.random.default_rng(5).permuted(np.tile(np.arange(n_items), (n_users, 1)), axis=1)
+    users, items = np.repeat(np.arange(n_users), 6), liked[:, :6].ravel()
+    sizes = {"n_users": n_users, "n_items": n_items}
+    train = layout.build(users, items, np.ones(len(users)), **sizes)
+    model = models.load("ials")(dim=D, max_sweeps=100, **HOW)
+    served = model.fit(jax.random.key(0), train, jnp.ones_like(train.values))[0]
+    interop.save_factors(tmp_path / "model.npz", served, settings=SAVED)
+    data = scipy.sparse.csr_matrix((np.ones(len(users)), (users, items)), shape=(n_users, n_items))
+    scipy.sparse.save_npz(tmp_path / "data.npz", data)
+    ids = np.arange(n_users)
+    ids[[3, 8]] = 8, 3
+    (tmp_path / "users.csv").write_text("\n".join(["user", *map(str, ids)]) + "\n")
+    where = ["--users", str(tmp_path / "users.csv")]
+    asks(tmp_path, 5, 3)
+    assert "1 of the 2 users that the list" in refused(capsys, begin(tmp_path, "stream", *where))
+    assert erased(tmp_path) == set()
+    asks(tmp_path, 5)
+    assert cli.main(go_on(tmp_path, "stream", *where)) == 0
+    assert erased(tmp_path) == {5}
+    asks(tmp_path, 3)
+    assert cli.main(begin(tmp_path, "trusted", *where, "--trust")) == 0
+    assert erased(tmp_path, "trusted") == {8}
+
+
+def test_what_is_interrupted_while_it_is_met_is_met_again(folder, monkeypatch, capsys):
+    how = ["--check=2", "--budget=1e-9"]
+    asks(folder, 1, 2, 3)
+    assert cli.main(begin(folder, "whole", *how)) == 0
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(erase.Session, "retrain", interrupt)
+        assert cli.main(begin(folder, "stream", *how)) == 130
+    assert cli.main(begin(folder, "stream", *how)) == 0
+    for name in ("model.npz", "state.npz"):
+        one, other = (folder / out / name for out in ("stream", "whole"))
+        assert one.read_bytes() == other.read_bytes(), name
+
+    def fail(*args):
+        raise ValueError("a session: the update is not finite: retrain the model")
+
+    asks(folder, 1, 2, 3, 4)
+    monkeypatch.setattr(erase.Session, "erase", lambda self, **named: fail())
+    capsys.readouterr()
+    told = refused(capsys, begin(folder, "stream", *how))
+    assert "request 4, which is in the journal: a session" in told

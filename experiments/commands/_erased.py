@@ -61,7 +61,8 @@ def prepare(args: argparse.Namespace) -> Job:
         raise Refused(f"{args.model}: {fault}") from fault
     if not args.trust:
         check_fit(args, model, train, factors)
-        _check_rows(args, model, train, factors, request)
+        rows = unfit(model, train, factors)
+        refuse_unfit(rows, train, request, str(args.request), str(args.model))
     named, counts = (found.users, found.items), found.counts
     return Job(served, table, objective, model, factors, train, request, named, counts, method, why)
 
@@ -97,30 +98,38 @@ def check_fit(args: argparse.Namespace, model: Any, train: Any, factors: Any) ->
         )
 
 
-def _check_rows(
-    args: argparse.Namespace, model: Any, train: Any, factors: Any, request: Any
-) -> None:
-    """Refuses a request for people, or items, whose rows fit their data far worse than others do.
+def unfit(model: Any, train: Any, factors: Any) -> list[np.ndarray]:
+    """The users, and the items, whose rows fit their data far worse than those of others do."""
+    import jax.numpy as jnp
 
-    So two ids that a file of ids has exchanged do not make the request forget somebody else.
-    """
     from jaxforget import als
     from jaxforget.sparse.degrees import exchange
 
-    terms = model.terms(train, request.before)
+    terms = model.terms(train, jnp.ones_like(train.values))
     gaps = als.objectives.gaps(factors, train, terms)
-    gone = np.asarray(request.before) > np.asarray(request.after)
-    sides = zip(("users", "items"), gaps, exchange(train, terms.target, factors))
-    for name, gap, rhs in sides:
+    found = []
+    for gap, rhs in zip(gaps, exchange(train, terms.target, factors)):
         out, size = (np.linalg.norm(np.asarray(side), axis=1) for side in (gap, rhs))
         share = np.divide(out, size, out=np.zeros_like(out), where=size > 0)
-        asked = np.unique(np.asarray(getattr(train, name))[gone])
         usual = np.percentile(share[size > 0], 99) if size.any() else 0.0
-        most = max(ROW_UNFIT, 3 * float(usual))
-        if n := int(np.count_nonzero(share[asked] > most)):
+        found.append(share > max(ROW_UNFIT, 3 * float(usual)))
+    return found
+
+
+def refuse_unfit(
+    rows: list[np.ndarray], train: Any, request: Any, asked_in: str, model: str
+) -> None:
+    """Refuses a request that touches users, or items, whose rows are ``unfit``.
+
+    So two ids that a file of ids has exchanged do not make the request forget somebody else.
+    """
+    gone = np.asarray(request.before) > np.asarray(request.after)
+    for name, wrong in zip(("users", "items"), rows):
+        asked = np.unique(np.asarray(getattr(train, name))[gone])
+        if n := int(np.count_nonzero(wrong[asked])):
             raise Refused(
-                f"{n} of the {len(asked)} {name} that {args.request} touches fit their rows in "
-                f"{args.model} far worse than others do: their ids may be exchanged: check --ids, "
+                f"{n} of the {len(asked)} {name} that {asked_in} touches fit their rows in "
+                f"{model} far worse than others do: their ids may be exchanged: check --ids, "
                 "--users and --items; or --trust"
             )
 

@@ -12,11 +12,11 @@ import numpy as np
 
 from ..errors import Refused
 from ..files import archive, clean, write_atomically
-from . import _journal, _served, _served_table
+from . import _beginning, _journal, _served, _served_table
 from . import _receipt_files as receipts
+from ._asked import SIDES, Line
 
 STATE, JOURNAL, TABLE = "state.npz", "journal.jsonl", "table.npz"
-SIDES = ("user", "item")
 
 
 class Stream:
@@ -24,12 +24,14 @@ class Stream:
 
     def __init__(self, folder: Path, table: Any, how: dict[str, Any], state: dict[str, Any]):
         self.folder, self.how = folder, how
+        labels = dict(zip(SIDES, (table.users, table.items)))
         self.numbers = {
-            side: {str(label): k for k, label in enumerate(labels.tolist())}
-            for side, labels in zip(SIDES, (table.users, table.items))
+            side: {label: k for k, label in enumerate(ids.tolist())} for side, ids in labels.items()
         }
-        self.columns: list[str] = []
-        self.done, self.lines, self.last = int(state["done"]), 0, _journal.FIRST
+        self.text = [side for side, ids in labels.items() if ids.dtype.kind not in "iu"]
+        self.unfit = [np.asarray(state[f"unfit_{side}"]) for side in SIDES]
+        self.done, self.last = int(state["done"]), _journal.FIRST
+        self.whole = True  # no request is met in part
         self.session = _session(table.train, how, state)
         self.entries = _journal.read(folder / JOURNAL)
         if self.done > len(self.entries):
@@ -44,33 +46,48 @@ class Stream:
         for entry in todo:
             self._apply(entry)
         if self.entries:
-            self.lines = sum(entry["lines"] for entry in self.entries)
             self.last = _journal.digest(self.entries[-1])
         return len(todo)
 
-    def take_header(self, header: list[str]) -> None:
-        """Says which columns the following requests have."""
-        if not header or set(header) - set(SIDES) or len(set(header)) < len(header):
-            raise Refused(f"requests, line 1: must be user, item, or user,item; got {header}")
-        self.columns = header
+    def check(self, columns: list[str], lines: list[Line]) -> None:
+        """Refuses lines for people, or items, whose rows were not theirs when the stream began."""
+        from jaxforget.prepare import forget
 
-    def meet(self, lines: list[list[str]]) -> str:
-        """Writes a request into the journal, then meets it; says what was done."""
-        rows = [dict(zip(self.columns, line)) for line in lines]
-        found = [[self.numbers[side].get(row[side], -1) for side in self.columns] for row in rows]
-        known = [ids for ids in found if min(ids) >= 0 and self._there(ids)]
+        from . import _erased
+
+        known = self._known(columns, lines)
+        if not known or not any(side.any() for side in self.unfit):
+            return
+        named = {f"{side}s": np.array(ids, np.int32) for side, ids in zip(columns, zip(*known))}
+        train, before = self.session.train, self.session.weights
+        _, request = forget.listed(train, before=before, **named)
+        _erased.refuse_unfit(self.unfit, train, request, "the list of requests", "the model")
+
+    def meet(self, columns: list[str], lines: list[Line]) -> tuple[str, int]:
+        """Writes a request into the journal, then meets it.
+
+        Returns:
+          what was done, and how many lines name nothing.
+        """
+        known = self._known(columns, lines)
         entry = {"request": self.done + 1, "lines": len(lines), "follows": self.last}
-        entry |= {side: [ids[k] for ids in known] for k, side in enumerate(self.columns)}
+        entry |= {"read": lines[-1].number, "digest": lines[-1].digest}
+        entry |= {side: [ids[k] for ids in known] for k, side in enumerate(columns)}
+        self.whole = False
         _journal.add(self.folder / JOURNAL, entry)
         self.last = _journal.digest(entry)
-        self.lines += len(lines)
-        told = self._apply(entry)
-        missing = len(lines) - len(known)
-        return told + (f", {missing} lines name nothing" if missing else "")
+        told, missing = self._apply(entry), len(lines) - len(known)
+        return told + (f", {missing} lines name nothing" if missing else ""), missing
 
-    def _there(self, ids: list[int]) -> bool:
+    def _known(self, columns: list[str], lines: list[Line]) -> list[list[int]]:
+        """The numbers of what the lines name, without those that name nothing."""
+        sides = [self.numbers[side] for side in columns]
+        found = [[side.get(x, -1) for side, x in zip(sides, line.ids)] for line in lines]
+        return [ids for ids in found if min(ids) >= 0 and self._there(columns, ids)]
+
+    def _there(self, columns: list[str], ids: list[int]) -> bool:
         """Whether the table has an interaction of this user, this item or this pair."""
-        train, given = self.session.train, dict(zip(self.columns, ids))
+        train, given = self.session.train, dict(zip(columns, ids))
         if len(given) == 1:
             side = train.by_user if "user" in given else train.by_item
             start, end = np.asarray(side.indptr[ids[0] : ids[0] + 2])
@@ -80,23 +97,37 @@ class Stream:
 
     def _apply(self, entry: dict[str, Any]) -> str:
         """Meets one request of the journal, and checks the drift where it is time to."""
+        named = {f"{side}s": np.array(entry[side], np.int32) for side in SIDES if side in entry}
+        number, told = self.done + 1, "0 interactions"
+        self.whole = False
+        try:
+            if len(next(iter(named.values()))):
+                told = f"{self.session.erase(**named)['interactions']} interactions"
+            if number % self.how["check"] == 0:
+                told += self._check_drift(number)
+        except ValueError as fault:
+            raise Refused(f"request {number}, which is in the journal: {fault}") from fault
+        self.done, self.whole = number, True
+        return told
+
+    def _check_drift(self, number: int) -> str:
         import jax
 
-        named = {f"{side}s": np.array(entry[side], np.int32) for side in SIDES if side in entry}
-        told = "0 interactions"
-        if len(next(iter(named.values()))):
-            told = f"{self.session.erase(**named)['interactions']} interactions"
-        self.done += 1
-        if self.done % self.how["check"] == 0:
-            drift = self.session.drift()["drift"]
-            told += f", drift {drift:.2g}"
-            if not drift <= self.how["budget"]:
-                self.session.retrain(jax.random.key(self.done))
-                told += ", trained anew"
+        drift = self.session.drift()["drift"]
+        told = f", drift {drift:.2g}"
+        if not drift <= self.how["budget"]:
+            self.session.retrain(jax.random.key(number))
+            self.unfit = [np.zeros_like(side) for side in self.unfit]
+            told += ", trained anew"
         return told
 
     def save(self) -> None:
-        """Writes the model to be served, and then the state."""
+        """Writes the model to be served, and then the state.
+
+        A request that was met in part is not saved: the journal has it, and it is met again.
+        """
+        if not self.whole:
+            return
         session = self.session
         rows = (np.asarray(side).astype(self.how["dtype"]) for side in session.factors)
         factors = session.factors._replace(**dict(zip(("users", "items"), rows)))
@@ -105,6 +136,7 @@ class Stream:
         write_atomically(path, _served.content(served, factors, path))
         how = np.frombuffer(_packed(self.how), np.uint8)
         state = {"done": self.done, "weights": session.weights, "how": how}
+        state |= {f"unfit_{side}": rows for side, rows in zip(SIDES, self.unfit)}
         for name in ("factors", "rest", "rhs"):
             for side, rows in zip(SIDES, getattr(session, name)):
                 state[f"{name}_{side}"] = rows
@@ -112,23 +144,28 @@ class Stream:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, args: argparse.Namespace | None) -> Iterator[Stream]:
-    """The stream of a folder, begun as ``args`` say where they are given; for one process only."""
-    if args is not None:
-        table, how, state = _begin(args)
+def opened(folder: Path, args: argparse.Namespace, *, new: bool) -> Iterator[Stream]:
+    """The stream of a folder, begun as ``args`` say where it is new; for one process only.
+
+    Raises:
+      Refused: what ``args`` say of the beginning is not how the stream began.
+    """
+    if new:
+        table, how, state = _beginning.of(args)
         folder.mkdir(parents=True, exist_ok=True)
         if (folder / JOURNAL).exists():
             raise Refused(f"{folder / JOURNAL} is there, but no {STATE}: put that back")
     with _locked(folder):
         clean(folder)
-        if args is None:
+        if new:
+            write_atomically(folder / TABLE, _table_bytes(table))
+        else:
             table = receipts.read(_read_table, folder / TABLE)
             state = receipts.read(_read_state, folder / STATE)
             how = _unpacked(state)
-        else:
-            write_atomically(folder / TABLE, _table_bytes(table))
+            _beginning.same(folder, how["began"], args)
         stream = Stream(folder, table, how, state)
-        if args is not None:
+        if new:
             stream.save()
         yield stream
 
@@ -150,39 +187,6 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _begin(args: argparse.Namespace) -> tuple[Any, dict[str, Any], dict[str, Any]]:
-    """Reads the model and the table of the first call."""
-    from . import _erased
-
-    served = _served.model(args.model)
-    objective = _served.objective(served, args, args.model)
-    table = _served_table.read(args.interactions, served.factors, args)
-    how = {
-        "objective": objective,
-        "tol": args.tol,
-        "check": args.check,
-        "budget": args.budget,
-        "suffix": args.model.suffix,
-        "settings": served.settings,
-        "text": served.text,
-        "dtype": str(served.factors.users.dtype),
-    }
-    state = {"done": 0}
-    state |= {f"factors_{side}": rows for side, rows in zip(SIDES, served.factors)}
-    try:
-        model = _model(how, served.factors)
-    except (ValueError, TypeError) as fault:
-        raise Refused(f"{args.model}: {fault}") from fault
-    if not args.trust:
-        _erased.check_fit(args, model, table.train, served.factors)
-    return table, how, state
-
-
-def _model(how: dict[str, Any], factors: Any) -> Any:
-    served = _served.Served(factors, how["settings"], how["text"])
-    return _served.build(served, how["objective"])
-
-
 def _session(train: Any, how: dict[str, Any], state: dict[str, Any]) -> Any:
     from jaxforget.erase import Session
     from jaxforget.types import Factors
@@ -193,7 +197,7 @@ def _session(train: Any, how: dict[str, Any], state: dict[str, Any]) -> Any:
 
     factors = both("factors")
     more = {"weights": state.get("weights"), "rest": both("rest"), "rhs": both("rhs")}
-    return Session(_model(how, factors), factors, train, tol=how["tol"], **more)
+    return Session(_beginning.model(how, factors), factors, train, tol=how["tol"], **more)
 
 
 def _packed(how: dict[str, Any]) -> bytes:

@@ -1,9 +1,13 @@
 """Meets deletion requests one after another, on a model that is being served, and keeps a journal.
 
-The first call gives --model and --interactions, as `erase` takes them, and makes FOLDER; every call
-goes on where the last one ended, also after a kill. --requests is a CSV with the header user, item,
-or user,item, and original ids (- for standard input): one request per line, or --batch lines
-together. A line that names nothing is counted, and nothing is done about it.
+The first call gives --model and --interactions, as `erase` takes them, and makes FOLDER. The same
+command goes on from there, also after a kill; so does one without the options of the first call.
+
+--requests is a CSV with the header user, item, or user,item, and original ids: one request per
+line, or --batch lines together. Of a file, what the journal has is not met again: it may have
+grown; of another file all lines are met. So are all of standard input (-), where who is named again
+loses nothing more. A line that names nothing is counted, and nothing is done about it. A last line
+without its end is left, as it may be half written.
 
 FOLDER holds journal.jsonl, a line per request, on disk before the request is met, each with the
 hash of the line before; state.npz, from which a later call goes on; and the model to be served. The
@@ -11,13 +15,13 @@ journal names who was erased: keep it as long as it is needed, and no longer.
 
 Every --check requests the drift is measured: what the requests have left undone of what they
 disturbed, relative to the data. Above --budget the model is trained anew on what is left.
+
+Exit code 1: requests were met, but not all: a line of standard input was refused, or left.
 """
 
 import argparse
-import csv
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +29,7 @@ import numpy as np
 
 from ..errors import PROGRAM, Refused
 from ..lab import setup
-from . import _served, _stream
+from . import _asked, _beginning, _served, _stream
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    args = _parser().parse_args(argv)
+    parser = _parser()
+    args = parser.parse_args(argv)
     for name in ("batch", "save", "check"):
         if getattr(args, name) < 1:
             raise Refused(f"--{name} must be 1 or more; got {getattr(args, name)}")
@@ -60,15 +65,14 @@ def main(argv: list[str]) -> int:
         raise Refused(f"--budget must be positive; got {args.budget:g}")
     setup.configure(None, "float32")
     new = not (args.folder / _stream.STATE).exists()
-    if new != (args.model is not None and args.interactions is not None):
-        raise Refused(
-            f"{args.folder} has no stream yet: give --model and --interactions"
-            if new
-            else f"{args.folder} has a stream: it goes on without --model and --interactions"
-        )
+    if new and (args.model is None or args.interactions is None):
+        raise Refused(f"{args.folder} has no stream yet: give --model and --interactions")
+    if not new:  # what is not given is as the stream began
+        parser.set_defaults(**dict.fromkeys(_beginning.options()))
+        args = parser.parse_args(argv)
     if args.requests != "-" and not Path(args.requests).is_file():
         raise Refused(f"{args.requests}: no such file")
-    with _stream.opened(args.folder, args if new else None) as stream:
+    with _stream.opened(args.folder, args, new=new) as stream:
         return _serve(stream, args)
 
 
@@ -76,51 +80,51 @@ def _serve(stream: Any, args: argparse.Namespace) -> int:
     replayed = stream.replay()
     if replayed:
         print(f"went on from request {stream.done}, of which {replayed} were met again")
-    seconds, skipped = [], stream.lines
+    asked = _asked.Asked(args.requests, stream.text)
+    lines, live = asked.lines(), args.requests == "-"
+    if not live:  # a file is read whole before anything of it is met
+        lines = [*lines]
+        skipped = _asked.met(lines, stream.entries)
+        lines = lines[skipped:]
+        stream.check(asked.columns, lines)
+        if skipped:
+            print(f"{skipped} lines of {args.requests} were met before")
+    seconds, missing, refused = [], 0, None
     try:
-        for ids in _chunks(_lines(args.requests), args.batch, skipped, stream):
+        for chunk in _asked.batches(lines, args.batch):
             started = time.perf_counter()
-            told = stream.meet(ids)
+            if live:
+                stream.check(asked.columns, chunk)
+            told, unknown = stream.meet(asked.columns, chunk)
+            missing += unknown
             seconds.append(time.perf_counter() - started)
             print(f"request {stream.done}: {told}, {seconds[-1]:.3f} s", flush=True)
             if stream.done % args.save == 0:
                 stream.save()
+    except Refused as fault:
+        if not seconds:
+            raise
+        refused = fault
     finally:
         stream.save()
+    return _summary(stream, asked, seconds, missing, refused)
+
+
+def _summary(
+    stream: Any, asked: _asked.Asked, seconds: list[float], missing: int, refused: Refused | None
+) -> int:
+    """Says what this call did; the exit code."""
     if seconds:
         p50, p95 = np.percentile(seconds, (50, 95))
         print(f"{len(seconds)} requests, {sum(seconds):.3g} s; p50 {p50:.3g} s, p95 {p95:.3g} s")
-    drift = stream.session.drift()
-    print(f"drift {drift['drift']:.2g}, residual {drift['residual']:.2g}")
-    return 0
-
-
-def _lines(address: str) -> Iterator[list[str]]:
-    """The records of a CSV, its header first, as they come."""
-    if address == "-":
-        yield from csv.reader(sys.stdin, strict=True)
-        return
-    with open(address, newline="", encoding="utf-8-sig") as file:
-        yield from csv.reader(file, strict=True)
-
-
-def _chunks(
-    lines: Iterator[list[str]], size: int, skipped: int, stream: Any
-) -> Iterator[list[list[str]]]:
-    """Requests of ``size`` lines, without the lines that the journal has."""
-    try:
-        header = next(lines, [])
-        stream.take_header(header)
-        chunk = []
-        for number, line in enumerate(lines):
-            if len(line) != len(header):
-                raise Refused(f"requests, line {number + 2}: {len(line)} fields, not {len(header)}")
-            if number >= skipped:
-                chunk.append(line)
-            if len(chunk) == size:
-                yield chunk
-                chunk = []
-        if chunk:
-            yield chunk
-    except (csv.Error, UnicodeDecodeError) as fault:
-        raise Refused(f"requests: {fault}") from fault
+    if missing:
+        print(f"{missing} lines name nothing that the model learnt from")
+    if stream.whole:
+        drift = stream.session.drift()
+        print(f"drift {drift['drift']:.2g}, residual {drift['residual']:.2g}")
+    if refused:
+        print(f"error: {refused}: it stopped there", file=sys.stderr)
+    if asked.open_end:
+        line = f"line {asked.open_end} of {asked.address} has no end"
+        print(f"error: {line}, so it may be half written: it was not met", file=sys.stderr)
+    return int(bool(refused or asked.open_end))

@@ -141,10 +141,10 @@ class Session:
         factors, info = jax.jit(self.model.fit)(key, self.train, self.weights)
         if not all(np.isfinite(side).all() for side in factors):
             raise ValueError("a session: training did not end in numbers; the model is as it was")
-        self.factors = factors
         terms = self._terms(self.train, self.weights)
-        self.rest = als.objectives.gaps(self.factors, self.train, terms)
-        self.rhs = exchange(self.train, terms.target, self.factors)
+        rest = als.objectives.gaps(factors, self.train, terms)
+        rhs = exchange(self.train, terms.target, factors)
+        self.factors, self.rest, self.rhs = factors, rest, rhs
         return {name: float(x) for name, x in info.items()}
 
     def _repaired(
