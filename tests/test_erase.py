@@ -1,5 +1,6 @@
 """``erase``: from a served model, its table and a request to the model without it, and a report."""
 
+import argparse
 import dataclasses
 import gzip
 import html.parser
@@ -393,6 +394,24 @@ def test_a_receipt_of_another_model_than_the_served_one_is_not_verified(certifie
         assert "are not those of the receipt" in capsys.readouterr().out
     finally:
         (out / "model.npz").write_bytes(honest)
+
+
+def test_a_model_in_16_bits_is_served_by_its_values_in_32_and_has_no_receipt(folder, capsys):
+    factors = interop.load_factors(folder / "model.npz")
+    narrow = {name: side.astype(np.float16) for name, side in factors._asdict().items()}
+    arrays = {"user_factors": narrow["users"], "item_factors": narrow["items"]}
+    np.savez(folder / "model.npz", **arrays, **SAVED)
+    assert "factors of float16: a receipt is about" in refused(capsys, folder, "--certify", "1e-2")
+    assert command(folder) == 0
+    assert interop.load_factors(folder / "out" / "model.npz").users.dtype == np.float16
+    from experiments.commands import _served_table
+
+    (folder / "large.csv").write_text("user,item,value\n" + f"{U - 1},{I - 1},2049\n")
+    args = argparse.Namespace(
+        columns=None, threshold=None, repeats="refuse", ids=None, users=None, items=None
+    )
+    table = _served_table.read(folder / "large.csv", factors._replace(**narrow), args)
+    assert table.train.values.tolist() == [2049]
 
 
 def test_a_bound_that_cannot_be_kept_is_refused(folder, capsys):

@@ -1,5 +1,6 @@
 """``verify`` and ``keygen``: what they print and demand, and one line for any damage."""
 
+import argparse
 import io
 import json
 import os
@@ -65,6 +66,15 @@ def test_without_the_request_nothing_is_called_forgotten(folder, capsys):
     told = capsys.readouterr().out
     assert "NOT shown to be forgotten" in told and "unlearnt" not in told
     assert "unproved  request, kept" in told and "unproved  before" in told
+
+
+@pytest.mark.parametrize("value, kept", [("3.7", np.float32(3.7)), ("3.8", 3.8), ("1e300", 1e300)])
+def test_values_of_the_request_may_be_those_before_the_issuer_rounded_them(tmp_path, value, kept):
+    issued = receipt.hash_pairs([3], [27], np.array([3.7], np.float32))
+    (tmp_path / "mine.csv").write_text(f"user,item,value\n3,27,{value}\n")
+    args = argparse.Namespace(request=tmp_path / "mine.csv")
+    found = verify._request(args, {"request": {"data": issued}})
+    assert found[2].tolist() == [kept]
 
 
 def test_an_untouched_model_is_not_verified(models, tmp_path, capsys):
@@ -142,6 +152,7 @@ def test_a_key_is_made_signs_and_is_demanded(copied, issued, capsys):
     (copied / "half.pub").write_text("somebody's")
     assert cli.main(["keygen", str(copied / "half")]) == 2
     assert not (copied / "half").exists()
+    assert cli.main(["keygen", "."]) == 2 and "names no file" in capsys.readouterr().err
     assert cli.main(["keygen", str(copied / "nowhere" / "key")]) == 2
     with pytest.raises(Refused):
         verify.main(arguments(copied, "--signer", str(key)))

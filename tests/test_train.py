@@ -76,7 +76,16 @@ def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(
     err = capsys.readouterr().err
     assert "of other data, settings or devices" in err and err.count("\n") == 1
     assert_same(factors(tmp_path / "two"), straight)
+    assert cli.main([*words, "models.ials.tol=0.1", "--force"]) == 2  # refused: nothing is removed
+    assert_same(factors(tmp_path / "two"), straight)
+    others = tmp_path / "two" / "served.npz"
+    others.write_bytes(b"of somebody else")
     assert cli.main([*words, "models.ials.reg=7.0", "--force"]) == 0
+    assert others.read_bytes() == b"of somebody else"
+    others.unlink()
+    assert (
+        factors(tmp_path / "two")["trained item_factors"] != straight["trained item_factors"]
+    ).any()
 
 
 def test_the_trained_model_is_the_one_of_the_runner(path, straight):

@@ -41,6 +41,12 @@ def prepare(args: argparse.Namespace) -> Job:
 
     served = _served.model(args.model)
     objective = _served.objective(served, args, args.model)
+    dtype = served.factors.users.dtype
+    if args.certify is not None and dtype not in (np.float32, np.float64):
+        raise Refused(
+            f"{args.model}: factors of {dtype}: a receipt is about 32 or 64 bits: save them so, or "
+            "leave out --certify"
+        )
     table = _served_table.read(args.interactions, served.factors, args)
     found = _find(args, table)
     train = table.train

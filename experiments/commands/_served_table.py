@@ -53,7 +53,8 @@ def read(path: Path, factors: Any, args: argparse.Namespace) -> Table:
         for side, column, size in zip(("user", "item"), columns, sizes)
     ]
     (users, user_labels), (items, item_labels) = numbered
-    values = np.asarray(columns[2], factors.users.dtype)
+    wide = np.promote_types(factors.users.dtype, np.float32)  # counts are no factors of 16 bits
+    values = np.asarray(columns[2], wide)
     try:
         train = layout.build(
             users, items, values, n_users=sizes[0], n_items=sizes[1], repeats=args.repeats

@@ -12,6 +12,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} keygen", description=__doc__)
     parser.add_argument("key", type=Path, help="file of the private key; KEY.pub is beside it")
     key = parser.parse_args(argv).key
+    if not key.name:
+        raise Refused(f"{key}: names no file: give one, such as key")
     from jaxforget.als.certificate import signing
 
     public = key.with_name(f"{key.name}.pub")

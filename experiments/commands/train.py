@@ -94,6 +94,8 @@ def _compute(
         raise Refused(f"--mesh {arguments.mesh}: this process sees {len(here)} devices")
     there = jax.make_mesh((jax.device_count(),), ("rows",))
     todo = spreading.work(lab, cells[0], there.size)
+    if arguments.force:
+        spreading.clear(folder)
     if jax.process_index() == 0:
         print(f"{there.size} devices of {jax.process_count()} processes", flush=True)
     for stage, done, total, seconds in spreading.run(todo, there, folder, arguments.every):
@@ -142,9 +144,6 @@ def main(argv: list[str]) -> int:
         files.writable(folder)
     except OSError as error:
         raise Refused(f"{folder}: {files.reason(error)}; see --out, {PROGRAM}") from error
-    if arguments.force and WORKER not in os.environ:
-        for path in (*folder.glob(".*.npz"), *folder.glob("*.npz")):
-            path.unlink(missing_ok=True)
     if several and WORKER not in os.environ:
-        return _watch([word for word in argv if word != "--force"], folder)
+        return _watch(argv, folder)
     return _compute(arguments, config, cells, folder, several)

@@ -78,11 +78,26 @@ def _recompute(receipt, args):
             factors,
             retained,
             fresh_seed=args.seed,
-            request=None if args.request is None else files.read(files.request, args.request),
+            request=_request(args, receipt),
             before=None if args.before is None else _factors(args.before, receipt["before"]),
             settings=proof,
         )
     return verdict, (len(retained.users), retained.n_users, retained.n_items)
+
+
+def _request(args, receipt):
+    """The request; its values as the issuer had them, where these were rounded to 32 bits."""
+    if args.request is None:
+        return None
+    from jaxforget.als.certificate.digests import hash_pairs
+
+    asked = files.read(files.request, args.request)
+    if len(asked) == 3 and receipt["request"]["data"] != hash_pairs(*asked):
+        with np.errstate(over="ignore"):
+            rounded = (*asked[:2], asked[2].astype(np.float32))
+        if receipt["request"]["data"] == hash_pairs(*rounded):
+            return rounded
+    return asked
 
 
 def _retained(args, factors):

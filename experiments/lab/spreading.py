@@ -28,6 +28,8 @@ from .clock import timed
 from .programs import keys
 from .setup import Laboratory
 
+STAGES = ("trained", "unlearned", "retrained")
+
 
 class Stage(NamedTuple):
     """Some passes on one objective."""
@@ -68,14 +70,24 @@ def work(lab: Laboratory, cell: Cell, n_devices: int) -> Work:
     train, request = lab.materials.request(cell)
     before, after = (model.terms(train, weights) for weights in request)
     start, _ = model.refine(keys(cell.spec["seed"])["fit"], train, before, max_sweeps=0)
-    stages = [Stage("trained", before, chosen["max_sweeps"])]
+    trained, unlearned, retrained = STAGES
+    stages = [Stage(trained, before, chosen["max_sweeps"])]
     if method["use"] == "unlearn_als":
-        stages.append(Stage("unlearned", after, again["max_sweeps"]))
+        stages.append(Stage(unlearned, after, again["max_sweeps"]))
     else:  # from the same start, without the request
-        stages = [Stage("retrained", after, chosen["max_sweeps"])]
+        stages = [Stage(retrained, after, chosen["max_sweeps"])]
     words = f"{cell.id} {lab.materials.attacked(cell).hash} {n_devices}"
     identity = hashlib.sha256(words.encode()).hexdigest()
     return Work(train, start, stages, chosen["cg_steps"] or 0, identity)
+
+
+def clear(folder: Path) -> None:
+    """Removes what earlier calls wrote into a folder, and nothing else; all processes wait."""
+    if jax.process_index() == 0:
+        for stage in STAGES:
+            for path in (*folder.glob(f".{stage}-*.npz"), folder / f"{stage}.npz"):
+                path.unlink(missing_ok=True)
+    multihost_utils.sync_global_devices("cleared")
 
 
 class Checkpoints:
