@@ -83,6 +83,8 @@ def _groups(lab: Laboratory, todo: list[Cell]) -> Iterator[list[Cell]]:
     if lab.batches is None:
         yield from ([cell] for cell in todo)
         return
+    from ..lab import memory
+
     alike: dict[tuple, dict[str, list[Cell]]] = {}
     for cell in todo:
         recipe = _made(lab.programs.recipe, cell.spec["model"])
@@ -95,7 +97,10 @@ def _groups(lab: Laboratory, todo: list[Cell]) -> Iterator[list[Cell]]:
         lab.batches.own_data = bool(_made(lab.materials.align, every))
         for group in [every] if lab.batches.own_data else groups:
             prepared = _made(lab.materials.prepared, group[0])
-            most = lab.batches.cells_at_once(prepared.split.train) if prepared else 1
+            most = 1
+            if prepared:
+                states = memory.of_states(lab, group)
+                most = lab.batches.cells_at_once(prepared.split.train, states)
             yield from (group[first : first + most] for first in range(0, len(group), most))
 
 

@@ -24,7 +24,6 @@ from .jobs import Job, Outcome, Shelf
 AXIS = "cells"
 MOST = 64  # cells of a batch where nobody says: what an interrupted run computes again
 WAITING = 0.25  # share of the host's free memory for cells that wait for each other
-STATES = 4 * 128  # numbers per user and item in the states of a cell
 UNTIMED = Timing(None, None)
 
 
@@ -47,14 +46,14 @@ class Batches:
         self.seconds = self.compiling = 0.0
         self.own_data = False  # the jobs to come have interactions of their own, even where equal
 
-    def cells_at_once(self, train: Interactions) -> int:
-        """How many cells may wait for each other, with their requests and their states.
+    def cells_at_once(self, train: Interactions, states: int) -> int:
+        """How many cells may wait for each other, with their requests and ``states`` bytes each.
 
         Their number was given, or it is such that all of them fit a part of the host's memory.
         """
         if self.most is not None:
             return self.most
-        each = 8 * (2 * len(train.users) + STATES * (train.n_users + train.n_items))
+        each = 16 * len(train.users) + states
         each += self.own_data * sum(x.nbytes for x in jax.tree.leaves(train))
         return max(1, min(MOST, int(WAITING * memory.host_memory() / each)))
 

@@ -4,17 +4,21 @@ Nothing is computed: a cell is led through its jobs with zeros in the place of e
 """
 
 import os
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ..config.grid import Cell
+from ..errors import Refused
 from .clock import Timing, compiled, opened
 from .jobs import Job, Outcome
+from .programs import method_plug
 from .setup import Laboratory
 
 STAGES = ("training", "unlearning", "serving", "measures")  # what a cell asks for, in turn
+CGROUP = Path("/sys/fs/cgroup")
 ROOM = 0.8  # share of a device's free memory that a program may take
 
 
@@ -44,6 +48,27 @@ def of_cell(lab: Laboratory, cell: Cell) -> dict[str, int]:
     return dict(zip(STAGES, needed, strict=True))
 
 
+def of_states(lab: Laboratory, cells: list[Cell]) -> int:
+    """Bytes that a cell holds while it waits for others: its three states and what they serve.
+
+    Of cells of one model, those of the one that holds most.
+    """
+    one_each = {method_plug(cell.spec["method"]).recipe: cell for cell in cells}
+    return 6 * max(_state(lab, cell) for cell in one_each.values())
+
+
+def _state(lab: Laboratory, cell: Cell) -> int:
+    """Bytes of what training returns; 0 where a cell fails in a way that is its own to tell."""
+    try:
+        trained = [opened(job.function, job.args) for job in next(lab.judging.row(cell))]
+        states = [jax.eval_shape(shell, *args) for shell, args in trained]
+    except Refused:
+        raise
+    except Exception:
+        return 0
+    return max(sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(one)) for one in states)
+
+
 def _unrun(job: Job) -> tuple[Outcome, int]:
     """Zeros of the shapes that a job returns, and the bytes that its program takes."""
     shell, args = opened(job.function, job.args)
@@ -59,11 +84,21 @@ def _zeros(like: Any) -> jax.Array:
 
 
 def host_memory() -> int:
-    """Bytes of memory of this machine that nobody uses; 8 GiB where it does not tell."""
+    """Bytes of memory that this process may still take; 8 GiB where the machine does not tell.
+
+    What nobody uses, or what is left of the limit of a container (cgroup v2) where that is less.
+    """
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):
-        return 8 << 30
+        free = 8 << 30
+    try:
+        limit, used = (int((CGROUP / f"memory.{x}").read_text()) for x in ("max", "current"))
+        rows = (line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        cached = int(dict(rows)["inactive_file"])  # of files, which goes when others need room
+    except (OSError, ValueError, KeyError):  # no such container, or "max": no limit
+        return free
+    return max(0, min(free, limit - used + cached))
 
 
 def free_memory(device: Any) -> float | None:
