@@ -30,7 +30,10 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-from jaxforget.sparse import layout  # noqa: E402  (after the settings above)
+from experiments.lab import clock  # noqa: E402  (after the settings above)
+from jaxforget.sparse import layout  # noqa: E402
+
+clock.KEPT_BY_JAX = 10**9  # ``programs_are_let_go`` lets programs go here
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """What every model and every model x method promises; plug-ins are found by listing the folders."""
 
 import dataclasses
+import functools
 import importlib
 import inspect
 
@@ -23,8 +24,14 @@ def toy_settings(kind, name):
     return getattr(module, "TOY", {})
 
 
+@functools.cache
+def base(name):
+    """One model of a name, so that what it compiles serves all its pairs."""
+    return models.load(name)(**toy_settings("models", name))
+
+
 def built(model_name, method_name=None):
-    model = models.load(model_name)(**toy_settings("models", model_name))
+    model = base(model_name)
     if method_name is None:
         return model
     try:
@@ -106,6 +113,10 @@ HEAVY |= {
     for method in ("finetune", "gradient_ascent", "projected_gradient", "newton")
     for m in MODELS
     if m.endswith("als") or m == "ease"
+}
+HEAVY |= {
+    (method, "lightgcn")
+    for method in ("finetune", "gradient_ascent", "projected_gradient", "newton", "scif")
 }
 PAIRS = [
     pytest.param(m, n, id=f"{m}-{n}", marks=[pytest.mark.slow] if (n, m) in HEAVY else [])

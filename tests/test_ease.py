@@ -164,7 +164,8 @@ def test_models_without_a_closed_form_are_refused():
         methods.load("closed_form")(models.load("ials")(dim=2, reg=1.0, alpha=1.0))
 
 
-@pytest.mark.parametrize("size", ["100k", pytest.param("1m", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["100k", "1m"])
 def test_on_movielens_an_update_is_training_to_ten_digits(size, real_data):
     from jaxforget import data
 

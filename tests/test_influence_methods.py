@@ -35,8 +35,18 @@ def moved(new, old):
 # --- all of them ---------------------------------------------------------------------------------
 
 
+# test_contracts has one trace of each pair; the map over requests is of all methods in test-all
 @pytest.mark.parametrize(
-    ("name", "backbone"), [(name, "mf") for name in SETTINGS] + [("ifru", "lightgcn")]
+    ("name", "backbone"),
+    [
+        ("gradient_step", "mf"),
+        ("ifru", "lightgcn"),
+        *(
+            pytest.param(name, "mf", marks=pytest.mark.slow)
+            for name in SETTINGS
+            if name != "gradient_step"
+        ),
+    ],
 )
 def test_one_trace_serves_all_requests_and_lax_map_equals_single_calls(labelled, name, backbone):
     m, f, traces = model(backbone), factors(labelled), []
@@ -70,6 +80,7 @@ def test_an_empty_request_changes_nothing(labelled, name):
     assert not moved(new, f).any()
 
 
+@pytest.mark.slow  # test_contracts asks it of all pairs, with other settings
 @pytest.mark.parametrize("name", SETTINGS)
 def test_float32_stays_float32(labelled, name):
     small = dataclasses.replace(labelled, values=labelled.values.astype(jnp.float32))

@@ -46,6 +46,7 @@ def checked(capsys):
     return code, *capsys.readouterr()
 
 
+@pytest.mark.slow  # CI runs the command itself
 def test_the_committed_pages_quote_their_tables(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     _queries.read.cache_clear()

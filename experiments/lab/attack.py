@@ -1,5 +1,6 @@
 """Requests for injected profiles: the profiles go in, and what only they can tell is measured."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,10 @@ def request(train: Interactions, spam: Injected) -> ForgetSet:
     return shilling.request(train, spam.genuine)
 
 
-def exposure(ks: list[int]) -> Callable[[Served, Injected, ForgetSet], dict[str, jax.Array]]:
+@functools.cache  # one function object, hence one compilation per shape
+def exposure(
+    ks: tuple[int, ...],
+) -> Callable[[Served, Injected, ForgetSet], dict[str, jax.Array]]:
     """A function that measures what injected profiles tell.
 
     Of a shilling attack, the target's exposure to genuine users who do not know it; of canaries,
@@ -55,7 +59,7 @@ def exposure(ks: list[int]) -> Callable[[Served, Injected, ForgetSet], dict[str,
         if isinstance(spam, Corruption):
             return {}
         hidden = [(train, request.after)]
-        shown = ranking.exposure(factors, spam.target, spam.genuine, hidden, ks=tuple(ks))
+        shown = ranking.exposure(factors, spam.target, spam.genuine, hidden, ks=ks)
         return {f"exposure@{k}": value for k, value in shown.items()}
 
     return expose

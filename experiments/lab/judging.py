@@ -1,6 +1,7 @@
 """Judges what an unlearning achieved: metrics, info and times of one cell. No mathematics."""
 
-from collections.abc import Generator
+import functools
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 import jax
@@ -65,18 +66,23 @@ class Verdict(NamedTuple):
     fault: str | None
 
 
+@functools.cache  # one function object, hence one compilation per shape
+def _judge(ks: tuple[int, ...]) -> Callable[..., dict[str, jax.Array]]:
+    """A function that measures a model that is served beside a reference."""
+
+    def judge(factors: Served, parts: Split, request: ForgetSet, reference: Served):
+        return metrics.evaluate(factors, parts, request, ks=ks, reference=reference)
+
+    return judge
+
+
 class Judging:
     """Computes the row of a cell; cells share the stages that do not depend on the method."""
 
     def __init__(self, materials: Materials, programs: Programs, ks: list[int]):
         self.materials, self.programs = materials, programs
         self._faults = Recent(16)  # of stages that cells share
-
-        def judge(factors: Served, parts: Split, request: ForgetSet, reference: Served):
-            return metrics.evaluate(factors, parts, request, ks=tuple(ks), reference=reference)
-
-        self._judge = judge  # one function object, hence one compilation per shape
-        self._expose = attack.exposure(ks)
+        self._judge, self._expose = _judge(tuple(ks)), attack.exposure(tuple(ks))
 
     def row(self, cell: Cell) -> Generator[list[Job], list[Outcome], dict[str, Any]]:
         """Metrics, info, timings, the data hash and what is wrong with the factors of one cell.
