@@ -157,10 +157,10 @@ RETAIL_COLUMNS |= {"InvoiceDate": "time"}
 
 
 def test_incomplete_lines_are_dropped_and_dates_are_read_where_that_is_asked_for(tmp_path):
-    path = wrote(tmp_path, RETAIL)
-    with pytest.raises(ValueError, match="line 2: time must be a finite number; got '2010-12-01"):
+    path = wrote(tmp_path, "\n" + RETAIL + ",,,,,,\n")
+    with pytest.raises(ValueError, match="line 3: time must be a finite number; got '2010-12-01"):
         _formats.read_delimited(path, RETAIL_COLUMNS)
-    with pytest.raises(ValueError, match="line 3: user is empty"):
+    with pytest.raises(ValueError, match="line 4: user is empty"):
         _formats.read_delimited(path, RETAIL_COLUMNS, times="iso")
     frame = _formats.read_delimited(path, RETAIL_COLUMNS, times="iso", incomplete="drop")
     assert frame.user.tolist() == ["17850.0", "14527.0"] and frame.value.tolist() == [6, -1]

@@ -85,6 +85,32 @@ def test_blank_lines_at_the_end_are_no_fault(tmp_path):
     assert len(delimited(tmp_path / "r", ROWS + b"\n\n")) == 3
 
 
+@pytest.mark.parametrize("blank", ["\n", "  \n", "\r\n\r\n", "\n \t\n", "\ufeff\n"])
+@pytest.mark.parametrize("more", [{}, {"note": "x"}, {"value": "2.0"}])
+def test_a_header_after_blank_lines_is_no_interaction(tmp_path, blank, more):
+    rows = [["user", "item", *more], ["a", "x", *more.values()], ["b", "y", *more.values()]]
+    (tmp_path / "r").write_text(blank + "".join(",".join(row) + "\n" for row in rows), newline="")
+    roles = {"user": "user", "item": "item"} | {x: x for x in more if x == "value"}
+    frame = _formats.read_delimited(tmp_path / "r", roles)
+    assert frame["user"].tolist() == ["a", "b"] and frame["item"].tolist() == ["x", "y"]
+    assert frame["value"].tolist() == [2.0 if "value" in more else 1.0] * 2
+
+
+@pytest.mark.parametrize("name", ['i""d', "a\nb", "a\r\nb"])
+def test_a_header_with_quotes_or_line_breaks_in_a_name_is_no_interaction(tmp_path, name):
+    (tmp_path / "r").write_text(f'user,item,"{name}"\na,x,5\nb,"y",6\n', newline="")
+    frame = _formats.read_delimited(tmp_path / "r", {"user": "user", "item": "item"})
+    assert frame["user"].tolist() == ["a", "b"] and frame["item"].tolist() == ["x", "y"]
+
+
+def test_a_recbole_header_after_a_blank_line_is_no_interaction(tmp_path):
+    (tmp_path / "a.inter").write_text("\nuser_id:token\titem_id:token\n1\t2\n")
+    assert data.read("recbole", tmp_path, path="a.inter")["user"].tolist() == ["1"]
+    (tmp_path / "a.inter").write_text("\nuser:token\titem_id:token\n1\t2\n")
+    with pytest.raises(ValueError, match=r"a\.inter, line 2: the header must have user_id"):
+        data.read("recbole", tmp_path, path="a.inter")
+
+
 def test_double_colon_files_have_times_or_not(tmp_path):
     (tmp_path / "with").write_bytes(b"1::010::3.5::99\n2::020::4::98\n")
     (tmp_path / "without").write_bytes(b"1::010::3.5\n2::020::4\n")
@@ -142,6 +168,10 @@ BAD_LINES = {
     "all lines too long": (b"1,2,3,4\n1,2,3,4\n", r"line 1: expected 3 columns.*got 4"),
     "all lines too short": (b"1,2\n1,2\n", r"line 1: expected 3 columns.*got 2"),
     "a word for a rating": (b"1,2,3\n1,2,good\n", r"line 2: value must be a finite number.*'good'"),
+    "separators alone": (b"1,2,3\n,,\n", "line 2: user must be an integer, 0 or more; got ''"),
+    "separators alone, in front": (b",,\n1,2,3\n", "line 1: user must be an integer"),
+    "quotes alone": (b'1,2,3\n""\n', "line 2: expected 3 columns.*got 1"),
+    "a space of another kind": ("1,2,3\n\u00a0\n".encode(), "line 2: expected 3 columns.*got 1"),
     "no rating": (b"1,2,3\n\n1,2,\n", r"line 3: value must be a finite number; got ''"),
     "nan": (b"1,2,3\n1,2,nan\n", r"line 2: value must be a finite number; got 'nan'"),
     "infinity": (b"1,2,3\n1,2,1e999\n", r"line 2: value must be a finite number"),

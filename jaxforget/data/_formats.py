@@ -59,13 +59,13 @@ def read_delimited(
     layout = Layout(*fields, drops=incomplete == "drop", iso=times == "iso")
     if not isinstance(columns, Mapping):
         return read(layout, list(columns), header=False)
-    return _read_by_name(layout, first_record(layout), columns)
+    return _read_by_name(layout, *first_record(layout), columns)
 
 
 def read_double_colon(address: str | Path, *, text: Sequence[str] = ()) -> Any:
     """Reads ``user::item::rating`` or ``user::item::rating::time``; the first line decides."""
     layout = Layout(str(address), "::", tuple(text), quote=None)
-    n_columns = len(first_record(layout))
+    n_columns = len(first_record(layout)[1])
     return read(layout, list(ROLES[:3] if n_columns == 3 else ROLES), header=False)
 
 
@@ -95,28 +95,28 @@ def read_recbole(
       ValueError: as ``read_delimited``.
     """
     layout = Layout(str(address), "\t", tuple(text), quote=None)
-    names = recbole_header(layout, (user, item))
+    line, names = recbole_header(layout, (user, item))
     roles = {user: "user", item: "item"}
     roles |= {name: role for name, role in ((value, "value"), (time, "time")) if name in names}
-    return _read_by_name(layout, names, roles)
+    return _read_by_name(layout, line, names, roles)
 
 
-def recbole_header(layout: Layout, ids: Sequence[str]) -> list[str]:
-    """The names of the fields of a RecBole file, without their types; ``ids`` must hold one id."""
-    header = first_record(layout)
+def recbole_header(layout: Layout, ids: Sequence[str]) -> tuple[int, list[str]]:
+    """The line of a RecBole header and its names without types; ``ids`` must hold one id."""
+    line, header = first_record(layout)
     if len(header) == 1 and " " in header[0] and all(":" in x for x in header[0].split(" ")):
         raise ValueError(
-            f"{layout.address}, line 1: spaces between the fields, where RecBole has tabs: write "
-            "tabs instead"
+            f"{layout.address}, line {line}: spaces between the fields, where RecBole has tabs: "
+            "write tabs instead"
         )
     names = [name.partition(":")[0] for name in header]
     listed = [full for full, name in zip(header, names) if full.endswith("_seq") and name in ids]
     if listed:
         raise ValueError(
-            f"{layout.address}, line 1: {listed[0]} holds several ids in one field: write one row "
-            "for each"
+            f"{layout.address}, line {line}: {listed[0]} holds several ids in one field: write one "
+            "row for each"
         )
-    return names
+    return line, names
 
 
 def read_adjacency(address: str | Path) -> Any:
@@ -237,11 +237,11 @@ def recbole_text(frame: Any) -> str:
     return "".join("\t".join(row) + "\n" for row in rows)
 
 
-def _read_by_name(layout: Layout, names: list[str], wanted: Mapping[str, str]) -> Any:
+def _read_by_name(layout: Layout, line: int, names: list[str], wanted: Mapping[str, str]) -> Any:
     wrong = [name for name in wanted if names.count(name) != 1]
     if wrong:
         raise ValueError(
-            f"{layout.address}, line 1: the header must have {', '.join(wrong)} exactly once; "
+            f"{layout.address}, line {line}: the header must have {', '.join(wrong)} exactly once; "
             f"got {', '.join(names)}"
         )
     return read(layout, [wanted.get(name, "_") for name in names], header=True)

@@ -141,29 +141,36 @@ def _pieces(stream: Any, encoding: str) -> Iterator[str]:
 
 
 def records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Yields line numbers and fields of the lines that are not blank."""
+    """Yields line numbers and fields of the lines that are not blank; one of ``,`` is not."""
     tabbed = layout.separator == "::"
     texts = (text.replace("::", "\t") if tabbed else text for _, text in lines(layout))
     reader = csv.reader(texts, strict=True, **layout.dialect)
     line = 1
     try:
         for fields in reader:
-            if any(field.strip() for field in fields):
+            if not _blank(fields, layout):
                 yield line, fields
             line = reader.line_num + 1
     except csv.Error as fault:
         raise ValueError(f"{layout.address}, line {line}: {fault}") from None
 
 
-def first_record(layout: Layout) -> list[str]:
-    """Returns the fields of the first line that is not blank."""
+def _blank(fields: list[str], layout: Layout) -> bool:
+    """Whether pandas passes over such a line too; what else holds nothing may be left out."""
+    if layout.drops:
+        return not any(field.strip() for field in fields)
+    return not fields or (len(fields) == 1 and fields[0] != "" and not fields[0].strip(" \t"))
+
+
+def first_record(layout: Layout) -> tuple[int, list[str]]:
+    """Returns the number and the fields of the first line that is not blank."""
     for line, fields in records(layout):
         if fields[0].lstrip().startswith(("{", "[{")):
             raise ValueError(
                 f"{layout.address}, line {line}: this is JSON: {shorten(fields[0])}: write it as a "
                 "table first, such as pandas.read_json(path, lines=True).to_csv(...)"
             )
-        return fields
+        return line, fields
     raise ValueError(f"{layout.address}, line 1: the file is empty")
 
 

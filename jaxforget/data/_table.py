@@ -46,13 +46,17 @@ def read(layout: Layout, columns: list[str], *, header: bool) -> Any:
 
 def _parse(layout: Layout, columns: list[str], header: bool, *, time: str) -> Any:
     """Reads the file by pandas, which does not say where in the file a fault is."""
-    if len(first_record(layout)) != len(columns):  # pandas would cut the lines to fit
+    line, first = first_record(layout)
+    if len(first) != len(columns):  # pandas would cut the lines to fit
         raise ValueError("wrong number of columns")
     names = [role if role != "_" else f"_{k}" for k, role in enumerate(columns)]
     types = dict.fromkeys(names, str) | {"value": "float64", "time": time}
     types |= {role: "int64" for role in ("user", "item") if role not in layout.text}
     names, types = [*names, "_more"], types | {"_more": str}  # what a line has beyond the columns
-    if layout.drops or layout.iso:
+    # pandas skips a header by counting lines, blank ones and those inside quotes too
+    marks = (layout.quote or '"', "\r", "\n")
+    odd = header and (line > 1 or any(mark in name for name in first for mark in marks))
+    if layout.drops or layout.iso or odd:
         plain, content = Layout(layout.address), io.BytesIO(_rewritten(layout, columns, header))
         return _table(content, plain, types, names, False)
     with opened(layout.address) as stream:

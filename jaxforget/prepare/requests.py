@@ -134,13 +134,13 @@ def _asked(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str, list]:
     text = [side for side, ids in labels.items() if not np.issubdtype(ids.dtype, np.integer)]
     recbole = is_recbole(path)
     file = Layout(str(path), "\t", text, quote=None) if recbole else Layout(str(path), text=text)
-    names = recbole_header(file, list(RECBOLE)) if recbole else first_record(file)
+    line, names = recbole_header(file, list(RECBOLE)) if recbole else first_record(file)
     header = [RECBOLE.get(name, "_") for name in names] if recbole else names
     sides = [side for side in labels if side in header]
     if not sides or any(header.count(side) > 1 for side in sides):
         wanted = ", ".join(RECBOLE) if recbole else "user, item"
         raise ValueError(
-            f"{path}, line 1: the header must have {wanted} or both, each once; got "
+            f"{path}, line {line}: the header must have {wanted} or both, each once; got "
             f"{shorten(', '.join(names))}"
         )
     columns = [name if name in sides else "_" for name in header]
@@ -154,7 +154,7 @@ def _asked(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str, list]:
             field = fields[columns.index(side)]
             asked[side].append(field if side in text else int(field))
     if not asked[sides[0]]:
-        raise ValueError(f"{path}, line 2: no ids in this file")
+        raise ValueError(f"{path}, line {line + 1}: no ids in this file")
     return asked
 
 
