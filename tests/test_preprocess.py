@@ -251,3 +251,52 @@ def test_negatives_need_every_id():
 def test_a_table_without_rows_or_likes_gets_no_negatives():
     for frame in (likes().iloc[:0], likes().assign(value=np.float32(0))):
         pd.testing.assert_frame_equal(preprocess.sampled_negatives(frame, seed=0), frame)
+
+
+# What is missing
+
+STEPS = {
+    "k_core": {"k": 1},
+    "binarise": {"threshold": 1.0},
+    "duplicates": {"how": "mean"},
+    "sampled_negatives": {"seed": 0},
+} | {name: {} for name in ("zeros", "positive", "log1p")}
+
+
+@pytest.mark.parametrize("name", preprocess.STEPS)
+@pytest.mark.parametrize(
+    ("column", "entries", "message"),
+    [
+        ("user", ["a", None, "a"], "row 1 has no user id: drop it"),
+        ("item", [1.0, np.nan, 2.0], "row 1 has no item id: drop it"),
+        ("value", [2.0, np.nan, 1.0], "row 1: value must be a finite number; got nan"),
+        ("value", [2.0, -np.inf, np.nan], "row 1: value must be a finite number; got -inf"),
+        ("value", ["2", "1", "1"], "row 0: value must be a finite number; got '2'"),
+        ("value", [2.0, None, "1"], "row 1: value must be a finite number; got None"),
+        ("value", [2.0, "1", 1.0], "row 1: value must be a finite number; got '1'"),
+        ("value", pd.array([2, 1, None], dtype="Int64"), "row 2: value must be a finite number"),
+        ("value", pd.array([2.0, None, 1], dtype="Float64"), "row 1: value must be a finite"),
+    ],
+)
+def test_every_step_refuses_what_is_missing_and_values_that_are_no_numbers(
+    name, column, entries, message
+):
+    """A value that is not known is no dislike: it is not below the threshold either."""
+    frame = table([("a", 1, 2.0), ("b", 1, 1.0), ("a", 2, 1.0)]).assign(**{column: entries})
+    with pytest.raises(ValueError, match=message):
+        preprocess.apply(frame, [{"use": name} | STEPS[name]])
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float16, bool, "Int64", "Float64", object])
+def test_values_of_every_kind_of_number_are_taken(dtype):
+    frame = table([("a", 1, 1), ("b", 1, 0)])
+    frame["value"] = frame["value"].astype(dtype)
+    assert preprocess.binarise(frame, threshold=0.5)["user"].tolist() == ["a"]
+
+
+@pytest.mark.parametrize("how", ["sum", "mean"])
+def test_the_latest_of_times_is_one_of_known_times(how):
+    frame = table([("a", 1, 2.0), ("a", 1, 1.0)], times=[5.0, np.nan])
+    with pytest.raises(ValueError, match="row 1: time must be a finite number or a date; got nan"):
+        preprocess.duplicates(frame, how=how)
+    assert preprocess.duplicates(frame, how="first")["time"].tolist() == [5.0]

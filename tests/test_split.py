@@ -96,6 +96,65 @@ def test_a_temporal_split_puts_no_training_row_after_a_test_row():
     np.testing.assert_array_equal(part, other)
 
 
+DAYS = np.array(["2021-03-01", "2020-03-01", "2022-03-01"], "datetime64[s]")
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [20, 10, 30], [20.5, 10, 30], np.float32([20, 10, 30]), np.array([20, 10, 30], object),
+        pd.array([20, 10, 30], dtype="Int64"), DAYS, DAYS.tolist(), pd.Series(DAYS, [9, 7, 8]),
+        pd.Series(DAYS).dt.tz_localize("UTC"), pd.Series(DAYS).dt.date,
+    ],
+)  # fmt: skip
+def test_times_are_numbers_or_dates_of_any_kind(times):
+    thirds = (1 / 3, 1 / 3, 1 / 3)
+    part = split.assign([0, 0, 0], seed=0, shares=thirds, by="time", times=times)
+    assert part.tolist() == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        ([3, np.nan, 1], "row 1: time must be a finite number or a date; got nan"),
+        ([3, 2, -np.inf], "row 2: .* got -inf"),
+        ([3, None, 1], "row 1: .* got nan"),
+        (pd.array([3, 2, None], dtype="Int64"), "row 2: "),
+        (["10", "9", "11"], "row 0: .* got '10'"),
+        ([3, "x", 1], "row 1: .* got 'x'"),
+        ([3, DAYS[0].tolist(), 1], "row 1: .* got datetime.datetime"),
+        (np.array(["2021", "NaT", "2022"], "M8[s]"), "row 1: .* got NaT"),
+        ([3, 1], r"times must be \[3\], one per row; got \[2\]"),
+        (np.zeros((3, 1)), r"times must be \[3\], one per row; got \[3, 1\]"),
+    ],
+)
+def test_times_that_say_no_order_are_refused(times, message):
+    """NumPy would take a missing time for the newest, and sort "10" before "9"."""
+    with pytest.raises(ValueError, match=message):
+        split.assign([0, 0, 0], seed=0, shares=SHARES, by="time", times=times)
+
+
+@pytest.mark.parametrize("users", [[0, np.nan, 1], ["a", None, "b"], pd.Series(["a", pd.NA, "b"])])
+def test_a_missing_user_is_refused_where_the_rows_of_each_user_are_cut(users):
+    with pytest.raises(ValueError, match="row 1 has no user id: drop it"):
+        split.assign(users, seed=0, shares=SHARES, by="user")
+
+
+@pytest.mark.parametrize("column", ["user", "item", "value"])
+def test_a_table_is_split_only_where_it_is_whole(column):
+    frame = ratings().astype({"item": float})
+    frame.loc[4, column] = np.nan
+    with pytest.raises(ValueError, match=f"row 4.* {column}"):
+        split.split_frame(frame, seed=0, shares=SHARES)
+
+
+def test_a_time_may_be_missing_where_times_are_not_read():
+    frame = ratings().assign(time=np.nan)
+    split.split_frame(frame, seed=0, shares=SHARES)
+    with pytest.raises(ValueError, match="row 0: time must be"):
+        split.split_frame(frame, seed=0, shares=SHARES, by="time")
+
+
 def test_one_seed_gives_one_split_and_another_seed_another():
     users = np.zeros(200)
     first, same, other = (split.assign(users, seed=s, shares=SHARES) for s in (4, 4, 5))

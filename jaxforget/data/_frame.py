@@ -8,6 +8,9 @@ from jaxforget._checks import shorten
 from jaxforget.sparse.layout import build
 from jaxforget.types import Interactions
 
+NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
+DATES = ("datetime64", "datetime", "date")
+
 
 def encode(frame: Any) -> tuple[Interactions, np.ndarray, np.ndarray]:
     """Numbers the ids of a raw table in the order of their first appearance.
@@ -108,7 +111,60 @@ def refuse_repeats(frame: Any) -> None:
 
 
 def require(frame: Any, *columns: str) -> None:
-    """Raises ValueError where a frame lacks a column of the raw table, or one of ``columns``."""
+    """Refuses what is no raw table: a missing value is no dislike, a missing id is nobody.
+
+    Raises:
+      ValueError: a column of the raw table, or one of ``columns``, is not there; or a row has no
+        id, or a value that is no finite number (the first such row is named).
+    """
     missing = [name for name in ("user", "item", "value", *columns) if name not in frame]
     if missing:
-        raise ValueError(f"the frame lacks {', '.join(missing)}; it has {', '.join(frame)}")
+        there = ", ".join(map(str, frame))
+        raise ValueError(f"the frame lacks {', '.join(missing)}; it has {there}")
+    for side in ("user", "item"):
+        present(frame[side], side)
+    finite(frame["value"], "value")
+
+
+def present(ids: Any, side: str) -> None:
+    """Raises ValueError where an id is missing, with the first such row."""
+    import pandas as pd
+
+    bad = np.asarray(pd.isna(ids))
+    if bad.any():
+        raise ValueError(f"row {int(np.argmax(bad))} has no {side} id: drop it")
+
+
+def finite(column: Any, what: str, *, dates: bool = False) -> None:
+    """Refuses a column of other things than finite numbers or, where ``dates`` says so, dates.
+
+    Raises:
+      ValueError: a row is missing, infinite or of another kind; the first such row is named.
+
+    Example:
+      >>> import pandas as pd
+      >>> finite(pd.Series([3, None]), "time", dates=True)
+      Traceback (most recent call last):
+      ValueError: row 1: time must be a finite number or a date; got nan in a column of float64: \
+drop the row, or mend the column
+    """
+    import pandas as pd
+
+    kind_of, kind = pd.api.types.infer_dtype, column.dtype.kind
+    if kind in "biuf":
+        plain = isinstance(column.dtype, np.dtype)
+        bad = ~np.isfinite(column.to_numpy() if plain else column.to_numpy(float, na_value=np.nan))
+    else:
+        allowed = NUMBERS + DATES if dates else NUMBERS
+        bad = (column.isna() | column.isin([np.inf, -np.inf])).to_numpy(bool)
+        if not bad.any() and kind_of(column) not in allowed:
+            kinds = [kind_of([entry]) for entry in column.tolist()]
+            bad = np.array([x != kinds[0] or x not in allowed for x in kinds])
+            bad[0] |= not bad.any()  # the column as a whole
+    if bad.any():
+        row = int(np.argmax(bad))
+        wanted = "a finite number or a date" if dates else "a finite number"
+        raise ValueError(
+            f"row {row}: {what} must be {wanted}; got {shorten(column.iloc[[row]].tolist()[0])} in "
+            f"a column of {column.dtype}: drop the row, or mend the column"
+        )

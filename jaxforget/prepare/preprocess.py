@@ -1,7 +1,8 @@
 """Host: named steps from raw table to raw table, applied in the order they are listed.
 
 Raw tables are pandas frames with the columns ``user``, ``item``, ``value`` and perhaps ``time``. No
-step changes the frame that it is given.
+step changes the frame that it is given; each refuses a missing id, and a value that is no finite
+number.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ import numpy as np
 
 from jaxforget import _checks
 from jaxforget._plugins import check_settings, suggest
-from jaxforget.data._frame import require
+from jaxforget.data._frame import finite, require
 from jaxforget.prepare import _negatives
 
 
@@ -139,6 +140,8 @@ def duplicates(frame: Any, *, how: Literal["error", "first", "last", "sum", "mea
             f"{int(repeated.sum())} rows repeat an earlier (user, item) pair, the first of them "
             f'({user}, {item}): choose duplicates how="first", "last", "sum", "mean" or "keep"'
         )
+    if how in ("sum", "mean") and "time" in frame:
+        finite(frame["time"], "time", dates=True)
     kept = frame[~repeated].copy()
     if how in ("sum", "mean"):
         groups = frame.groupby(pair, sort=False)  # in order of first appearance, like ``kept``

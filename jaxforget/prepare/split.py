@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from jaxforget import _checks
-from jaxforget.data._frame import number, refuse_repeats
+from jaxforget.data._frame import finite, number, present, refuse_repeats, require
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 
@@ -67,7 +67,8 @@ def assign(
       ``[N]`` int8.
 
     Raises:
-      ValueError: shares that do not sum to 1, another ``by``, no times, or an empty training part.
+      ValueError: shares that do not sum to 1, another ``by``, an empty training part, a missing
+        user, or times that are not there, too few, neither numbers nor dates, or not finite.
 
     Example:
       >>> assign([0, 0, 1, 1, 1], seed=0, shares=(0.6, 0.2, 0.2)).tolist()
@@ -133,10 +134,12 @@ def split_frame(
       The split, the original ids, and the position of each training row in the shuffled order.
 
     Raises:
-      ValueError: as ``assign``, another ``cold``, or a pair that occurs twice: with a row of it
-        in training and one in the test part, the model would be tested on what it was taught.
+      ValueError: as ``assign``, another ``cold``, a row without id or finite value, or a pair that
+        occurs twice: with a row of it in training and one in the test part, the model would be
+        tested on what it was taught.
     """
-    times = frame["time"].to_numpy() if "time" in frame else None
+    require(frame)
+    times = frame["time"] if "time" in frame else None
     part, order = _assign(frame["user"], seed, shares, by, times)
     rows = [order[part[order] == p] for p in (TRAIN, VALID, TEST)]  # each in the shuffled order
     return numbered(frame, rows, cold)
@@ -169,11 +172,11 @@ def _assign(
     _checks.choice("split", get_args(By), by=by)
     n, cuts = len(users), _cuts(shares)
     if by == "time":
-        if times is None:
-            raise ValueError('by="time" needs the times of the rows, and these data have none')
-        order = np.argsort(np.asarray(times), kind="stable")
+        order = _oldest_first(times, n)
     else:
         order = legacy_permutation(seed, n)
+    if by == "user":
+        present(users, "user")
     groups = pd.factorize(users)[0][order] if by == "user" else np.zeros(n, np.int64)
     sizes = np.bincount(groups, minlength=1)
     # of each group: rows that are training, and rows that are training or validation
@@ -189,6 +192,19 @@ def _assign(
     if not (part == TRAIN).any():
         raise ValueError(f"the training part is empty: {n} rows, shares {tuple(shares)}")
     return part, order
+
+
+def _oldest_first(times: Any, n: int) -> np.ndarray:
+    """The order of ``n`` rows by their times, equal ones as they stand."""
+    import pandas as pd
+
+    if times is None:
+        raise ValueError('by="time" needs the times of the rows, and these data have none')
+    if np.shape(times) != (n,):
+        raise ValueError(f"times must be [{n}], one per row; got {list(np.shape(times))}")
+    column = pd.Series(np.asarray(times) if hasattr(times, "__array__") else times)
+    finite(column, "time", dates=True)
+    return np.argsort(column.to_numpy(), kind="stable")
 
 
 def _cuts(shares: Sequence[float]) -> tuple[Fraction, Fraction]:
