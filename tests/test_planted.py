@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from jaxforget import metrics, models
 from jaxforget.metrics.canaries import rank_exposure
-from jaxforget.prepare import forget, planted, shilling
+from jaxforget.prepare import _profiles, forget, planted, shilling
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, Split
 
@@ -38,6 +40,26 @@ def profiles(found):
         if not found.genuine[user]:
             by_user.setdefault(user, set()).add(item)
     return by_user
+
+
+@given(st.integers(1, 10**4), st.integers(1, 10**6), st.sampled_from([10, 100, 1000, 10**4]))
+def test_a_share_is_rounded_up_as_the_decimal_that_it_is(numerator, n, denominator):
+    numerator = min(numerator, denominator)
+    share = float(f"{numerator / denominator:.4f}")
+    assert _profiles.part(share, n) == -(-numerator * n // denominator)
+
+
+def test_a_share_of_something_is_something():
+    assert _profiles.part(1e-12, 5) == 1 and _profiles.part(0.5, 0) == 0
+    assert _profiles.number("canaries", 1e-12, None, 5) == 1
+
+
+def test_7_percent_of_100_items_are_7():
+    """In floating point 0.07 * 100 is just above 7."""
+    part = layout.build(np.zeros(100, int), np.arange(100), np.ones(100))
+    split = Split(part, part, part)
+    found = planted.canaries(jax.random.key(0), split, count=1, fillers=2, unpopular=0.07)
+    assert int(found.pool.sum()) == 7
 
 
 def test_canaries_are_unpopular_items_and_half_of_each_is_asked():

@@ -21,7 +21,17 @@ def number(where: str, ratio: float | None, count: int | None, n_users: int) -> 
         return count
     if not 0 < ratio <= 1:
         raise ValueError(f"{where}: ratio must lie in (0, 1]; got {ratio}")
-    return math.ceil(Fraction(ratio).limit_denominator(10**9) * n_users)
+    return part(ratio, n_users)
+
+
+def part(share: float, n: int) -> int:
+    """A share, in (0, 1], of ``n`` rounded up, exactly; at least 1 of them if any.
+
+    Example:
+      >>> part(0.07, 100), math.ceil(0.07 * 100)
+      (7, 8)
+    """
+    return max(min(1, n), math.ceil(Fraction(float(share)).limit_denominator(10**9) * n))
 
 
 def check(where: str, n_items: int, fillers: int, unpopular: float = 1.0) -> None:

@@ -6,7 +6,6 @@ can follow one another. Values known outside ``jit`` are checked; traced ones ar
 """
 
 import dataclasses
-from fractions import Fraction
 from typing import Any, Literal
 
 import jax
@@ -15,6 +14,7 @@ import numpy as np
 from jax import Array
 
 from jaxforget._jax import is_traced
+from jaxforget.prepare import _profiles
 from jaxforget.prepare._named import as_request, listed, pairs, weights_before
 from jaxforget.types import ForgetSet, Interactions
 
@@ -163,7 +163,7 @@ def _share(ratio: Ratio, n: int | Array) -> int | Array:
     if not is_traced(ratio) and not 0 < ratio <= 1:
         raise ValueError(f"ratio must lie in (0, 1]; got {ratio}")
     if isinstance(ratio, (int, float)) and isinstance(n, int):
-        return n - n * (1 - Fraction(float(ratio)).limit_denominator(10**9)) // 1
+        return _profiles.part(ratio, n)
     if not isinstance(ratio, (Array, np.ndarray, np.generic)):
         ratio = jnp.asarray(float(ratio))
     exact = ratio * jnp.asarray(n, ratio.dtype)
