@@ -321,6 +321,23 @@ def test_columns_must_name_user_and_item_once(tmp_path, columns):
         delimited(tmp_path / "r", ROWS, columns)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"separator": "||"}, "separator must be one character or '::'; got '||'"),
+        ({"separator": ""}, "separator must be one character or '::'; got ''"),
+        ({"separator": "\n"}, "separator must be one character"),
+        ({"separator": None}, "separator must be one character or '::'; got None"),
+        ({"quote": "''"}, "quote must be one character or None"),
+        ({"quote": ""}, "quote must be one character or None; got ''"),
+        ({"escape": "ab"}, "escape must be one character or None"),
+    ],
+)
+def test_a_mark_is_one_character(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=f"read_delimited: {message}"):
+        delimited(tmp_path / "r", ROWS, **settings)
+
+
 # Sampled negatives
 
 NEGATIVES = "(0,25)\t1064\t174\n(1,133)\t1072\t1072\n"

@@ -175,6 +175,24 @@ def test_recbole_files_round_trip(tmp_path, timed):
     )
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"user": ["a", None, "b"]}, "row 1 has no user id: drop it"),
+        ({"item": pd.array([1, 2, None], dtype="Int64")}, "row 2 has no item id: drop it"),
+        ({"item": [1.0, 2.0, 3.0]}, "row 0: item ids must be all text or all integers; got 1.0"),
+        ({"user": ["a", 7, "b"]}, "row 1: user ids must be all text or all integers; got 7"),
+        ({"value": [1.0, np.nan, 3.0]}, "row 1: value must be a finite number; got nan"),
+        ({"time": [1.0, 2.0, np.inf]}, "row 2: time must be a finite number; got inf"),
+        ({"time": pd.to_datetime(["2020", "2021", "2022"])}, "row 0: time must be a finite"),
+    ],
+)
+def test_what_recbole_could_not_read_again_is_not_written(tmp_path, columns, message):
+    with pytest.raises(ValueError, match=message):
+        interop.to_recbole(frame_of(**columns), tmp_path / "a.inter")
+    assert not (tmp_path / "a.inter").exists()
+
+
 def test_recbole_ids_may_hold_no_tab(tmp_path):
     with pytest.raises(ValueError, match="user id with a tab or line break"):
         interop.to_recbole(frame_of(user=["a", "b\tc", "d"]), tmp_path / "a.inter")

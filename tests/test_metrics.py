@@ -235,6 +235,23 @@ def test_a_model_against_itself_is_at_distance_zero_with_full_overlap():
     assert found["overlap@3"] == 1.0
 
 
+def test_models_of_other_sizes_are_not_compared():
+    f, split, _ = problem()
+    forget = ForgetSet(np.ones(len(split.train.users)), np.zeros(len(split.train.users)))
+    (n_users, n_items), (n, m) = serving.sizes(f), (split.train.n_users, split.train.n_items)
+    fewer, more = Factors(f.users[1:], f.items), Factors(f.users, np.tile(f.items, (2, 1)))
+    for other, (u, i) in ((fewer, (n_users - 1, n_items)), (more, (n_users, 2 * n_items))):
+        words = f"has {u} users and {i} items, .* has {n} and {m}: compare models of the same"
+        with pytest.raises(ValueError, match=f"evaluate: reference {words}"):
+            metrics.evaluate(f, split, forget, reference=other)
+        with pytest.raises(ValueError, match=f"evaluate: factors {words}"):
+            metrics.evaluate(other, split, forget)
+        with pytest.raises(ValueError, match=f"prediction_distance: b {words}"):
+            metrics.prediction_distance(f, other)
+        with pytest.raises(ValueError, match=f"overlap: b {words}"):
+            ranking.overlap(f, other, [], ks=[1])
+
+
 def test_without_ks_everything_but_the_rankings_is_measured():
     f, split, forget = problem()
     every = metrics.evaluate(f, split, forget, ks=(3,), reference=problem(3)[0])

@@ -37,7 +37,7 @@ def test_the_core_is_what_is_left_when_nothing_more_falls_out(k, by, sides):
     assert triples(preprocess.k_core(table(rows), k=k, by=by)) == slow_core(rows, k, sides)
 
 
-@pytest.mark.parametrize("k", [0, -1, 2.5, float("nan"), "5"])
+@pytest.mark.parametrize("k", [0, -1, 2.5, float("nan"), "5", True])
 def test_k_must_be_a_positive_integer(k):
     with pytest.raises(ValueError, match="k must be an integer, 1 or more"):
         preprocess.k_core(table([("a", 1, 1.0)]), k=k)
@@ -63,9 +63,9 @@ def test_values_become_labels_at_the_threshold(settings, wanted):
     )
 
 
-@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), "4"])
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), "4", True])
 def test_a_threshold_that_is_no_number_is_refused(threshold):
-    with pytest.raises(ValueError, match="threshold must be a finite number"):
+    with pytest.raises(ValueError, match="binarise: threshold must be finite; got"):
         preprocess.binarise(table(RATED), threshold=threshold)
 
 

@@ -128,12 +128,16 @@ def test_a_share_of_the_users_is_rounded_up():
     ("more", "words"),
     [
         ({"kind": "average"}, "kind must be one of 'random', 'bandwagon'; got 'average'"),
-        ({"fillers": 0}, "fillers must lie in"),
+        ({"fillers": 0}, "inject: fillers must be an integer, 1 or more; got 0"),
+        ({"fillers": 1.5}, "fillers must be an integer, 1 or more; got 1.5"),
         ({"fillers": N_ITEMS}, "fillers must lie in"),
-        ({"unpopular": 0.0}, "unpopular must lie in"),
+        ({"unpopular": 0.0}, r"unpopular must be in \(0, 1\]; got 0.0"),
+        ({"unpopular": "0.5"}, r"unpopular must be in \(0, 1\]; got '0.5'"),
         ({"count": 0}, "count must be an integer"),
+        ({"count": True}, "inject: count must be an integer, 1 or more; got True"),
         ({"ratio": 0.1}, "ratio or a count"),
-        ({"count": None, "ratio": 1.5}, "ratio must lie in"),
+        ({"count": None, "ratio": 1.5}, "ratio must be in"),
+        ({"count": None, "ratio": "0.5"}, "ratio must be in"),
     ],
 )
 def test_a_setting_out_of_range_is_named(more, words):

@@ -68,12 +68,12 @@ def _content(out: str, users: list, items: list) -> bytes:
     """The file of a request, in the format that its name says."""
     import pandas as pd
 
-    from jaxforget.data import _formats
+    from jaxforget.data import _written
     from jaxforget.prepare import requests
 
     if requests.is_recbole(out):
         try:
-            written = _formats.recbole_text(pd.DataFrame({"user": users, "item": items}))
+            written = _written.recbole_text(pd.DataFrame({"user": users, "item": items}))
         except ValueError as fault:
             raise Refused(f"--out {out}: {fault}: write a CSV instead") from None
     else:

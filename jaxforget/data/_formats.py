@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from jaxforget import _checks
 from jaxforget._checks import shorten
-from jaxforget.data._frame import as_pandas, require
 from jaxforget.data._lines import Layout, first_record, lines
 from jaxforget.data._table import ROLES, finished, read
 
@@ -37,7 +36,7 @@ def read_delimited(
       columns: a list names the columns of a file without a header, in file order, as
         ``"user"``, ``"item"``, ``"value"``, ``"time"`` or ``"_"`` (skip); a mapping from the names
         in the file's header to these roles reads by name. Without a value every row counts 1.
-      separator: one character, or ``"::"``.
+      separator: one character, no line break, or ``"::"``.
       text: the id columns to keep as text (``"0111161"`` keeps its zero); others are integers.
       quote: the quoting character; None takes quotes as they stand.
       escape: the character that protects a quote inside quotes.
@@ -55,6 +54,8 @@ def read_delimited(
     """
     _checks.choice("read_delimited", ("refuse", "drop"), incomplete=incomplete)
     _checks.choice("read_delimited", ("unix", "iso"), times=times)
+    _checks.character("read_delimited", "::", separator=separator)
+    _checks.character("read_delimited", None, quote=quote, escape=escape)
     fields = (str(address), separator, tuple(text), quote, escape, encoding)
     layout = Layout(*fields, drops=incomplete == "drop", iso=times == "iso")
     if not isinstance(columns, Mapping):
@@ -206,35 +207,6 @@ def read_candidates(address: str | Path) -> tuple[Any, Any]:
     if not users:
         raise ValueError(f"{address}: no line")
     return np.asarray(users, np.int32), np.asarray(items, np.int32)
-
-
-def write_recbole(frame: Any, path: str | Path) -> None:
-    """Writes a raw table as a RecBole ``.inter`` file.
-
-    Args:
-      frame: pandas, Polars or Arrow, with the columns ``user``, ``item``, ``value`` and perhaps
-        ``time``.
-      path: the file to write.
-
-    Raises:
-      ValueError: a missing column, or an id with a tab or a line break in it.
-    """
-    frame = as_pandas(frame)
-    require(frame)
-    Path(path).write_text(recbole_text(frame), encoding="utf-8", newline="\n")
-
-
-def recbole_text(frame: Any) -> str:
-    """What ``write_recbole`` writes, of the columns that a pandas frame has."""
-    names = {"user": "user_id:token", "item": "item_id:token"}
-    names |= {"value": "rating:float", "time": "timestamp:float"}
-    columns = [frame[role].astype(str) for role in names if role in frame]
-    for ids in columns[:2]:
-        bad = ids[ids.str.contains("[\t\r\n]", regex=True)]
-        if len(bad):
-            raise ValueError(f"a {ids.name} id with a tab or line break in it: {bad.iloc[0]!r}")
-    rows = [[names[column.name] for column in columns], *zip(*columns, strict=True)]
-    return "".join("\t".join(row) + "\n" for row in rows)
 
 
 def _read_by_name(layout: Layout, line: int, names: list[str], wanted: Mapping[str, str]) -> Any:

@@ -73,9 +73,10 @@ def number(column: Any) -> tuple[np.ndarray, np.ndarray]:
     kind = pd.api.types.infer_dtype(column, skipna=True)
     if kind not in ("string", "integer", "empty"):
         bad = _of_another_kind(column)
+        got = shorten(column.iloc[[bad]].tolist()[0])
         raise ValueError(
             f"row {bad}: {column.name} ids must be all text or all integers; got "
-            f"{shorten(column.iloc[bad])} in a column that pandas calls {kind}: read the column "
+            f"{got} in a column that pandas calls {kind}: read the column "
             "as one kind, for a floating-point number may have lost its digits"
         )
     codes, labels = pd.factorize(column)

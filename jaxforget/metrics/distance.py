@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _checks
 from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.serving import Served
@@ -29,12 +30,16 @@ def prediction_distance(a: Served, b: Served) -> Array:
     Returns:
       scalar; NaN where ``B`` is 0 or a factor is not finite.
 
+    Raises:
+      ValueError: the models are of other numbers of users or items.
+
     Example:
       >>> a = Factors(jnp.array([[1.0], [2.0]]), jnp.array([[3.0]]))
       >>> b = Factors(jnp.array([[1.0], [1.0]]), jnp.array([[3.0]]))
       >>> round(float(prediction_distance(a, b)), 4)  # 3 / sqrt(18)
       0.7071
     """
+    _checks.same_sizes("prediction_distance", a=serving.sizes(a), b=serving.sizes(b))
     if not (isinstance(a, Factors) and isinstance(b, Factors)):
         return _by_rows(a, b)
     return lax.platform_dependent(a, b, cpu=_by_triangles, default=_by_rows)

@@ -62,12 +62,16 @@ def evaluate(
 
     Raises:
       ValueError: the weights of the request are not one in [0, 1] per training interaction, or
-        ``after`` is above ``before``. Of traced weights only the shape is known: what is measured
-        with others than these is undefined.
+        ``after`` is above ``before``; or a model has other numbers of users and items than the
+        split. Of traced weights only the shape is known: what is measured with others than these
+        is undefined.
 
     Source: measures as in arXiv 2307.02147 and as usual in the field.
     """
     _checks.request("evaluate", *forget, len(split.train.users))
+    models = {"factors": factors, "reference": factors if reference is None else reference}
+    sizes = {name: serving.sizes(model) for name, model in models.items()}
+    _checks.same_sizes("evaluate", split=(split.train.n_users, split.train.n_items), **sizes)
     # arrays of numpy would be asked for entries that only the compiled loops know
     factors, forget, reference = jax.tree.map(jnp.asarray, (factors, forget, reference))
     remembered = (split.train, forget.after)

@@ -113,8 +113,12 @@ def overlap(a: Served, b: Served, hidden: Hidden, *, ks: Sequence[int]) -> dict[
     Returns:
       ``{k: scalar}`` in [0, 1], over the users to whom an item can be shown; NaN where there is no
       such user or where a score of one is not finite.
+
+    Raises:
+      ValueError: the models are of other numbers of users or items, or a length is out of range.
     """
     _checks.count("overlap", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
+    _checks.same_sizes("overlap", a=serving.sizes(a), b=serving.sizes(b))
     n_items, dtype = serving.sizes(a)[1], serving.precision(a)
 
     def common(users: Array) -> tuple[dict[int, Array], Array]:

@@ -7,21 +7,20 @@ import jax
 import numpy as np
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 
 
 def number(where: str, ratio: float | None, count: int | None, n_users: int) -> int:
     """How many profiles: ``count``, or a share of the users, rounded up."""
-    if (ratio is None) == (count is None):
-        raise ValueError(f"{where}: give a ratio or a count of profiles; got {ratio} and {count}")
-    if ratio is None:
-        if not isinstance(count, int) or count < 1:
-            raise ValueError(f"{where}: count must be an integer, 1 or more; got {count!r}")
-        return count
-    if not 0 < ratio <= 1:
-        raise ValueError(f"{where}: ratio must lie in (0, 1]; got {ratio}")
-    return part(ratio, n_users)
+    if ratio is None and count is not None:
+        _checks.count(where, 1, count=count)
+        return int(count)
+    if ratio is not None and count is None:
+        _checks.share(where, ratio=ratio)
+        return part(ratio, n_users)
+    raise ValueError(f"{where}: give a ratio or a count of profiles; got {ratio} and {count}")
 
 
 def part(share: float, n: int) -> int:
@@ -36,10 +35,10 @@ def part(share: float, n: int) -> int:
 
 def check(where: str, n_items: int, fillers: int, unpopular: float = 1.0) -> None:
     """Refuses profiles that do not fit the catalogue."""
-    if not 0 < fillers < n_items:
+    _checks.count(where, 1, fillers=fillers)
+    if fillers >= n_items:
         raise ValueError(f"{where}: fillers must lie in [1, {n_items - 1}]; got {fillers}")
-    if not 0 < unpopular <= 1:
-        raise ValueError(f"{where}: unpopular must lie in (0, 1]; got {unpopular}")
+    _checks.share(where, unpopular=unpopular)
 
 
 def by_popularity(where: str, key: Array, train: Interactions) -> np.ndarray:

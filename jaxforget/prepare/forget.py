@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from jaxforget import _checks
 from jaxforget._jax import is_traced
 from jaxforget.prepare import _profiles
 from jaxforget.prepare._named import as_request, listed, pairs, weights_before
@@ -160,8 +161,7 @@ def _share(ratio: Ratio, n: int | Array) -> int | Array:
     """``n - floor(n (1 - ratio))``: exact for Python numbers, else up to rounding."""
     if ratio is None:
         raise ValueError("give a ratio or a count; got neither")
-    if not is_traced(ratio) and not 0 < ratio <= 1:
-        raise ValueError(f"ratio must lie in (0, 1]; got {ratio}")
+    _checks.share("forget", ratio=ratio)
     if isinstance(ratio, (int, float)) and isinstance(n, int):
         return _profiles.part(ratio, n)
     if not isinstance(ratio, (Array, np.ndarray, np.generic)):

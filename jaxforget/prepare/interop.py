@@ -6,8 +6,8 @@ import numpy as np
 
 from jaxforget import _checks
 from jaxforget.data._formats import read_recbole as from_recbole
-from jaxforget.data._formats import write_recbole as to_recbole
 from jaxforget.data._frame import as_pandas, encode, require
+from jaxforget.data._written import write_recbole as to_recbole
 from jaxforget.prepare._factor_files import (
     from_arrays,
     from_implicit,

@@ -63,8 +63,7 @@ def k_core(frame: Any, *, k: int, by: Literal["both", "user", "item"] = "both") 
       ValueError: ``k`` is not a positive integer, no row is left, or another ``by``.
     """
     require(frame)
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"k_core: k must be an integer, 1 or more; got {k!r}")
+    _checks.count("k_core", 1, k=k)
     _checks.choice("k_core", ("both", "user", "item"), by=by)
     import pandas as pd
 
@@ -106,8 +105,7 @@ def binarise(
     """
     require(frame)
     _checks.choice("binarise", ("drop", "keep"), negatives=negatives)
-    if not (isinstance(threshold, (int, float)) and np.isfinite(threshold)):
-        raise ValueError(f"binarise: threshold must be a finite number; got {threshold!r}")
+    _checks.finite("binarise", threshold=threshold)
     positive = frame["value"] > threshold if strict else frame["value"] >= threshold
     labelled = frame.assign(value=positive.astype(np.float32))
     return labelled[positive].reset_index(drop=True) if negatives == "drop" else labelled

@@ -1,0 +1,44 @@
+"""Raw tables written as files of RecBole."""
+
+from pathlib import Path
+from typing import Any
+
+from jaxforget._checks import shorten
+from jaxforget.data._frame import as_pandas, finite, number, require
+
+
+def write_recbole(frame: Any, path: str | Path) -> None:
+    """Writes a raw table as a RecBole ``.inter`` file.
+
+    Args:
+      frame: pandas, Polars or Arrow, with the columns ``user``, ``item``, ``value`` and perhaps
+        ``time``.
+      path: the file to write.
+
+    Raises:
+      ValueError: a column, an id, a value or a time is missing; ids that are neither all text nor
+        all integers; a value or a time that is no finite number; or an id with a tab or a line
+        break in it.
+    """
+    frame = as_pandas(frame)
+    require(frame)
+    Path(path).write_text(recbole_text(frame), encoding="utf-8", newline="\n")
+
+
+def recbole_text(frame: Any) -> str:
+    """What ``write_recbole`` writes, of the columns that a pandas frame has."""
+    names = {"user": "user_id:token", "item": "item_id:token"}
+    names |= {"value": "rating:float", "time": "timestamp:float"}
+    for role in [name for name in names if name in frame]:
+        if role in ("user", "item"):
+            number(frame[role])  # 1.0 would be another id than 1 when it is read again
+        else:
+            finite(frame[role], role)
+    columns = [frame[role].astype(str) for role in names if role in frame]
+    for ids in columns[:2]:
+        bad = ids[ids.str.contains("[\t\r\n]", regex=True)]
+        if len(bad):
+            got = shorten(bad.iloc[0])
+            raise ValueError(f"a {ids.name} id with a tab or line break in it: {got}")
+    rows = [[names[column.name] for column in columns], *zip(*columns, strict=True)]
+    return "".join("\t".join(row) + "\n" for row in rows)
