@@ -11,6 +11,7 @@ from influence_toys import D, dense, factors, flat, model, request
 from jaxforget import methods
 from jaxforget.gradient import influence
 from jaxforget.methods import scif
+from jaxforget.sparse.draws import pair_bits
 
 SETTINGS = {
     "ifru": {"damping": 1.0},
@@ -203,18 +204,49 @@ def test_gradient_ascent_climbs_the_forgotten_loss_and_moves_no_other_row(labell
     np.testing.assert_array_equal(np.flatnonzero(moved(new, f)), np.unique(rows))
 
 
-def test_projected_steps_leave_the_retained_loss_alone_to_first_order(labelled):
-    m, f, forget = model(), factors(labelled), request(labelled)
+PROJECTED = [
+    ("mf", {}),
+    ("mf", {"reg": 0.1}),
+    ("mf", {"reg": 0.1, "nu": 0.5}),
+    ("mf", {"loss": "bpr"}),
+    ("lightgcn", {"loss": "bpr", "reg": 0.1, "nu": 1.0}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), PROJECTED)
+def test_projected_steps_leave_the_retained_loss_alone_to_first_order(labelled, name, settings):
+    m, f, forget = model(name, **settings), factors(labelled), request(labelled)
     new, info = run("projected_gradient", m, f, labelled, forget, n_steps=1)
     step = flat(new) - flat(f)
-    retained = flat(jax.grad(m.loss)(f, labelled, forget.after, forget.after))
+    before, retained = (flat(jax.grad(m.loss)(f, labelled, w, forget.after)) for w in forget)
     assert abs(step @ retained) < 1e-10 * np.linalg.norm(step) * np.linalg.norm(retained)
-    gone = forget.before - forget.after
-    pull = flat(jax.grad(m.loss)(f, labelled, gone, gone))
+    pull = before - retained
     assert step @ pull > 0 and 0 < float(info["share_left"]) < 1
     np.testing.assert_allclose(
         np.linalg.norm(step) / 0.05, info["share_left"] * np.linalg.norm(pull), rtol=1e-8
     )
+
+
+@pytest.mark.parametrize(("name", "settings"), [PROJECTED[2], PROJECTED[4]])
+def test_a_projected_step_is_the_pull_less_its_least_squares_fit(labelled, name, settings):
+    """By the outcomes of the retained rows in groups, and the ridge of what is remembered."""
+    m, f, forget = model(name, **settings), factors(labelled), request(labelled)
+    new, _info = run("projected_gradient", m, f, labelled, forget, n_steps=1)
+    vector, back = jax.flatten_util.ravel_pytree(f)
+
+    def outcomes(v):
+        margins = m.margins.margins(back(v), labelled, forget.after)
+        return m.margins.outcomes(margins, labelled, forget.after)
+
+    rows = np.asarray(jax.jacobian(outcomes)(vector))
+    groups = np.asarray(pair_bits(jax.random.key(0), labelled)) % 3
+    ridges = m.margins.ridges(labelled, forget.after)
+    ridge = flat(jax.tree.map(lambda r, x: 2 * r * x, ridges, f))
+    span = np.stack([*(rows[groups == k].sum(axis=0) for k in range(3)), ridge], axis=1)
+    old, kept = (flat(jax.grad(m.loss)(f, labelled, w, forget.after)) for w in forget)
+    pull = old - kept
+    want = pull - span @ np.linalg.lstsq(span, pull, rcond=None)[0]
+    np.testing.assert_allclose(flat(new) - flat(f), 0.05 * want, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,13 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
     """Builds ascent on the forgotten loss that leaves the retained loss alone to first order.
 
     The retained interactions are dealt at random into ``n_groups``; the gradients of the groups'
-    losses at the old parameters span what must not be disturbed, and every step is made
-    orthogonal to them. Their sum is the retained gradient, so no step changes the retained loss
-    at first order, and the ascent stops as in ``gradient_ascent``. It holds ``n_groups`` copies of
-    the parameters.
+    shares of the retained loss at the old parameters span what must not be disturbed, and with them
+    that of the whole retained loss, ridge included. Every step is made orthogonal to all of them,
+    so none changes the retained loss at first order, and the ascent stops as in
+    ``gradient_ascent``. It holds ``n_groups + 1`` copies of the parameters.
+
+    The share of a group is the sum of its interactions' outcomes, all that is remembered being
+    known, where the model states ``margins``; of other models it is the loss of the group alone.
 
     Args:
       lr: step per unit of the *sum* of the forgotten losses.
@@ -46,11 +49,19 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
         changes = jnp.any(forget.before != forget.after)
         groups = pair_bits(key, train) % jnp.uint32(n_groups)
 
-        def of_group(k):
-            weights = jnp.where(groups == k, forget.after, 0)
-            return _varying.grad(model.loss)(params, train, weights, forget.after)
+        def retained(p):
+            return model.loss(p, train, forget.after, forget.after)
 
-        basis = _orthonormal(lax.map(of_group, jnp.arange(n_groups, dtype=jnp.uint32)), n_groups)
+        def of_group(k):
+            return _varying.grad(lambda p: _share(model, p, train, forget.after, groups == k))(
+                params
+            )
+
+        spans = lax.map(of_group, jnp.arange(n_groups, dtype=jnp.uint32))
+        # the whole first: what is nearly dependent on those before it is left out
+        whole = _varying.grad(retained)(params)
+        spans = jax.tree.map(lambda g, v: jnp.concatenate([g[None], v]), whole, spans)
+        basis = _orthonormal(spans, n_groups + 1)
 
         forgotten = losses.forgotten(model.loss, train, forget)
 
@@ -62,14 +73,19 @@ def build(model: Model, *, lr: float, n_steps: int, n_groups: int = 16) -> Metho
         size = norm(pull)
         kept = ratio(norm(_off(basis, pull)), size)
 
-        def retained(p):
-            return model.loss(p, train, forget.after, forget.after)
-
         new, info = guard.climb(step, retained, params, n_steps=n_steps)
         told = {"pull_norm": size, "share_left": kept, "forgotten_loss": forgotten(new)}
         return new, told | info
 
     return Method(model.fit, unlearn, model.factors)
+
+
+def _share(model, params, train, weights, where):
+    """What some interactions add to the loss, without the ridge where it can be told apart."""
+    if model.margins is None:
+        return model.loss(params, train, jnp.where(where, weights, 0), weights)
+    margins = model.margins.margins(params, train, weights)
+    return jnp.sum(jnp.where(where, model.margins.outcomes(margins, train, weights), 0))
 
 
 def _orthonormal(vectors, n):
