@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import oracles
+import pytest
 
 from experiments.lab import clock
-from experiments.lab.programs import plug, program
+from experiments.lab.programs import forgotten_loss, plug, program
 from jaxforget import methods, models
 from jaxforget.types import ForgetSet
 
@@ -55,3 +57,29 @@ def test_programs_that_nobody_keeps_give_their_memory_back(monkeypatch):
     for number in range(6):
         clock.compiled(lambda x, n=number: x + n, jnp.float32(1.0))
     assert len(cleared) == 3
+
+
+@pytest.mark.parametrize("loss", ["bce", "bpr"])
+def test_the_loss_of_the_forgotten_is_the_mean_of_their_outcomes_without_any_penalty(
+    labelled, loss
+):
+    """By a loop over the forgotten rows; the opponents of BPR are those before the request."""
+    mf, rows = models.load("mf"), range(0, 60, 3)
+    settings = {"dim": 3, "loss": loss, "reg": 0.5, "nu": 0.5, "init_scale": 0.1, "lr": 0.1}
+    program = forgotten_loss(plug(mf, settings | {"n_epochs": 1}))
+    f, forget = oracles.factors(labelled, 3), oracles.request(labelled, list(rows))
+    nothing = ForgetSet(forget.before, forget.before)
+    got, empty = (clock.timed(program, f, labelled, x, forget.after)[0] for x in (forget, nothing))
+    scores = np.asarray(f.users @ f.items.T)
+    users, items, values = map(np.asarray, (labelled.users, labelled.items, labelled.values))
+    liked = oracles.dense(labelled, values > 0) > 0
+    opponents = mf(**settings, n_epochs=1).margins._opponents(labelled) if loss == "bpr" else items
+    total = 0.0
+    for n in rows:
+        u, own, other = users[n], scores[users[n], items[n]], scores[users[n], opponents[n]]
+        if loss == "bce":
+            total += np.log1p(np.exp(own)) - values[n] * own
+        elif values[n] > 0 and not liked[u, opponents[n]]:
+            total += np.log1p(np.exp(other - own))
+    np.testing.assert_allclose(got, total / len(rows), rtol=1e-12)
+    assert total > 0 and np.isnan(empty)

@@ -19,6 +19,7 @@ from .jobs import Job, Outcome
 from .materials import Materials
 from .programs import (
     Programs,
+    forgotten_loss,
     method_plug,
     model_plug,
     program,
@@ -46,7 +47,7 @@ class Case(NamedTuple):
     request: ForgetSet
     spam: attack.Injected | None
     loss: Program  # the model's objective
-    has_outcomes: bool  # whether the loss of single interactions is defined
+    forgotten: Program | None  # the loss of what was forgotten; None where it is not defined
 
 
 class Stage(NamedTuple):
@@ -110,8 +111,9 @@ class Judging:
             ),
         }
         has_outcomes = self.programs.model(cell.spec["model"]).margins is not None
+        forgotten = forgotten_loss(model) if has_outcomes else None
         parts = source.split._replace(train=train)
-        case = Case(parts, request, source.spam, program("loss", model), has_outcomes)
+        case = Case(parts, request, source.spam, program("loss", model), forgotten)
         verdicts = yield from self._verdicts(case, stages)
         found = recorded({"fit": fit, "unlearn": unlearn, "reference": reference})
         if source.listed is not None:
@@ -146,9 +148,7 @@ class Judging:
         for (name, what), outcome in zip(jobs, outcomes, strict=True):
             found[name][what] = jax.device_get(outcome.output)
         return {
-            name: Verdict(
-                measured(found[name], case.request), self._fault(stage, factors[name], train)
-            )
+            name: Verdict(measured(found[name]), self._fault(stage, factors[name], train))
             for name, stage in stages.items()
         }
 
@@ -169,31 +169,20 @@ def named(kind: str, name: tuple | None, *more: str) -> tuple[str, tuple] | None
 
 
 def losses(case: Case, stage: Stage) -> dict[str, tuple]:
-    """The losses of a stage, as functions and their arguments.
-
-    The loss of the forgotten interactions is a difference, in which the penalty cancels: labels as
-    learnt, along the served graph.
-    """
+    """The losses of a stage, as functions and their arguments."""
     if not stage.is_params:
         return {}
     train, request = case.parts.train, case.request
     asked = {"loss_retained": (case.loss, stage.state, train, request.after, request.after)}
-    if case.has_outcomes:
-        gone = request.before - request.after
-        asked["with"] = (case.loss, stage.state, train, gone, stage.weights)
-        asked["without"] = (case.loss, stage.state, train, 0 * gone, stage.weights)
+    if case.forgotten is not None:
+        asked["loss_forgotten"] = (case.forgotten, stage.state, train, request, stage.weights)
     return asked
 
 
-def measured(found: dict[str, Any], request: ForgetSet) -> dict[str, Any]:
+def measured(found: dict[str, Any]) -> dict[str, Any]:
     """The outcomes of a stage's jobs as one dict of values by name."""
     values = found["measures"] | found.get("exposure", {})
-    if "loss_retained" in found:
-        values["loss_retained"] = found["loss_retained"]
-    if "with" in found:  # NaN for an empty request
-        gone = np.sum(jax.device_get(request.before - request.after))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            values["loss_forgotten"] = (found["with"] - found["without"]) / gone
+    values |= {name: found[name] for name in ("loss_retained", "loss_forgotten") if name in found}
     return dict(sorted(values.items()))
 
 

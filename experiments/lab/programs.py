@@ -11,9 +11,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxforget import methods, models
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
 from ..config.grid import AGAIN, Cell, canonical
@@ -66,6 +68,29 @@ def _shell(field, model, method):
         if method:
             owner = make(method, numbers["method"], owner)
         return getattr(owner, field)(*args)
+
+    return shell
+
+
+def forgotten_loss(model: Plug) -> Program:
+    """The mean loss of the forgotten interactions, of a model that states margins.
+
+    A function of parameters, interactions, the request and the edges of the served graph. Labels,
+    and the opponents of BPR, are those that were learnt before the request, whatever stage the
+    parameters are of, so that stages compare; no penalty is in it. NaN for an empty request.
+    """
+    return Program(_of_forgotten(model.recipe), {"model": model.numbers, "method": {}})
+
+
+@functools.cache
+def _of_forgotten(model):
+    def shell(numbers, params, train, request, edges):
+        losses = make(model, numbers["model"]).margins
+        gone = request.before - request.after
+        learnt = jnp.where(gone > 0, gone, request.before)
+        outcomes = losses.outcomes(losses.margins(params, train, edges), train, learnt)
+        total = jnp.sum(jnp.where(gone > 0, outcomes, 0))
+        return ratio(total, jnp.sum(gone), otherwise=jnp.nan)
 
     return shell
 
