@@ -129,6 +129,47 @@ def weights(name: str, given: Any, n: int) -> None:
             )
 
 
+def sizes(owner: str, model: tuple[int, int], **others: tuple[int, int]) -> None:
+    """Refuses what has other numbers of users and items than a model; known under a trace too.
+
+    Example:
+      >>> sizes("overlap", (3, 8), b=(6, 8))
+      Traceback (most recent call last):
+      ValueError: overlap: b must be of the model's 3 users and 8 items; got 6 and 8: give both \
+the ids of the same data
+    """
+    for name, (n_users, n_items) in others.items():
+        if (n_users, n_items) != model:
+            raise ValueError(
+                f"{owner}: {name} must be of the model's {model[0]} users and {model[1]} items; "
+                f"got {n_users} and {n_items}: give both the ids of the same data"
+            )
+
+
+def shape(owner: str, wanted: tuple[int, ...], **arrays: Any) -> None:
+    """Refuses an array of another shape; known under a trace too."""
+    for name, array in arrays.items():
+        if np.shape(array) != wanted:
+            raise ValueError(f"{owner}: {name} must be {list(wanted)}; got {list(np.shape(array))}")
+
+
+def ids(owner: str, n: int, **arrays: Any) -> None:
+    """Refuses ids outside ``[0, n)``, where they are no tracers.
+
+    Example:
+      >>> ids("exposure", 8, target=99)
+      Traceback (most recent call last):
+      ValueError: exposure: target must hold ids in [0, 8); got 99
+    """
+    for name, array in arrays.items():
+        if is_traced(array):
+            continue
+        given = np.asarray(array)
+        bad = (given < 0) | (given >= n)
+        if bad.any():
+            raise ValueError(f"{owner}: {name} must hold ids in [0, {n}); got {given[bad].flat[0]}")
+
+
 def request(owner: str, before: Any, after: Any, n: int) -> None:
     """Refuses a request whose weights are no weights, or that gives weight instead of taking it.
 

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.scipy.special import gammaln
 
+from jaxforget import _checks
 from jaxforget._settings import checked
-from jaxforget.metrics import ranking
+from jaxforget.metrics import _fits, ranking
 from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served
@@ -35,10 +36,12 @@ def rank_exposure(
       weights: ``[N]``; items with a positive weight are those that a user was planted with.
 
     Returns:
-      A scalar; NaN where no pair was planted, or where a score is not finite.
+      A scalar; NaN where no pair was planted, where a score is not finite, or where a traced id is
+      none of the model's.
 
     Raises:
-      ValueError: users and items are not two vectors of one length.
+      ValueError: users and items are not two vectors of one length, an id is none of the model's,
+        or the pool or the interactions are not of the model's numbers of users and items.
 
     Example:
       >>> from jaxforget.sparse import layout
@@ -57,17 +60,23 @@ def rank_exposure(
             f"rank_exposure: users and items are two vectors of one length; got {users.shape} and "
             f"{items.shape}"
         )
-    dtype = serving.precision(factors)
+    _fits.check("rank_exposure", factors, [(train, weights)])
+    (n_users, n_items), dtype = serving.sizes(factors), serving.precision(factors)
+    _checks.shape("rank_exposure", (n_items,), pool=pool)
+    _checks.ids("rank_exposure", n_users, users=users)
+    _checks.ids("rank_exposure", n_items, items=items)
 
     def bits(pair: tuple[Array, Array]) -> Array:
         user, item = pair
+        real = (user >= 0) & (user < n_users) & (item >= 0) & (item < n_items)
+        user, item = jnp.clip(user, 0, n_users - 1), jnp.clip(item, 0, n_items - 1)
         scores = serving.scores(factors, user[None])[0]
         others = pool & ~ranking.hide([(train, weights)], user[None], len(scores))[0]
         others = others.at[item].set(False)
         own, n = scores[item], jnp.sum(others, dtype=dtype)
         above = jnp.sum(others & (scores > own), dtype=dtype)
         equal = jnp.sum(others & (scores == own), dtype=dtype)
-        known = jnp.all(jnp.isfinite(jnp.where(others, scores, own)))
+        known = real & jnp.all(jnp.isfinite(jnp.where(others, scores, own)))
         ranks = gammaln(above + equal + 2) - gammaln(above + 1)  # sum of log over those that tie
         mean = jnp.where(equal > 0, ranks / (equal + 1), jnp.log(above + 1))
         return jnp.where(known, jnp.log2(n + 1) - mean / math.log(2), jnp.nan)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks
+from jaxforget.metrics import _fits
 from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.serving import Served
@@ -31,7 +31,7 @@ def prediction_distance(a: Served, b: Served) -> Array:
       scalar; NaN where ``B`` is 0 or a factor is not finite.
 
     Raises:
-      ValueError: the models are of other numbers of users or items.
+      ValueError: the models differ in their numbers of users or items.
 
     Example:
       >>> a = Factors(jnp.array([[1.0], [2.0]]), jnp.array([[3.0]]))
@@ -39,7 +39,7 @@ def prediction_distance(a: Served, b: Served) -> Array:
       >>> round(float(prediction_distance(a, b)), 4)  # 3 / sqrt(18)
       0.7071
     """
-    _checks.same_sizes("prediction_distance", a=serving.sizes(a), b=serving.sizes(b))
+    _fits.check("prediction_distance", a, b=b)
     if not (isinstance(a, Factors) and isinstance(b, Factors)):
         return _by_rows(a, b)
     return lax.platform_dependent(a, b, cpu=_by_triangles, default=_by_rows)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
-from jaxforget.metrics import ranking, top
+from jaxforget.metrics import _fits, ranking, top
 from jaxforget.metrics.ranking import Hidden
 from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio
@@ -38,6 +38,9 @@ def of_items(
       ``{k: scalar}`` in [0, 1]; NaN where nobody counts to whom an item can be shown, or where a
       score of one who counts is not finite.
 
+    Raises:
+      ValueError: items, people or interactions are not as many as the model's.
+
     Example:
       >>> from jaxforget.types import Factors
       >>> model = Factors(jnp.array([[1.0]]), jnp.array([[3.0], [2.0], [2.0]]))
@@ -47,7 +50,11 @@ def of_items(
 
     Source: the share of sensitive items in ERASE, arXiv 2603.08341.
     """
-    _checks.count("exposure.of_items", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
+    owner, (n_users, n_items) = "exposure.of_items", serving.sizes(factors)
+    _checks.count(owner, 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
+    _fits.check(owner, factors, hidden)
+    _checks.shape(owner, (n_items,), items=items)
+    _checks.shape(owner, (n_users,), people=people)
     dtype = serving.precision(factors)
 
     def shares(users: Array) -> tuple[dict[int, Array], Array]:
@@ -82,6 +89,9 @@ def of_pairs(
       ``{k: scalar}`` in [0, 1]; NaN where no pair counts, or where a score of a user who has one
       is not finite.
 
+    Raises:
+      ValueError: the interactions are not of the model's numbers of users and items.
+
     Example:
       >>> from jaxforget.sparse import layout
       >>> from jaxforget.types import Factors
@@ -92,7 +102,10 @@ def of_pairs(
 
     Source: the exposure of target items in ERASE, arXiv 2603.08341.
     """
-    _checks.count("exposure.of_pairs", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
+    owner = "exposure.of_pairs"
+    _checks.count(owner, 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
+    _fits.check(owner, factors, hidden, pairs=pairs)
+    _checks.shape(owner, pairs.users.shape, where=where)
     dtype, width = serving.precision(factors), max(pairs.by_user.widths, default=0)
 
     def counts(users: Array) -> tuple[dict[int, Array], Array]:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks, _varying
-from jaxforget.metrics import counting, top
+from jaxforget.metrics import _fits, counting, top
 from jaxforget.sparse import layout, serving
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served
@@ -60,6 +60,9 @@ def over_users(
       ``{name: scalar}``; NaN where no user has a relevant item or where a score of a user who
       counts is not finite; empty where nothing is held out.
 
+    Raises:
+      ValueError: the interactions are not of the model's numbers of users and items.
+
     Example:
       >>> from jaxforget.metrics import rank_measures
       >>> from jaxforget.types import Factors
@@ -69,12 +72,15 @@ def over_users(
       >>> float(found["mrr"])  # the item stands second
       0.5
     """
+    _fits.check("over_users", factors, hidden, held_out=held_out)
     side, n_users = held_out.by_user, held_out.n_users
     if not side.widths:
         return {}
     size = min(USERS_AT_ONCE, serving.users_at_once(factors), max(1, n_users))
     relevant = held_out.values > 0
-    relevant = relevant if counts is None else relevant & counts
+    if counts is not None:
+        _checks.shape("over_users", held_out.users.shape, counts=counts)
+        relevant &= counts
 
     def sums(users: Array) -> tuple[dict[str, Array], Array]:
         """Sums of the measure over some users, and the number of users who count."""
@@ -115,10 +121,10 @@ def overlap(a: Served, b: Served, hidden: Hidden, *, ks: Sequence[int]) -> dict[
       such user or where a score of one is not finite.
 
     Raises:
-      ValueError: the models are of other numbers of users or items, or a length is out of range.
+      ValueError: the models or the interactions differ in their numbers of users or items.
     """
     _checks.count("overlap", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
-    _checks.same_sizes("overlap", a=serving.sizes(a), b=serving.sizes(b))
+    _fits.check("overlap", a, hidden, b=b)
     n_items, dtype = serving.sizes(a)[1], serving.precision(a)
 
     def common(users: Array) -> tuple[dict[int, Array], Array]:
@@ -127,12 +133,10 @@ def overlap(a: Served, b: Served, hidden: Hidden, *, ks: Sequence[int]) -> dict[
         known = finite[0] & finite[1]
         length = jnp.sum(shown, axis=1, dtype=dtype)
         counted = length > 0
-        own, other = (jnp.where(shown, s, -jnp.inf) for s in scores)
-        shares = top.in_common(own, other, shown, ks)
+        shares = top.in_common(*(jnp.where(shown, s, -jnp.inf) for s in scores), shown, ks)
         found = {}
         for k, both in zip(ks, shares, strict=True):
-            share = both / jnp.clip(length, 1, k)
-            share = jnp.where(known, share, jnp.nan).astype(dtype)
+            share = jnp.where(known, both / jnp.clip(length, 1, k), jnp.nan).astype(dtype)
             found[k] = jnp.sum(jnp.where(counted, share, 0))
         return found, jnp.sum(counted, dtype=dtype)
 
@@ -156,11 +160,18 @@ def exposure(
       ks: lengths of the lists.
 
     Returns:
-      ``{k: scalar}``; NaN where the item can be shown to nobody, or where a score of a user who
-      counts is not finite.
+      ``{k: scalar}``; NaN where the item can be shown to nobody, where a score of a user who
+      counts is not finite, or where a traced target is no item.
+
+    Raises:
+      ValueError: the target is no item, or interactions or users are not as many as the model's.
     """
     _checks.count("exposure", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
-    n_items, dtype = serving.sizes(factors)[1], serving.precision(factors)
+    _fits.check("exposure", factors, hidden)
+    (n_users, n_items), dtype = serving.sizes(factors), serving.precision(factors)
+    _checks.shape("exposure", (n_users,), where=where)
+    _checks.ids("exposure", n_items, target=target)
+    real, target = (target >= 0) & (target < n_items), jnp.clip(target, 0, max(n_items - 1, 0))
 
     def counts(users: Array) -> tuple[dict[int, Array], Array]:
         masked, (scores, known) = hide(hidden, users, n_items), _scores(factors, users)
@@ -170,7 +181,8 @@ def exposure(
         possible = where[users] & ~masked[:, target]
         found = {}
         for k in ks:
-            chance = jnp.where(known, jnp.clip((k - above) / jnp.maximum(equal, 1), 0, 1), jnp.nan)
+            chance = jnp.clip((k - above) / jnp.maximum(equal, 1), 0, 1)
+            chance = jnp.where(known & real, chance, jnp.nan)
             found[k] = jnp.sum(jnp.where(possible, chance, 0).astype(dtype))
         return found, jnp.sum(possible, dtype=dtype)
 
@@ -216,7 +228,7 @@ def _mark(
 
 
 def _scores(factors, users):
-    """Scores ``[R, I]``, and whether all of a user's are finite: no comparison with NaN is true."""
+    """Scores ``[R, I]``, and ``[R]`` are all finite? No comparison with NaN is true."""
     scores = serving.scores(factors, users)
     return scores, jnp.all(jnp.isfinite(scores), axis=1)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks
-from jaxforget.metrics import ranking
+from jaxforget.metrics import _fits, ranking
 from jaxforget.types import Factors, Interactions
 
 CHUNK = 64  # users ranked at a time
@@ -31,13 +31,15 @@ def stable_items(
       k: length of the list, < I.
 
     Raises:
-      ValueError: k is not an integer in [1, I).
+      ValueError: k is not an integer in [1, I), or the interactions are not of the model's numbers
+        of users and items.
 
     Returns:
       ``(items [U, k] int32, stable [U, k] bool)``.
     """
     _checks.count("stable_items", 1, k=k)
     _checks.between("stable_items", 1, train.n_items - 1, k=k)
+    _fits.check("stable_items", factors, [(train, weights)])
     bound = jnp.broadcast_to(jnp.sqrt(2.0) * pair_bound, (train.n_users,))
 
     def rank(users):

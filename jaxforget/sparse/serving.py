@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _varying
+from jaxforget import _checks, _varying
 from jaxforget.sparse.arithmetic import times
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import Factors, Interactions
@@ -73,7 +73,12 @@ def scores(served: Served, users: Array) -> Array:
 
 
 def scores_of(served: Served, cells: Interactions) -> Array:
-    """The scores ``[N]`` of given user-item pairs; the values of ``cells`` are not read."""
+    """The scores ``[N]`` of given user-item pairs; the values of ``cells`` are not read.
+
+    Raises:
+      ValueError: the pairs are not of the model's numbers of users and items.
+    """
+    _checks.sizes("scores_of", sizes(served), cells=(cells.n_users, cells.n_items))
     if isinstance(served, Factors):
         return sddmm(cells, *served)
     out = jnp.zeros(len(cells.users), served.dtype)
