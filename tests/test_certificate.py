@@ -278,6 +278,29 @@ def test_stable_items_are_in_the_optimal_list():
     assert marked > 0
 
 
+def test_scores_nearer_than_their_rounding_are_not_called_stable():
+    """Single precision puts some items in the wrong order; their true scores are in double."""
+    rng, dim, n_items = np.random.default_rng(0), 64, 8
+    items = rng.normal(size=(1, dim)) + 1e-7 * rng.normal(size=(n_items, dim))
+    items[0] = 1.01 * items[1]  # for some users far above the others, for some far below
+    factors = Factors(*(np.float32(x) for x in (rng.normal(size=(40, dim)), items)))
+    scores = factors.users.astype(float) @ factors.items.astype(float).T
+    train = layout.build([0], [0], [1.0], n_users=40, n_items=n_items)
+    nothing, order = jnp.zeros(1), np.argsort(-scores, axis=1)
+    found = {}
+    for kind in (jnp.float32, jnp.float64):
+        pair = Factors(*(jnp.asarray(x, kind) for x in factors))
+        top, certain = stable.stable_items(pair, train, nothing, jnp.zeros((), kind), k=1)
+        right = np.asarray(top)[:, 0] == order[:, 0]
+        found[kind] = right, np.asarray(certain)[:, 0]
+    right, certain = found[jnp.float32]
+    assert not right.all() and (right | ~certain).all()  # where it errs, nothing is claimed
+    leads = np.diff(np.sort(scores, axis=1)[:, -2:])[:, 0]
+    assert certain[leads > 5e-3].all() and (leads > 5e-3).any() and not certain[leads < 1e-5].any()
+    right, certain = found[jnp.float64]
+    assert right.all() and certain.all()
+
+
 @pytest.mark.slow
 def test_the_local_certificate_finds_the_smallest_curvature_off_the_rotations():
     train, weights, _ = draw(7)
