@@ -92,7 +92,11 @@ def area(higher: np.ndarray, lower: np.ndarray) -> Estimate:
     """AUC of independent values, ``P(higher > lower)`` with ties as half, and its 95 % interval.
 
     ``n`` is the smaller number of values. The interval is normal, with DeLong's variance
-    (Biometrics 44, 1988), and clipped to [0, 1].
+    (Biometrics 44, 1988), and clipped to [0, 1]. Where all pairs of values end alike, as in
+    complete separation, that is 0, and the bound is by counting: ``n`` pairs without a value in
+    common are independent, so all end in a way of chance c with at most ``c^n``, which is 2.5 % at
+    ``c = 0.025^(1 / n)`` (Clopper and Pearson, Biometrika 26, 1934). No bound for all distributions
+    is narrower: the longer sample may be of one value only.
     """
     high, low = np.asarray(higher, float), np.asarray(lower, float)
     n = min(len(high), len(low))
@@ -100,6 +104,9 @@ def area(higher: np.ndarray, lower: np.ndarray) -> Estimate:
         return Estimate(math.nan, math.nan, math.nan, n)
     wins = (high[:, None] > low) + 0.5 * (high[:, None] == low)
     middle = float(wins.mean())
+    if (wins == wins[0, 0]).all():
+        least = 0.025 ** (1 / n)
+        return Estimate(middle, middle * least, 1 - (1 - middle) * least, n)
     parts = (np.var(wins.mean(axis=1 - k), ddof=1) / wins.shape[k] for k in (0, 1))
     half = 1.96 * math.sqrt(sum(parts))
     return Estimate(middle, max(0.0, middle - half), min(1.0, middle + half), n)
@@ -120,13 +127,12 @@ def holm(chances: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def chance(found: Estimate, value: float) -> float:
-    """Two-sided p-value of a normal estimate against a value, by the width of its interval."""
+    """Two-sided p-value of a normal estimate against a value, by its interval's longer side."""
     from scipy.special import ndtr
 
-    error = (found.high - found.low) / (2 * 1.96)
-    if error == 0:
-        return float(found.value == value)
-    return 2 * float(ndtr(-abs(found.value - value) / error))
+    error = max(found.high - found.value, found.value - found.low) / 1.96
+    apart = abs(found.value - value)
+    return 2 * float(ndtr(-apart / error)) if error != 0 else float(apart == 0)
 
 
 class Component(NamedTuple):
@@ -192,8 +198,7 @@ def _nested(levels: Sequence[Sequence[Any]], n: int) -> list[np.ndarray]:
     """Of each value, the number of its draw: of the whole, of each level, and its own."""
     groups = [np.zeros(n, int)]
     for level in levels:
-        labels = np.unique(np.asarray(level), return_inverse=True)[1]
-        both = np.stack([groups[-1], labels])
+        both = np.stack([groups[-1], np.unique(np.asarray(level), return_inverse=True)[1]])
         groups.append(np.unique(both, axis=1, return_inverse=True)[1].reshape(-1))
     return [*groups, np.arange(n)]
 

@@ -213,7 +213,7 @@ def test_measures_that_follow_what_is_left_are_usable():
         assert row.usable and not row.why and row.ordered == "yes", name
         assert row.from_none.low > 0 and row.from_half.low > 0
     score = found["score"]
-    assert score.n_models == 30 and score.faithful.low > 0.95 and score.half.low > 0.9
+    assert score.n_models == 30 and score.faithful.low > 0.88 and score.half.low > 0.88
     assert score.relearned.low > 0.5
     assert score.from_none.value == pytest.approx(0.75, abs=0.15)  # half of 1.5
 
@@ -229,7 +229,7 @@ def test_measures_that_are_noise_are_not_usable():
 
 def test_each_condition_of_the_rule_is_needed():
     blind = tried(bank(half=0.0))["score"]
-    assert "without half" in blind.why and not blind.usable and blind.faithful.low > 0.9
+    assert "without half" in blind.why and not blind.usable and blind.faithful.value > 0.9
     full = tried(bank(half=1.0))["score"]  # tells, and no more with all than with half
     assert full.ordered == "not shown" and "does not grow" in full.why
     over = tried(bank(half=1.5))["likelihood"]
@@ -239,7 +239,7 @@ def test_each_condition_of_the_rule_is_needed():
     some = bank()
     some.scores["retrained"][:, -1] = np.linspace(-1e4, 1.1e4, 60)  # 8 bits: steps of 80
     coarse = tried(some)["score"]
-    assert coarse.faithful.low > 0.9 and abs(coarse.rounded.value - 0.5) < 0.05
+    assert coarse.faithful.value > 0.9 and abs(coarse.rounded.value - 0.5) < 0.05
     assert "rounding" in coarse.why and not coarse.usable
 
 
@@ -289,9 +289,15 @@ def test_a_few_measures_are_recommended_that_are_usable_in_most_banks():
 
 
 def test_with_so_many_models_a_middling_measure_seldom_sets_all_apart():
-    """Then no interval is stated: an AUC of .9 does it less than one time in a hundred."""
+    """Then the measure is above the marks: an AUC of .9 does it one time in a hundred."""
     rng, shift = np.random.default_rng(0), 1.2816 * 2**0.5
     draws = rng.normal(0, 1, (2, 4_000, measures.LEAST))
     apart = (draws[0] + shift).min(axis=1) > draws[1].max(axis=1)
     assert apart.mean() < 0.015
-    assert statistics.area(draws[0, 0] + 9, draws[1, 0]).low == 1
+    told, free = statistics.area(draws[0, 0] + 9, draws[1, 0]), statistics.Estimate(1, 1, 2, 15)
+    assert told.low == pytest.approx(0.025 ** (1 / 15)) and told.low < measures.FAITHFUL
+    args = (told, told, told), (free, free), told
+    assert (
+        measures.judged("score", *args, 15).usable
+        and not measures.judged("score", *args, 14).usable
+    )

@@ -49,10 +49,35 @@ def test_the_interval_of_an_area_holds_the_truth_as_often_as_it_says():
     found = [statistics.area(a, b) for a, b in zip(*draws)]
     assert abs(np.mean([e.low <= 0.76025 <= e.high for e in found]) - 0.95) < 0.025
     assert abs(np.mean([e.value for e in found]) - 0.76025) < 0.005
-    tied = statistics.area(np.ones(4), np.ones(6))
-    assert (tied.value, tied.low, tied.high, tied.n) == (0.5, 0.5, 0.5, 4)
     assert math.isnan(statistics.area(np.ones(2), np.ones(5)).value)
     assert math.isnan(statistics.area(np.array([1, 2, math.nan]), np.ones(5)).value)
+
+
+def test_where_all_pairs_of_values_end_alike_the_interval_of_an_area_is_by_counting():
+    """0.025^(1/3) = 0.2924 and 0.025^(1/4) = 0.3976, the exact bounds of 3 of 3 and 4 of 4."""
+    apart = statistics.area(np.array([2, 3, 4]), np.array([0, 0.5, 1]))
+    np.testing.assert_allclose(apart, (1, 0.29240, 1, 3), atol=1e-5)
+    other = statistics.area(np.arange(4) - 9, np.arange(60))
+    np.testing.assert_allclose(other, (0, 0, 1 - 0.39764, 4), atol=1e-5)
+    tied = statistics.area(np.ones(4), np.ones(6))
+    np.testing.assert_allclose(tied, (0.5, 0.19882, 1 - 0.19882, 4), atol=1e-5)
+    chances = [statistics.chance(x, 0.5) for x in (apart, other)]
+    assert np.allclose(chances, 0.1, atol=0.07) and statistics.chance(tied, 0.5) == 1
+    assert statistics.chance(apart, 0.25) < 0.05 < statistics.chance(apart, 0.35)
+
+
+def test_few_values_that_are_all_told_hold_the_truth_as_often_as_stated():
+    """In the worst case: one value, against which each of four wins with the true chance."""
+    draw, n, times = np.random.default_rng(3), 4, 4_000
+    bound = 0.025 ** (1 / n)
+    for truth in (0.3, bound - 0.01, bound + 0.01, 0.6):
+        wins = draw.random((times, n)) < truth
+        apart = [statistics.area(np.where(x, 1.0, -1.0), np.zeros(6)) for x in wins if x.all()]
+        missed = sum(not e.low <= truth <= e.high for e in apart) / times
+        assert missed < 0.025 + 3 * (0.025 * 0.975 / times) ** 0.5
+        assert truth < bound or not missed
+        if truth == bound - 0.01:
+            assert missed > 0.015  # the bound is as high as it can be
 
 
 def test_adjusted_p_values_are_holms_and_keep_what_was_not_tested():

@@ -153,7 +153,7 @@ def faithfulness(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[
     """How well each measure of one model tells a kind from retrained models: AUC over models.
 
     A measure that cannot tell even the undeleted ones says nothing of any method. The interval is
-    DeLong's, normal.
+    DeLong's, normal; where all models are told, it is by counting.
     """
     own, others = (of_models(bank, name, members) for name in (kind, RETRAINED))
     return {name: statistics.area(own[name], others[name]) for name in own}
