@@ -130,14 +130,14 @@ def overlap(a: Served, b: Served, hidden: Hidden, *, ks: Sequence[int]) -> dict[
     def common(users: Array) -> tuple[dict[int, Array], Array]:
         shown = ~hide(hidden, users, n_items)
         scores, finite = zip(*(_scores(f, users) for f in (a, b)), strict=True)
-        known = finite[0] & finite[1]
         length = jnp.sum(shown, axis=1, dtype=dtype)
         counted = length > 0
-        shares = top.in_common(*(jnp.where(shown, s, -jnp.inf) for s in scores), shown, ks)
+        own, other = (jnp.where(shown, s, -jnp.inf) for s in scores)
+        shares = top.in_common(own, other, shown, ks)
         found = {}
         for k, both in zip(ks, shares, strict=True):
-            share = jnp.where(known, both / jnp.clip(length, 1, k), jnp.nan).astype(dtype)
-            found[k] = jnp.sum(jnp.where(counted, share, 0))
+            share = jnp.where(finite[0] & finite[1], both / jnp.clip(length, 1, k), jnp.nan)
+            found[k] = jnp.sum(jnp.where(counted, share, 0).astype(dtype))
         return found, jnp.sum(counted, dtype=dtype)
 
     totals, n_users = serving.sum_over_users(common, a)
