@@ -79,24 +79,6 @@ def character(owner: str, other: str | None, **settings: Any) -> None:
             )
 
 
-def same_sizes(owner: str, **models: tuple[int, int]) -> None:
-    """Refuses models with other numbers of users and items than the first one has.
-
-    Example:
-      >>> same_sizes("evaluate", factors=(5, 4), reference=(6, 4))
-      Traceback (most recent call last):
-      ValueError: evaluate: reference has 6 users and 4 items, factors has 5 and 4: compare models \
-of the same users and items
-    """
-    (first, (n_users, n_items)), *others = models.items()
-    for name, (users, items) in others:
-        if (users, items) != (n_users, n_items):
-            raise ValueError(
-                f"{owner}: {name} has {users} users and {items} items, {first} has {n_users} and "
-                f"{n_items}: compare models of the same users and items"
-            )
-
-
 def _refuse(owner: str, wanted: str, good: Callable[[Any], bool], settings: dict[str, Any]) -> None:
     """Raises the error of the first setting that is known here and not ``good``."""
     for name, value in settings.items():

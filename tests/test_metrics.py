@@ -238,17 +238,18 @@ def test_a_model_against_itself_is_at_distance_zero_with_full_overlap():
 def test_models_of_other_sizes_are_not_compared():
     f, split, _ = problem()
     forget = ForgetSet(np.ones(len(split.train.users)), np.zeros(len(split.train.users)))
-    (n_users, n_items), (n, m) = serving.sizes(f), (split.train.n_users, split.train.n_items)
+    n_users, n_items = serving.sizes(f)
     fewer, more = Factors(f.users[1:], f.items), Factors(f.users, np.tile(f.items, (2, 1)))
     for other, (u, i) in ((fewer, (n_users - 1, n_items)), (more, (n_users, 2 * n_items))):
-        words = f"has {u} users and {i} items, .* has {n} and {m}: compare models of the same"
-        with pytest.raises(ValueError, match=f"evaluate: reference {words}"):
+        words = f"of the model's {n_users} users and {n_items} items; got {u} and {i}: give both"
+        with pytest.raises(ValueError, match=f"evaluate: reference must be {words}"):
             metrics.evaluate(f, split, forget, reference=other)
-        with pytest.raises(ValueError, match=f"evaluate: factors {words}"):
+        theirs = f"of the model's {u} users and {i} items; got {n_users} and {n_items}"
+        with pytest.raises(ValueError, match=f"evaluate: train must be {theirs}"):
             metrics.evaluate(other, split, forget)
-        with pytest.raises(ValueError, match=f"prediction_distance: b {words}"):
+        with pytest.raises(ValueError, match=f"prediction_distance: b must be {words}"):
             metrics.prediction_distance(f, other)
-        with pytest.raises(ValueError, match=f"overlap: b {words}"):
+        with pytest.raises(ValueError, match=f"overlap: b must be {words}"):
             ranking.overlap(f, other, [], ks=[1])
 
 

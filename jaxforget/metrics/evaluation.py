@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget import _checks
-from jaxforget.metrics import distance, ranking
+from jaxforget.metrics import _fits, distance, ranking
 from jaxforget.metrics.labels import auc, auc_between, rmse, touched
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 from jaxforget.sparse import serving
@@ -69,9 +69,8 @@ def evaluate(
     Source: measures as in arXiv 2307.02147 and as usual in the field.
     """
     _checks.request("evaluate", *forget, len(split.train.users))
-    models = {"factors": factors, "reference": factors if reference is None else reference}
-    sizes = {name: serving.sizes(model) for name, model in models.items()}
-    _checks.same_sizes("evaluate", split=(split.train.n_users, split.train.n_items), **sizes)
+    given = {} if reference is None else {"reference": reference}
+    _fits.check("evaluate", factors, train=split.train, **given)
     # arrays of numpy would be asked for entries that only the compiled loops know
     factors, forget, reference = jax.tree.map(jnp.asarray, (factors, forget, reference))
     remembered = (split.train, forget.after)
