@@ -12,7 +12,7 @@ from ..config import reading
 from ..config.grid import short
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
-from ..figures import _panels, _tables
+from ..figures import _panels, _tables, _undeleted
 from ..figures._tables import Tables
 from . import _report_tables, _selection
 from ._report_tables import number, rows_of
@@ -172,22 +172,29 @@ def _listed(tables: Tables) -> str:
     return ", ".join(f"{n} {title}" for n, title in zip(counts, titles.values(), strict=True))
 
 
+def _stages(tables: Tables, cells: pd.DataFrame, metrics: list[str]) -> str:
+    """The undeleted and the retrained models, and whose the first are where none is plain."""
+    shown = {"distance before": "distance, undeleted"}
+    for name in metrics:
+        if not name.startswith(("distance", "overlap")):
+            shown |= {
+                f"{name} before": f"{name}, undeleted",
+                f"{name} reference": f"{name}, retrained",
+            }
+    groups = _panels.groups(cells, amount=True)
+    once = _undeleted.once(tables, cells.assign(line=_panels.lines(cells)), groups)
+    once = once.rename(columns={"whose": "undeleted of"})
+    return _summary(once, shown, [*groups, "undeleted of"])
+
+
 def page(loaded: Config, tables: Tables, folder: Path) -> str:
     """The whole page."""
     cells, metrics = _joined(tables)
     by = [*_panels.groups(cells, amount=False), "method", *_panels.AMOUNT]
     by += [name for name in _tables.swept(cells) if _tables.of_method(name)]
     after = {f"{name} after": title for name, title in metrics.items()}
-    other = {"distance before": "distance, undeleted"}
-    for name in metrics:
-        if not name.startswith(("distance", "overlap")):
-            other |= {
-                f"{name} before": f"{name}, undeleted",
-                f"{name} reference": f"{name}, retrained",
-            }
     times = {"unlearn_seconds": "unlearn", "fit_seconds": "fit", "reference_seconds": "retrain"}
     times |= {"unlearn_compile_seconds": "compile unlearn", "unlearn.sweeps": "passes"}
-    first = cells.drop_duplicates([*_panels.groups(cells, amount=True), "seed"])
     sentence = loaded.sentence.rstrip(".") + "." if loaded.sentence else ""
     template = Template((Path(__file__).parent / "report.html").read_text(encoding="utf-8"))
     return template.substitute(
@@ -197,7 +204,7 @@ def page(loaded: Config, tables: Tables, folder: Path) -> str:
         verdict=_report_tables.verdict(folder),
         figures=_figures(folder, loaded.experiment.figures if len(cells) else []),
         results=_summary(cells, after, by),
-        stages=_summary(first, other, _panels.groups(cells, amount=True)),
+        stages=_stages(tables, cells, [*metrics]),
         times=_summary(cells, times, by),
         audit=_report_tables.audit(folder),
         problems=_problems(tables),

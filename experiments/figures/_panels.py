@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config.grid import short
-from . import _plot, _tables
+from . import _plot, _tables, _undeleted
 from ._tables import Tables
 
 AMOUNT = ("ratio", "count")
@@ -147,9 +147,13 @@ def with_certified(cells: pd.DataFrame, by: list[str], columns: dict[str, str]) 
 def with_metric(
     tables: Tables, cells: pd.DataFrame, column: str, metric: str, split: str, k: int | None = None
 ) -> None:
-    """Adds ``<column> before``, ``after`` and ``reference`` to cells indexed by their id."""
+    """Adds ``<column> before``, ``after`` and ``reference`` to cells indexed by their id.
+
+    And ``<column> undeleted``, which differs from that before where a method trains otherwise.
+    """
     for stage in ("before", "after", "reference"):
         cells[f"{column} {stage}"] = _tables.value(tables, stage, metric, split, k)
+    cells[f"{column} undeleted"] = _undeleted.before(tables, metric, split, k)
 
 
 def accuracies(tables: Tables) -> list[tuple]:

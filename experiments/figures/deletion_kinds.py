@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._panels import KINDS
 from ._tables import Tables
 
@@ -13,21 +13,21 @@ BESIDE = (
     ("relative distance to the reference", "distance", "all", None),
     ("membership of the forgotten", "membership", "forgotten", None),
 )
-STAGES = {"before": "undeleted", "reference": "reference"}
+REFERENCE = "reference"
 
 
 def _numbers(tables: Tables, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Everything drawn, long: quantity, groups, kind, line, mean, low, high, n."""
-    parts, once = [], cells.drop_duplicates([*by, "seed"]).copy()
-    how_good = _panels.accuracies(tables)
-    for label, metric, split, k in dict.fromkeys([how_good[0], how_good[-1], *BESIDE]):
-        _panels.with_metric(tables, cells, label, metric, split, k)
-        _panels.with_metric(tables, once, label, metric, split, k)
-        for stage, line in STAGES.items():
-            part = _tables.intervals(once, by, f"{label} {stage}").assign(line=line)
-            parts.append(part.assign(quantity=label))
+    how_good, parts = _panels.accuracies(tables), []
+    shown = list(dict.fromkeys([how_good[0], how_good[-1], *BESIDE]))
+    for label, *what in shown:
+        _panels.with_metric(tables, cells, label, *what)
+    once = _undeleted.once(tables, cells, by)
+    for label, *_ in shown:
+        before = _undeleted.intervals(once, by, label)
+        goal = _tables.intervals(once, by, f"{label} reference").assign(line=REFERENCE)
         after = _tables.intervals(cells, [*by, "line"], f"{label} after")
-        parts.append(after.assign(quantity=label))
+        parts += [part.assign(quantity=label) for part in (before, goal, after)]
     frame = pd.concat([part for part in parts if len(part)], ignore_index=True)
     return frame[["quantity", *by, "line", "mean", "low", "high", "n"]]
 
@@ -47,8 +47,10 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, kinds: list[str], styles: dict) -
 
 def _styles(lines: list[str]) -> dict:
     styles = _plot.looks(lines)
-    styles["undeleted"] |= {"color": "#777777", "fillstyle": "none"}
-    styles["reference"] |= {"color": "#222222", "marker": "|"}
+    for line in lines:
+        if line.startswith(_undeleted.LINE):
+            styles[line] |= {"color": "#777777", "fillstyle": "none"}
+    styles[REFERENCE] |= {"color": "#222222", "marker": "|"}
     return styles
 
 
@@ -61,7 +63,8 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     groups = [name for name in _panels.groups(cells, amount=True) if name != "kind"]
     numbers = _numbers(tables, cells, [*groups, "kind"])
     kinds = [kind for kind in KINDS if kind in set(cells["kind"])]
-    styles = _styles([*STAGES.values(), *dict.fromkeys(cells["line"])])
+    undeleted = dict.fromkeys(_undeleted.rows(numbers)["line"])
+    styles = _styles([*undeleted, REFERENCE, *dict.fromkeys(cells["line"])])
 
     def panel(axis, rows, name, _):
         _panel(axis, rows, kinds, styles)

@@ -10,10 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._tables import Tables
-
-PLAIN = "retrain"  # the plug-in whose state before the request is the model without unlearning
 
 
 def _numbers(tables: Tables, cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
@@ -21,17 +19,13 @@ def _numbers(tables: Tables, cells: pd.DataFrame, groups: list[str]) -> pd.DataF
     parts = []
     for label, metric, split, k in _panels.accuracies(tables):
         _panels.with_metric(tables, cells, label, metric, split, k)
-        plain = cells[cells["method"] == PLAIN].drop_duplicates([*groups, "seed"])
-        plain = plain[[*groups, "seed", f"{label} before"]].rename(
-            columns={f"{label} before": "plain"}
-        )
-        joined = cells.merge(plain, on=[*groups, "seed"], how="left")
-        joined["difference"] = joined[f"{label} after"] - joined["plain"]
-        after = _tables.intervals(joined, [*groups, "line"], f"{label} after")
-        change = _tables.intervals(joined, [*groups, "line"], "difference").drop(columns="n")
+        cells["difference"] = cells[f"{label} after"] - cells[f"{label} undeleted"]
+        after = _tables.intervals(cells, [*groups, "line"], f"{label} after")
+        change = _tables.intervals(cells, [*groups, "line"], "difference").drop(columns="n")
         names = {"mean": "change", "low": "change_low", "high": "change_high"}
         after = after.merge(change.rename(columns=names), on=[*groups, "line"], how="left")
-        whole = _tables.intervals(plain, groups, "plain").assign(line="original")
+        once = cells.dropna(subset=[f"{label} undeleted"]).drop_duplicates([*groups, "seed"])
+        whole = _tables.intervals(once, groups, f"{label} undeleted").assign(line="original")
         parts += [part.assign(quantity=label) for part in (whole, after)]
     frame = pd.concat(parts, ignore_index=True)
     columns = ["mean", "low", "high", "n", "change", "change_low", "change_high"]
@@ -39,9 +33,9 @@ def _numbers(tables: Tables, cells: pd.DataFrame, groups: list[str]) -> pd.DataF
 
 
 def _panel(axis: plt.Axes, rows: pd.DataFrame, lines: list[str]) -> None:
-    whole = rows[rows["line"] == "original"]
-    axis.axvspan(whole["low"].item(), whole["high"].item(), **_plot.FLOOR)
-    axis.axvline(whole["mean"].item(), **_plot.REFERENCE, label="without unlearning")
+    for _, whole in rows[rows["line"] == "original"].iterrows():
+        axis.axvspan(whole["low"], whole["high"], **_plot.FLOOR)
+        axis.axvline(whole["mean"], **_plot.REFERENCE, label="without unlearning")
     at = _plot.heights(axis, lines)
     look = {"color": _plot.COLOURS[0], "marker": "o"}
     _plot.dots(axis, rows, at, "after an empty request", **look)
@@ -52,8 +46,9 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one row of panels per data set and model."""
     cells = _tables.finished(tables).set_index("cell", drop=False)
     cells = cells[cells["kind"] == "none"].copy()
-    if not (cells["method"] == PLAIN).any():
-        raise Refused('empty_request: needs request.kind = "none" and the method "retrain"')
+    lacking = _undeleted.without(tables, cells)
+    if not _undeleted.known(tables, cells).any():
+        raise Refused('empty_request: needs request.kind = "none" and a plain method ("retrain")')
     cells["line"] = _panels.lines(cells)
     groups = _panels.groups(cells, amount=False)
     numbers = _numbers(tables, cells.reset_index(drop=True).set_index("cell", drop=False), groups)
@@ -69,5 +64,5 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     figure, axes = _plot.grid(len(shown), len(quantities), width=3.6, height=height)
     _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
     _plot.legend(figure, axes)
-    _panels.note(figure, tables, numbers, mark="bars and bands")
+    _panels.note(figure, tables, numbers, *lacking, mark="bars and bands")
     return figure, numbers

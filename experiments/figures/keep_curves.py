@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._tables import Tables
 
 KEEP = "method.keep"
@@ -30,16 +30,16 @@ def _cells(tables: Tables) -> pd.DataFrame:
     return cells[cells[KEEP].notna()]
 
 
-def _numbers(cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
+def _numbers(tables: Tables, cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     """Everything drawn, long: quantity, groups, line, keep, mean, low, high, n."""
-    once, parts = cells.drop_duplicates([*groups, "seed"]), []
+    once, parts = _undeleted.once(tables, cells, groups), []
     for name in LABELS:
         after = _tables.intervals(cells, [*groups, "line", KEEP], f"{name} after")
         parts.append(after.rename(columns={KEEP: "keep"}).assign(quantity=name))
-        for stage, line in (("before", "undeleted"), ("reference", "reference")):
-            if f"{name} {stage}" in cells:
-                flat = _tables.intervals(once, groups, f"{name} {stage}")
-                parts.append(flat.assign(quantity=name, line=line))
+        if f"{name} reference" in cells:
+            parts.append(_undeleted.intervals(once, groups, name).assign(quantity=name))
+            goal = _tables.intervals(once, groups, f"{name} reference")
+            parts.append(goal.assign(quantity=name, line="reference"))
     numbers = pd.concat([part for part in parts if len(part)], ignore_index=True)
     return numbers[["quantity", *groups, "line", "keep", "mean", "low", "high", "n"]]
 
@@ -47,12 +47,11 @@ def _numbers(cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
 def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict) -> None:
     for line, style in styles.items():
         _plot.curve(axis, rows[rows["line"] == line], "keep", line, style)
-    for line, label, look in (
-        ("undeleted", "undeleted model", _plot.BEFORE),
-        ("reference", "retrained reference", _plot.REFERENCE),
-    ):
-        for y in rows.loc[rows["line"] == line, "mean"]:
-            axis.axhline(y, **look, label=label)
+    before = _undeleted.rows(rows)
+    for line, y in zip(before["line"], before["mean"], strict=True):
+        axis.axhline(y, **_plot.BEFORE, label=_undeleted.label(line))
+    for y in rows.loc[rows["line"] == "reference", "mean"]:
+        axis.axhline(y, **_plot.REFERENCE, label="retrained reference")
     axis.set_xlabel("share of reached rows updated")
 
 
@@ -60,7 +59,7 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one row of panels per data set, model and amount."""
     cells = _cells(tables)
     groups = _panels.groups(cells, amount=True)
-    numbers = _numbers(cells, groups)
+    numbers = _numbers(tables, cells, groups)
     styles = _plot.looks(list(dict.fromkeys(cells["line"])))
     shown, there = _panels.keys(cells, groups), set(numbers["quantity"])
     quantities = [name for name in LABELS if name in there]

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._tables import Tables
 
 PASSES = "method.max_sweeps"
@@ -29,7 +29,7 @@ def _cells(
     for name, (part, _) in quantities.items():
         _panels.with_metric(tables, cells, name, name, part, ks.get(name))
     goal = cells["loss reference"].copy()
-    for stage in ("before", "after", "reference"):
+    for stage in ("before", "after", "reference", "undeleted"):
         cells[f"loss {stage}"] = 100 * (cells[f"loss {stage}"] - goal) / goal.abs()
     if PASSES not in cells or cells[PASSES].isna().all():
         raise Refused("no finished cell has swept passes (a list as max_sweeps)")
@@ -38,15 +38,15 @@ def _cells(
     return cells[cells["passes"].notna() | (cells["method"] == FLOOR)]
 
 
-def _numbers(cells: pd.DataFrame, groups: list[str], quantities: list[str]) -> pd.DataFrame:
+def _numbers(
+    tables: Tables, cells: pd.DataFrame, groups: list[str], quantities: list[str]
+) -> pd.DataFrame:
     """Everything drawn, long: quantity, groups, line, passes, mean, low, high, n."""
     parts = []
-    once = cells.drop_duplicates([*groups, "seed"])  # one undeleted model per seed
+    once = _undeleted.once(tables, cells, groups)
     for name in quantities:
         after = _tables.intervals(cells, [*groups, "line", "passes"], f"{name} after")
-        before = _tables.intervals(once, groups, f"{name} before").assign(
-            line="undeleted", passes=0
-        )
+        before = _undeleted.intervals(once, groups, name).assign(passes=0)
         goal = _tables.intervals(once, groups, f"{name} reference").assign(
             line="reference", passes=0
         )
@@ -57,7 +57,7 @@ def _numbers(cells: pd.DataFrame, groups: list[str], quantities: list[str]) -> p
 
 def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict, *, floor: bool) -> None:
     """One quantity in one panel: curves that leave the undeleted model, and the goal."""
-    before, goal = rows[rows["line"] == "undeleted"], rows[rows["line"] == "reference"]
+    before, goal = _undeleted.rows(rows), rows[rows["line"] == "reference"]
     last = rows[rows["line"].map(_panels.method_of) == FLOOR].tail(1)
     for _, row in last.iterrows() if floor else ():
         axis.axhspan(row["low"], row["high"], **_plot.FLOOR, label="noise floor")
@@ -67,8 +67,8 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, styles: dict, *, floor: bool) -> 
         _plot.curve(
             axis, pd.concat([before, group]) if len(group) else group, "passes", line, style
         )
-    for y in before["mean"]:
-        axis.plot([0], [y], "o", **_plot.UNDELETED, label="undeleted model")
+    for line, y in zip(before["line"], before["mean"], strict=True):
+        axis.plot([0], [y], "o", **_plot.UNDELETED, label=_undeleted.label(line))
     for y in goal["mean"]:
         axis.axhline(y, **_plot.REFERENCE, label="retrained reference")
     axis.set_xscale("symlog", linthresh=1, linscale=0.5)
@@ -89,7 +89,7 @@ def curves(tables: Tables, quantities: dict[str, tuple[str, str]]) -> tuple[Figu
     ks = {name: _tables.first_k(tables, name) for name in ranked}
     cells = _cells(tables, quantities, ks)
     groups = _panels.groups(cells, amount=True)
-    numbers = _numbers(cells, groups, [*quantities])
+    numbers = _numbers(tables, cells, groups, [*quantities])
     swept = cells[cells["passes"].notna()]
     shown = _panels.keys(swept, groups)
     styles = _plot.looks(list(dict.fromkeys(swept["line"])))

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._tables import Tables
 
 DISTANCE = ("relative distance to the reference", "distance", "all", None)
@@ -40,13 +40,13 @@ def _deepest(cells: pd.DataFrame) -> pd.DataFrame:
 
 def _numbers(tables: Tables, cells: pd.DataFrame, groups: list[str], x: str) -> pd.DataFrame:
     """Everything drawn, long: quantity, groups, line, x, mean, low, high, n."""
-    parts = []
-    once = cells.drop_duplicates([*groups, x, "seed"])
-    for label, metric, split, k in _quantities(tables):
-        _panels.with_metric(tables, cells, label, metric, split, k)
-        _panels.with_metric(tables, once, label, metric, split, k)
+    shown, parts = _quantities(tables), []
+    for label, *what in shown:
+        _panels.with_metric(tables, cells, label, *what)
+    once = _undeleted.once(tables, cells, [*groups, x])
+    for label, *_ in shown:
         after = _tables.intervals(cells, [*groups, "line", x], f"{label} after")
-        before = _tables.intervals(once, [*groups, x], f"{label} before").assign(line="undeleted")
+        before = _undeleted.intervals(once, [*groups, x], label)
         goal = _tables.intervals(once, [*groups, x], f"{label} reference").assign(line="reference")
         parts += [part.assign(quantity=label) for part in (before, goal, after) if len(part)]
     frame = pd.concat(parts, ignore_index=True)
@@ -58,11 +58,11 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, x: str, styles: dict) -> None:
     rows = rows.assign(x=rows[x] * scale)
     for line, style in styles.items():
         _plot.curve(axis, rows[rows["line"] == line], "x", line, style)
-    for line, look in (("undeleted", _plot.BEFORE), ("reference", _plot.REFERENCE)):
-        group = rows[rows["line"] == line]
-        if len(group):
-            name = {"undeleted": "undeleted model", "reference": "retrained reference"}[line]
-            axis.plot(group["x"], group["mean"], **look, label=name)
+    for line, group in _undeleted.rows(rows).groupby("line"):
+        axis.plot(group["x"], group["mean"], **_plot.BEFORE, label=_undeleted.label(line))
+    goal = rows[rows["line"] == "reference"]
+    if len(goal):
+        axis.plot(goal["x"], goal["mean"], **_plot.REFERENCE, label="retrained reference")
     if _plot.spans_decades(rows["x"]):
         axis.set_xscale("log")
     axis.set_xticks(ticks := sorted(set(rows["x"])), [f"{tick:g}" for tick in ticks])
