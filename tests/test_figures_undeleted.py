@@ -6,6 +6,7 @@ import pytest
 import toy_runs
 
 from experiments import cli, figures
+from experiments.commands import _queries
 from experiments.errors import Refused
 from experiments.figures import _tables, _undeleted
 from experiments.figures._tables import Tables
@@ -107,6 +108,36 @@ def test_splits_and_models_have_undeleted_models_of_their_own():
     tables = Tables(*(pd.concat(frames, ignore_index=True) for frames in zip(*parts)))
     before = _undeleted.before(tables, "distance", "all")
     assert before["another_sisa-users-1-0"] == 0.5 and before["another_sisa-users-1-1"] == 0.3
+
+
+def test_recovery_and_residual_are_measured_against_the_plain_model(tmp_path):
+    tables = made(OWN | PLAIN, ["random"])
+    after = OWN["sisa"] / 5
+    assert _undeleted.local_residual(tables)["sisa-random-0"] == pytest.approx(after / 0.5)
+    found = _undeleted.recovery(tables, "auc")
+    assert found["sisa-random-0"] == pytest.approx((after - 0.5) / -0.5)
+    assert found["scif-random-0"] == pytest.approx(0.8)
+    means = distances(tables, "recovery", "residual")
+    assert means["another_sisa"] == pytest.approx(0.9 / 5 / 0.5)
+    (tmp_path / "toy").mkdir()
+    for name, frame in tables._asdict().items():
+        frame.to_csv(tmp_path / "toy" / f"{name}.csv", index=False)
+    query = "pooled: residual all [method={sisa,scif}]"
+    values = [v for _, v in _queries.evaluate(query, tmp_path, {"folder": "toy"})]
+    assert values == pytest.approx([after / 0.5, 0.2])
+
+
+def test_a_method_that_cannot_be_measured_is_left_out_and_named():
+    parts = [made(OWN | PLAIN, ["random"]), made({"sisa": 0.7}, ["users"])]
+    tables = Tables(*(pd.concat(frames, ignore_index=True) for frames in zip(*parts)))
+    figure, frame = figures.load("recovery")(tables)
+    words = "no plainly trained model to measure sisa by"
+    assert any(words in text.get_text() for text in figure.texts)
+    assert set(frame.loc[frame["kind"] == "random", "line"]) == set(OWN | PLAIN)
+    assert not (frame["kind"] == "users").any()
+    assert _undeleted.without(parts[0], parts[0].cells) == []
+    with pytest.raises(Refused, match="measure another_sisa, sisa by"):
+        figures.load("recovery")(made(OWN))
 
 
 def test_the_page_names_whose_model_stands_for_the_undeleted_one(tmp_path):

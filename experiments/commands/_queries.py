@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 
 from ..errors import Refused
-from ..figures import _tables
+from ..figures import _tables, _undeleted
 
 STAGES = ("before", "after", "reference")
 PAIRED = ["data", "model", "kind", "ratio", "count", "seed"]  # what cells of two methods share
 DRAWN = ["split.seed", "unlearn_seed"]  # and these, in tables that have them
-PAIRS = {"recovery": _tables.gains, "residual": _tables.distances}
+PAIRS = {"recovery": _undeleted.gains, "residual": _undeleted.distances}
 WAYS: dict[str, Callable] = {
     "mean": lambda s: s.mean(),
     "ci95": lambda s: _tables.interval(s)[1],
@@ -112,9 +112,9 @@ def _series(words: list[str], tables: _tables.Tables) -> pd.Series:
         case [stage, metric, split, *k] if stage in STAGES and len(k) < 2:
             return _tables.value(tables, stage, metric, split, int(k[0]) if k else None)
         case ["recovery", metric]:
-            return _tables.recovery(tables, metric)
+            return _undeleted.recovery(tables, metric)
         case ["residual", split]:
-            return _tables.local_residual(tables, split)
+            return _undeleted.local_residual(tables, split)
         case ["cells" | "timings" as table, column] if column in getattr(tables, table):
             values = getattr(tables, table).set_index("cell")[column]
             return values.map({"True": 1, "False": 0}) if values.dtype == object else values

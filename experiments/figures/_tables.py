@@ -112,36 +112,6 @@ def value(tables: Tables, stage: str, metric: str, split: str, k: int | None = N
     return rows[keep].set_index("cell")["value"]
 
 
-def gains(tables: Tables, metric: str) -> tuple[pd.Series, pd.Series]:
-    """By cell id: ``after - before`` and ``reference - before`` on test, the shares of recovery."""
-    before, after, goal = (
-        value(tables, s, metric, "test") for s in ("before", "after", "reference")
-    )
-    return after - before, goal - before
-
-
-def recovery(tables: Tables, metric: str) -> pd.Series:
-    """By cell id: ``(after - before) / (reference - before)`` on test, 1 where all is recovered."""
-    gain, goal = gains(tables, metric)
-    return gain / goal
-
-
-def distances(tables: Tables, split: str = "all") -> tuple[pd.Series, pd.Series]:
-    """By cell id: the distance to the reference after unlearning, and before."""
-    after, before = (value(tables, stage, "distance", split) for stage in ("after", "before"))
-    return after, before
-
-
-def local_residual(tables: Tables, split: str = "all") -> pd.Series:
-    """By cell id: distance to the reference after unlearning, as a share of that before.
-
-    Of the method ``retrain`` it is how far two retrainings lie apart, below which no method can be
-    expected to come.
-    """
-    after, before = distances(tables, split)
-    return after / before
-
-
 def further(tables: Tables) -> pd.DataFrame:
     """The cells that end further from the reference than they began."""
     before, after = (value(tables, stage, "distance", "all") for stage in ("before", "after"))

@@ -95,3 +95,31 @@ def rows(numbers: pd.DataFrame) -> pd.DataFrame:
 def label(line: str) -> str:
     """What a legend calls such a line."""
     return line.replace(LINE, f"{LINE} model")
+
+
+def gains(tables: Tables, metric: str) -> tuple[pd.Series, pd.Series]:
+    """By cell id: ``after - before`` and ``reference - before`` on test, the shares of recovery."""
+    after, goal = (_tables.value(tables, s, metric, "test") for s in ("after", "reference"))
+    undeleted = before(tables, metric, "test")
+    return after - undeleted, goal - undeleted
+
+
+def recovery(tables: Tables, metric: str) -> pd.Series:
+    """By cell id: ``(after - before) / (reference - before)`` on test, 1 where all is recovered."""
+    gain, goal = gains(tables, metric)
+    return gain / goal
+
+
+def distances(tables: Tables, split: str = "all") -> tuple[pd.Series, pd.Series]:
+    """By cell id: the distance to the reference after unlearning, and of the undeleted model."""
+    return _tables.value(tables, "after", "distance", split), before(tables, "distance", split)
+
+
+def local_residual(tables: Tables, split: str = "all") -> pd.Series:
+    """By cell id: distance to the reference after unlearning, as a share of the undeleted model's.
+
+    Of the method ``retrain`` it is how far two retrainings lie apart, below which no method can be
+    expected to come.
+    """
+    after, undeleted = distances(tables, split)
+    return after / undeleted

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from .. import statistics
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._tables import Tables
 
 LEVELS = {"split.seed": "split", "seed": "training", _tables.AGAIN: "unlearning"}
@@ -21,8 +21,8 @@ DISTANCE, RESIDUAL = "distance to the reference", "local residual"
 def _quantities(tables: Tables) -> dict[str, pd.Series]:
     """Of every quantity that is there, its values by cell."""
     found = {
-        DISTANCE: _tables.distances(tables)[0],
-        RESIDUAL: _tables.local_residual(tables),
+        DISTANCE: _undeleted.distances(tables)[0],
+        RESIDUAL: _undeleted.local_residual(tables),
     }
     for label, metric, split, k in _panels.accuracies(tables):
         if metric != "recall":  # says what NDCG says
@@ -93,7 +93,8 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     figure, axes = _plot.grid(len(shown), len(quantities), width=3.6, height=height)
     _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
     _plot.legend(figure, axes)
-    _plot.note(figure, _words(numbers, looks, _tables.left_out(tables), lacking))
+    words = [_words(numbers, looks, _tables.left_out(tables), lacking)]
+    _plot.note(figure, "; ".join([*words, *_undeleted.without(tables, cells)]))
     return figure, numbers
 
 

@@ -24,7 +24,7 @@ def _cells(tables: Tables) -> pd.DataFrame:
         raise Refused("keep_curves: no finished cell has a swept share (a list as keep)")
     for name in ("auc", "auc_and"):
         _panels.with_metric(tables, cells, name, name, "test")
-    cells["residual after"] = _tables.local_residual(tables)
+    cells["residual after"] = _undeleted.local_residual(tables)
     cells["seconds after"] = tables.timings.set_index("cell")["unlearn_seconds"]
     cells["line"] = _panels.lines(cells, (KEEP,))
     return cells[cells[KEEP].notna()]
@@ -73,5 +73,5 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     figure, axes = _plot.grid(len(shown), len(quantities))
     _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
     _plot.legend(figure, axes)
-    _panels.note(figure, tables, numbers)
+    _panels.note(figure, tables, numbers, *_undeleted.without(tables, cells))
     return figure, numbers

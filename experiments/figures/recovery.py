@@ -2,8 +2,9 @@
 
 Recovery is ``(after - undeleted) / (retrained - undeleted)`` of the test AUC: over all rows, over
 those whose user or item is in the request, and those where both are. The local residual is the
-distance to the retrained model as a share of the undeleted model's. The row ``retrain`` is a
-retraining under another seed: the noise of both. Values beyond a panel stand on its edge, hollow.
+distance to the retrained model as a share of the undeleted model's. The undeleted model is the
+plainly trained one for all methods, those too that train in their own way. The row ``retrain`` is
+a retraining under another seed: the noise of both. Values beyond a panel stand on its edge, hollow.
 """
 
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._tables import Tables
 
 RECOVERY = {
@@ -30,14 +31,15 @@ def _numbers(tables: Tables) -> pd.DataFrame:
     cells["line"] = _panels.lines(cells)
     groups, parts = _panels.groups(cells, amount=True), []
     for metric, name in RECOVERY.items():
-        cells[name] = _tables.recovery(tables, metric)
-    cells[RESIDUAL] = _tables.local_residual(tables)
+        cells[name] = _undeleted.recovery(tables, metric)
+    cells[RESIDUAL] = _undeleted.local_residual(tables)
     for name in LIMITS:
         if cells[name].notna().any():
             part = _tables.intervals(cells, [*groups, "line"], name)
             parts.append(part.assign(quantity=name))
     if not parts or not cells[RECOVERY["auc"]].notna().any():
-        raise Refused("recovery: no finished cell has a test AUC of labels of both kinds")
+        why = _undeleted.without(tables, cells) or ["no test AUC of labels of both kinds"]
+        raise Refused(f"recovery: of no finished cell known: {why[0]}")
     numbers = pd.concat(parts, ignore_index=True)
     order = list(dict.fromkeys(cells["line"]))
     numbers["rank"] = numbers["line"].map(order.index)
@@ -89,5 +91,5 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
         axis.set_ylabel("method")
     for axis in axes[:, 1:].flat:
         axis.set_ylabel(" ")
-    _panels.note(figure, tables, numbers)
+    _panels.note(figure, tables, numbers, *_undeleted.without(tables, _tables.finished(tables)))
     return figure, numbers

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _panels, _plot, _tables, _undeleted
 from ._tables import Tables
 
 SPILLOVER = "method.spillover"
@@ -25,8 +25,8 @@ def _cells(tables: Tables) -> pd.DataFrame:
             "spillover: no method was run with and without it (spillover = [true, false])"
         )
     for name in ("auc", "auc_or", "auc_and"):
-        cells[name] = _tables.recovery(tables, name)
-    cells["residual"] = _tables.local_residual(tables)
+        cells[name] = _undeleted.recovery(tables, name)
+    cells["residual"] = _undeleted.local_residual(tables)
     cells = cells[cells[SPILLOVER].notna()].copy()
     cells["line"] = _panels.lines(cells, (SPILLOVER,))
     cells["spillover"] = cells[SPILLOVER].astype(str).str.lower()
@@ -81,5 +81,5 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     figure, axes = _plot.grid(len(shown), len(quantities))
     _panels.page((figure, axes), numbers, groups, shown, quantities, panel)
     _plot.legend(figure, axes)
-    _panels.note(figure, tables, numbers)
+    _panels.note(figure, tables, numbers, *_undeleted.without(tables, cells))
     return figure, numbers
