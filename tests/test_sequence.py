@@ -11,7 +11,7 @@ import toy_runs
 from experiments import cli
 from experiments.commands import sequence as command
 from experiments.errors import Refused
-from experiments.lab import sequence
+from experiments.lab import sequence, tables
 from jaxforget.metrics import exposure
 from jaxforget.prepare import interop, requests
 from jaxforget.sparse import layout
@@ -264,6 +264,40 @@ def test_a_part_of_the_cells_leaves_the_others_in_the_table(folder, capsys):
     pd.testing.assert_frame_equal(again, both)
     _, more = run(folder, "--requests=3", one)  # of other people: computed, and the old rows go
     assert more.groupby("cell")["people"].nunique().eq(1).all() and set(more["people"]) == {2, 3}
+
+
+def test_a_table_of_other_data_is_refused_before_anything_is_computed(folder, capsys):
+    one, two = ("--only=method=closed_form,seed=0", "--only=method=closed_form,seed=1")
+    _, first = run(folder, "--requests=2", one)
+    assert first["data_hash"].astype(str).str.fullmatch("[0-9a-f]{16}").all()
+    table, data = folder / "toy" / "sequence.csv", folder / "small.csv"
+    was, whole = table.read_bytes(), data.read_text()
+    lines = whole.splitlines()
+    lines[0] = lines[0][:-1] + ("2" if lines[0].endswith("1") else "1")
+    data.write_text("\n".join(lines) + "\n")
+    for chosen in (one, two):  # nothing is put beside rows of other data either
+        code, _ = run(folder, "--requests=2", chosen)
+        told = capsys.readouterr().err
+        assert code == 2 and "was computed on other data" in told and "restore the data" in told
+        assert table.read_bytes() == was
+    data.write_text(whole)
+    assert run(folder, "--requests=2", one)[0] == 0
+    assert "already there" in capsys.readouterr().out and table.read_bytes() == was
+
+
+def test_a_table_that_does_not_say_of_which_data_it_is_is_refused(folder, capsys):
+    run(folder, "--requests=1", "--only=method=closed_form,seed=0")
+    path = folder / "toy" / "sequence.csv"
+    pd.read_csv(path).drop(columns="data_hash").to_csv(path, index=False)
+    code, _ = run(folder, "--requests=1", "--only=method=closed_form,seed=0")
+    assert code == 2 and "move it away" in capsys.readouterr().err
+
+
+def test_ids_and_hashes_of_digits_alone_stay_words(tmp_path):
+    lines = [["0012345678901234", "12e4567890123456", 1.0]]
+    (tmp_path / "t.csv").write_bytes(tables.csv(["cell", "data_hash", "value"], lines))
+    (row,) = tables.there(tmp_path / "t.csv", ["cell", "data_hash", "value"])
+    assert list(row.values()) == lines[0]
 
 
 def test_methods_that_train_in_their_own_way_go_on_from_their_own_state(folder):

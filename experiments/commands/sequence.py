@@ -16,7 +16,8 @@ sequence.csv has a row for each cell, checkpoint, stage and metric:
   latency_min, ...  seconds of a step, least, mean and most, since the checkpoint before
 
 people is how many ask in all; n how many have asked, of a latency how many steps it is of. Cells
-that are in the table already, with as many people, are not computed again.
+that are in the table already, with as many people, are not computed again; a table of other data
+than are there now (data_hash, as in cells.csv) is refused.
 """
 
 from pathlib import Path
@@ -26,16 +27,18 @@ import pandas as pd
 
 from .. import files
 from ..config import grid
-from ..config.grid import label, named
+from ..config.grid import Cell, label, named
+from ..config.reading import Config
 from ..errors import Refused
-from ..lab import setup
+from ..lab import setup, store
+from ..lab.setup import Laboratory
 from ..lab.tables import csv, there
 from . import _selection
 
 NAMES = ["data", "model", "method"]
 AXES = [*NAMES, "kind", "ratio", "count"]
 COLUMNS = ["cell", *AXES, "seed", "people", "checkpoint", "stage", "metric", "k", "value", "n"]
-COLUMNS += ["commit"]
+COLUMNS += ["data_hash", "commit"]
 SHOWN = ("sensitive", "exposure", "ndcg", "distance", "latency_mean", "latency_max")
 
 
@@ -53,8 +56,7 @@ def main(argv: list[str]) -> int:
         raise Refused("sequence: unlearn_seeds has no place in its table: leave it out")
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
     path = files.folder(arguments.results, config.name) / "sequence.csv"
-    ours = {cell.id for cell in grid.cells(config)}
-    rows = [row for row in there(path, COLUMNS) if row["cell"] in ours]
+    rows = _kept(path, config, lab)
     from ..lab import provenance, sequence
 
     follow, commit = sequence.Sequences(lab, arguments.requests), provenance.commit()
@@ -64,6 +66,7 @@ def main(argv: list[str]) -> int:
             print(f"{label(cell)}: {people} people, already there", flush=True)
             continue
         base = {"cell": cell.id, "people": people, "commit": commit}
+        base["data_hash"] = _data_hash(lab, cell)
         base |= {name: cell.axes[name] for name in ("kind", "ratio", "count", "seed")}
         base |= {part: named(cell, part) for part in NAMES}
         rows = [row for row in rows if row["cell"] != cell.id]
@@ -72,6 +75,28 @@ def main(argv: list[str]) -> int:
         print(f"{label(cell)}: {people} people", flush=True)
     print(table(pd.DataFrame(rows)))
     return 0
+
+
+def _data_hash(lab: Laboratory, cell: Cell) -> str:
+    """Of the split of a cell as it is now, as cells.csv has it."""
+    return lab.materials.prepared(cell).hash[: store.DIGITS]
+
+
+def _kept(path: Path, config: Config, lab: Laboratory) -> list[dict[str, Any]]:
+    """The rows that are there already of the cells of this config.
+
+    Raises:
+      Refused: they were computed on other data, or by a version that did not write which.
+    """
+    ours = {cell.id: cell for cell in grid.cells(config)}
+    rows = [row for row in there(path, COLUMNS) if row["cell"] in ours]
+    for identity, was in dict.fromkeys((row["cell"], row["data_hash"]) for row in rows):
+        if was != (now := _data_hash(lab, ours[identity])):
+            raise Refused(
+                f"{path}: cell {identity} was computed on other data (sha256 {str(was)[:12]}, now "
+                f"{now[:12]}); restore the data, or move the table away and compute all again"
+            )
+    return rows
 
 
 def table(rows: pd.DataFrame) -> str:

@@ -37,7 +37,7 @@ def there(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     """The rows of a table that an earlier run wrote; none where there is no such file."""
     if not path.is_file():
         return []
-    table = pd.read_csv(path)
+    table = pd.read_csv(path, dtype={"cell": str, "data_hash": str})  # digits alone: no number
     if list(table) != columns:
         raise Refused(f"{path}: has other columns: move it away")
     return table.astype(object).where(table.notna(), None).to_dict("records")
