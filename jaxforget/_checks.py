@@ -64,18 +64,18 @@ def count(owner: str, least: int, **settings: Any) -> None:
 
 
 def character(owner: str, other: str | None, **settings: Any) -> None:
-    """Refuses a setting that is neither one character, but no line break, nor ``other``.
+    """Refuses a setting that is neither ``other`` nor one ASCII character, a line break excepted.
 
     Example:
       >>> character("read_delimited", "::", separator="||")
       Traceback (most recent call last):
-      ValueError: read_delimited: separator must be one character or '::'; got '||'
+      ValueError: read_delimited: separator must be one ASCII character or '::'; got '||'
     """
     for name, value in settings.items():
-        single = isinstance(value, str) and len(value) == 1 and value not in "\r\n"
-        if not single and value != other:
+        single = isinstance(value, str) and len(value) == 1 and value.isascii()
+        if not (single and value not in "\r\n") and value != other:
             raise ValueError(
-                f"{owner}: {name} must be one character or {other!r}; got {shorten(value)}"
+                f"{owner}: {name} must be one ASCII character or {other!r}; got {shorten(value)}"
             )
 
 

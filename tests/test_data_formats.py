@@ -324,13 +324,15 @@ def test_columns_must_name_user_and_item_once(tmp_path, columns):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"separator": "||"}, "separator must be one character or '::'; got '||'"),
-        ({"separator": ""}, "separator must be one character or '::'; got ''"),
-        ({"separator": "\n"}, "separator must be one character"),
-        ({"separator": None}, "separator must be one character or '::'; got None"),
-        ({"quote": "''"}, "quote must be one character or None"),
-        ({"quote": ""}, "quote must be one character or None; got ''"),
-        ({"escape": "ab"}, "escape must be one character or None"),
+        ({"separator": "||"}, "separator must be one ASCII character or '::'; got '||'"),
+        ({"separator": ""}, "separator must be one ASCII character or '::'; got ''"),
+        ({"separator": "\n"}, "separator must be one ASCII character"),
+        ({"separator": None}, "separator must be one ASCII character or '::'; got None"),
+        ({"quote": "''"}, "quote must be one ASCII character or None"),
+        ({"quote": ""}, "quote must be one ASCII character or None; got ''"),
+        ({"escape": "ab"}, "escape must be one ASCII character or None"),
+        ({"separator": "\u00a6"}, "separator must be one ASCII character"),
+        ({"separator": "'", "quote": "'"}, "separator .* is the quote or the escape too"),
     ],
 )
 def test_a_mark_is_one_character(tmp_path, settings, message):

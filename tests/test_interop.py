@@ -183,6 +183,9 @@ def test_recbole_files_round_trip(tmp_path, timed):
         ({"item": [1.0, 2.0, 3.0]}, "row 0: item ids must be all text or all integers; got 1.0"),
         ({"user": ["a", 7, "b"]}, "row 1: user ids must be all text or all integers; got 7"),
         ({"value": [1.0, np.nan, 3.0]}, "row 1: value must be a finite number; got nan"),
+        ({"value": [1.0, 1e300, 3.0]}, r"a value of size 1e\+300, which no float32 holds"),
+        ({"user": [1, -1, 2]}, "a user id below 0: -1"),
+        ({"item": ["a", "", "b"]}, "a item id that is empty or has a tab or line break: ''"),
         ({"time": [1.0, 2.0, np.inf]}, "row 2: time must be a finite number; got inf"),
         ({"time": pd.to_datetime(["2020", "2021", "2022"])}, "row 0: time must be a finite"),
     ],
@@ -194,7 +197,7 @@ def test_what_recbole_could_not_read_again_is_not_written(tmp_path, columns, mes
 
 
 def test_recbole_ids_may_hold_no_tab(tmp_path):
-    with pytest.raises(ValueError, match="user id with a tab or line break"):
+    with pytest.raises(ValueError, match="user id that is empty or has a tab or line break"):
         interop.to_recbole(frame_of(user=["a", "b\tc", "d"]), tmp_path / "a.inter")
     assert not (tmp_path / "a.inter").exists()
 

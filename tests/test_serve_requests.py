@@ -17,7 +17,7 @@ import toy_runs
 from test_erase import HOW, ITEMS, SAVED, USERS, VALUES, D, I, U
 
 from experiments import cli
-from experiments.commands import _journal, _stream
+from experiments.commands import _beginning, _journal, _stream
 from jaxforget import erase, models
 from jaxforget.prepare import interop
 from jaxforget.sparse import layout
@@ -264,8 +264,13 @@ def refused(capsys, arguments):
     return error
 
 
-def test_what_does_not_fit_the_folder_is_refused(folder, capsys):
+def test_what_does_not_fit_the_folder_is_refused(folder, capsys, monkeypatch):
     interop.save_factors(folder / "other.npz", trained(2)[1], settings=SAVED)
+    (folder / "huge.csv").write_text(f"user\n{'9' * 5000}\n")
+    huge = ["--requests", str(folder / "huge.csv")]
+    assert "line 2: user must be an integer, 0 or more; got '999" in refused(
+        capsys, begin(folder, "huge", *huge)
+    )
     assert "has no stream yet: give --model" in refused(capsys, go_on(folder))
     assert cli.main(begin(folder)) == 0
     for option in ("--tol=0.2", "--budget=1", "--reg=7", "--threshold=3", "--repeats=sum"):
@@ -276,6 +281,10 @@ def test_what_does_not_fit_the_folder_is_refused(folder, capsys):
     same = ["--tol=0.1", "--budget=0.01", "--model", str(folder / "model.npz")]
     assert cli.main(go_on(folder, "stream", *same)) == 0
     capsys.readouterr()
+    with monkeypatch.context() as patched:
+        patched.setattr(_beginning, "_given", lambda args: {})
+        patched.setattr(_stream, "_unpacked", lambda state: {"tol": 0.1})
+        assert "of an earlier version" in refused(capsys, go_on(folder))
     journal = folder / "stream" / "journal.jsonl"
     honest = journal.read_bytes()
     journal.write_bytes(honest.replace(b'"user": [', b'"user": [1, ', 1))
@@ -378,6 +387,17 @@ def test_a_row_that_is_not_the_one_of_its_id_is_refused_by_a_stream_too(tmp_path
     asks(tmp_path, 3)
     assert cli.main(begin(tmp_path, "trusted", *where, "--trust")) == 0
     assert erased(tmp_path, "trusted") == {8}
+
+
+@pytest.mark.slow
+def test_a_model_in_16_bits_is_served_too(folder, capsys):
+    factors = interop.load_factors(folder / "model.npz")
+    rows = {f"{side[:-1]}_factors": np.float16(x) for side, x in factors._asdict().items()}
+    np.savez(folder / "model.npz", **rows, **SAVED)
+    asks(folder, 3)
+    assert cli.main(begin(folder)) == 0
+    assert erased(folder) == {3}
+    assert interop.load_factors(folder / "stream" / "model.npz").users.dtype == np.float16
 
 
 def test_what_is_interrupted_while_it_is_met_is_met_again(folder, monkeypatch, capsys):

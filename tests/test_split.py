@@ -124,6 +124,7 @@ def test_times_are_numbers_or_dates_of_any_kind(times):
         ([3, "x", 1], "row 1: .* got 'x'"),
         ([3, DAYS[0].tolist(), 1], "row 1: .* got datetime.datetime"),
         (np.array(["2021", "NaT", "2022"], "M8[s]"), "row 1: .* got NaT"),
+        ([pd.Timestamp(2020, 1, 1, tz="UTC"), *DAYS.tolist()[:2]], "time cannot be put in order"),
         ([3, 1], r"times must be \[3\], one per row; got \[2\]"),
         (np.zeros((3, 1)), r"times must be \[3\], one per row; got \[3, 1\]"),
     ],

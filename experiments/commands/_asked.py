@@ -38,10 +38,12 @@ class Asked:
         Raises:
           Refused: a line that is none of a list of requests.
         """
-        from jaxforget.data._lines import Layout, problem
+        from jaxforget.data._lines import Layout, blank, problem
 
         layout, digest, number = Layout("requests", text=self.text), "", 0
         for line, fields in self._records():
+            if blank(fields, layout):
+                continue
             if not self.columns:
                 if set(fields) - set(SIDES) or len(set(fields)) < len(fields):
                     told = f"must be user, item, or user,item; got {fields}"
@@ -56,16 +58,15 @@ class Asked:
             digest = hashlib.sha256(f"{digest}{json.dumps(ids)}".encode()).hexdigest()
             if number:
                 yield Line(ids, number, digest)
-        if not self.columns:
+        if not self.columns and not self.open_end:
             raise Refused("requests, line 1: must be user, item, or user,item; got nothing")
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """The lines that are not blank, with their numbers."""
+        """The fields of all lines, with the numbers of the lines."""
         reader = csv.reader(self._ended(), strict=True)
         try:
             for fields in reader:
-                if any(field.strip() for field in fields):
-                    yield reader.line_num, fields
+                yield reader.line_num, fields
         except csv.Error as fault:
             raise Refused(f"requests, line {reader.line_num}: {fault}") from fault
         except ValueError as fault:  # no text, or a damaged archive

@@ -17,6 +17,10 @@ FILES = ("model", "interactions", "users", "items")  # options that name files
 
 def of(args: argparse.Namespace) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     """Reads the model and the table of the first call."""
+    import jax.numpy as jnp
+
+    from jaxforget.types import Factors
+
     served = _served.model(args.model)
     objective = _served.objective(served, args, args.model)
     table = _served_table.read(args.interactions, served.factors, args)
@@ -39,8 +43,9 @@ def of(args: argparse.Namespace) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         raise Refused(f"{args.model}: {fault}") from fault
     unfit = [np.zeros(len(rows), bool) for rows in served.factors]
     if not args.trust:
-        _erased.check_fit(args, built, table.train, served.factors)
-        unfit = _erased.unfit(built, table.train, served.factors)
+        wide = Factors(*(jnp.asarray(rows, table.train.values.dtype) for rows in served.factors))
+        _erased.check_fit(args, built, table.train, wide)
+        unfit = _erased.unfit(built, table.train, wide)
     state |= {f"unfit_{side}": rows for side, rows in zip(SIDES, unfit)}
     return table, how, state
 

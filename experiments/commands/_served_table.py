@@ -109,7 +109,7 @@ def _delimited(path: Path, name: str, names: dict[str, str]) -> Any:
     if name.endswith(".dat"):
         return _formats.read_double_colon(path)
     separator = "\t" if name.endswith((".tsv", ".tab")) else ","
-    header = first_record(Layout(str(path), separator))
+    _, header = first_record(Layout(str(path), separator))
     names = {own: ours for own, ours in names.items() if ours != "value" or own in header}
     kinds = ((), ("user",), ("item",), ("user", "item"))  # which ids are text
     for text in kinds[:-1]:

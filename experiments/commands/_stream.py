@@ -163,6 +163,11 @@ def opened(folder: Path, args: argparse.Namespace, *, new: bool) -> Iterator[Str
             table = receipts.read(_read_table, folder / TABLE)
             state = receipts.read(_read_state, folder / STATE)
             how = _unpacked(state)
+            if "began" not in how:
+                raise Refused(
+                    f"{folder / STATE}: of an earlier version, which did not write how the stream "
+                    "began: begin one from its model in another folder"
+                )
             _beginning.same(folder, how["began"], args)
         stream = Stream(folder, table, how, state)
         if new:

@@ -16,7 +16,8 @@ journal names who was erased: keep it as long as it is needed, and no longer.
 Every --check requests the drift is measured: what the requests have left undone of what they
 disturbed, relative to the data. Above --budget the model is trained anew on what is left.
 
-Exit code 1: requests were met, but not all: a line of standard input was refused, or left.
+Exit code 1: not all lines were met, as one has no end, or one of standard input was refused. A list
+that is refused (2) leaves the stream as it was; a first call has begun it.
 """
 
 import argparse

@@ -21,7 +21,7 @@ DISTANCE, RESIDUAL = "distance to the reference", "local residual"
 def _quantities(tables: Tables) -> dict[str, pd.Series]:
     """Of every quantity that is there, its values by cell."""
     found = {
-        DISTANCE: _undeleted.distances(tables)[0],
+        DISTANCE: _tables.value(tables, "after", "distance", "all"),
         RESIDUAL: _undeleted.local_residual(tables),
     }
     for label, metric, split, k in _panels.accuracies(tables):

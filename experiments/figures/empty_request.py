@@ -51,7 +51,7 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
         raise Refused('empty_request: needs request.kind = "none" and a plain method ("retrain")')
     cells["line"] = _panels.lines(cells)
     groups = _panels.groups(cells, amount=False)
-    numbers = _numbers(tables, cells.reset_index(drop=True).set_index("cell", drop=False), groups)
+    numbers = _numbers(tables, cells, groups)
     lines = list(dict.fromkeys(cells["line"]))
 
     def panel(axis, rows, name, key):

@@ -18,6 +18,7 @@ STAGES = {"before": "undeleted", "after": "after unlearning", "reference": "retr
 def _numbers(tables: Tables, cells: pd.DataFrame, groups: list[str], what: tuple) -> pd.DataFrame:
     """Everything drawn, long: stage, groups, line, mean, low, high, n."""
     _panels.with_metric(tables, cells, "exposure", *what)
+    cells["exposure before"] = cells["exposure undeleted"]
     by, once = [*groups, "line"], cells.drop_duplicates([*groups, "seed"])
     parts = [
         _tables.intervals(cells, by, f"exposure {stage}").assign(stage=stage)

@@ -38,8 +38,8 @@ def _numbers(tables: Tables) -> pd.DataFrame:
             part = _tables.intervals(cells, [*groups, "line"], name)
             parts.append(part.assign(quantity=name))
     if not parts or not cells[RECOVERY["auc"]].notna().any():
-        why = _undeleted.without(tables, cells) or ["no test AUC of labels of both kinds"]
-        raise Refused(f"recovery: of no finished cell known: {why[0]}")
+        why = ["no test AUC of labels of both kinds", *_undeleted.without(tables, cells)]
+        raise Refused(f"recovery: of no finished cell known: {' or '.join(why)}")
     numbers = pd.concat(parts, ignore_index=True)
     order = list(dict.fromkeys(cells["line"]))
     numbers["rank"] = numbers["line"].map(order.index)

@@ -70,6 +70,10 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     cells = _cells(tables)
     groups = _panels.groups(cells, amount=True)
     numbers = _numbers(cells, groups)
+    if not len(numbers):
+        raise Refused(
+            "; ".join(["spillover: no recovery is known", *_undeleted.without(tables, cells)])
+        )
     order = [w for w in ("false", "truncated", "true") if w in set(cells["spillover"])]
     styles = _plot.looks(list(dict.fromkeys(cells["line"])))
     shown = _panels.keys(cells, groups)

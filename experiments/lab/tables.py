@@ -33,11 +33,14 @@ def csv(columns: list[str], rows: list[list[Any]]) -> bytes:
     return "".join(",".join(map(text, line)) + "\n" for line in lines).encode()
 
 
+HEXADECIMAL = ("cell", "data_hash", "bank", "commit")  # text, also where digits are all they have
+
+
 def there(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     """The rows of a table that an earlier run wrote; none where there is no such file."""
     if not path.is_file():
         return []
-    table = pd.read_csv(path, dtype={"cell": str, "data_hash": str})  # digits alone: no number
+    table = pd.read_csv(path, dtype=dict.fromkeys(HEXADECIMAL, str))
     if list(table) != columns:
         raise Refused(f"{path}: has other columns: move it away")
     return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -56,6 +56,8 @@ def read_delimited(
     _checks.choice("read_delimited", ("unix", "iso"), times=times)
     _checks.character("read_delimited", "::", separator=separator)
     _checks.character("read_delimited", None, quote=quote, escape=escape)
+    if separator in (quote, escape):
+        raise ValueError(f"read_delimited: separator {separator!r} is the quote or the escape too")
     fields = (str(address), separator, tuple(text), quote, escape, encoding)
     layout = Layout(*fields, drops=incomplete == "drop", iso=times == "iso")
     if not isinstance(columns, Mapping):

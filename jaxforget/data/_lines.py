@@ -141,22 +141,22 @@ def _pieces(stream: Any, encoding: str) -> Iterator[str]:
 
 
 def records(layout: Layout) -> Iterator[tuple[int, list[str]]]:
-    """Yields line numbers and fields of the lines that are not blank; one of ``,`` is not."""
+    """Yields the number and the fields of every line that is not ``blank``."""
     tabbed = layout.separator == "::"
     texts = (text.replace("::", "\t") if tabbed else text for _, text in lines(layout))
     reader = csv.reader(texts, strict=True, **layout.dialect)
     line = 1
     try:
         for fields in reader:
-            if not _blank(fields, layout):
+            if not blank(fields, layout):
                 yield line, fields
             line = reader.line_num + 1
     except csv.Error as fault:
         raise ValueError(f"{layout.address}, line {line}: {fault}") from None
 
 
-def _blank(fields: list[str], layout: Layout) -> bool:
-    """Whether pandas passes over such a line too; what else holds nothing may be left out."""
+def blank(fields: list[str], layout: Layout) -> bool:
+    """Whether a line is skipped: empty, or white space alone; with ``drops`` also empty fields."""
     if layout.drops:
         return not any(field.strip() for field in fields)
     return not fields or (len(fields) == 1 and fields[0] != "" and not fields[0].strip(" \t"))
@@ -205,7 +205,8 @@ def problem(fields: list[str], columns: Sequence[str], layout: Layout) -> str | 
             return f"{role} is empty"
         if role in ("user", "item") and role not in layout.text:
             digits = field.strip().removeprefix("+")
-            if not (digits.isascii() and digits.isdecimal() and int(digits) < 2**63):
+            short = digits.isascii() and digits.isdecimal() and len(digits.lstrip("0")) < 20
+            if not (short and int(digits) < 2**63):
                 return f"{role} must be an integer, 0 or more; got {shorten(field)}"
         elif role == "time" and layout.iso:
             try:

@@ -5,6 +5,7 @@ from typing import Any
 
 from jaxforget._checks import shorten
 from jaxforget.data._frame import as_pandas, finite, number, require
+from jaxforget.data._lines import LARGEST
 
 
 def write_recbole(frame: Any, path: str | Path) -> None:
@@ -34,11 +35,15 @@ def recbole_text(frame: Any) -> str:
             number(frame[role])  # 1.0 would be another id than 1 when it is read again
         else:
             finite(frame[role], role)
+    if "value" in frame and (most := frame["value"].astype(float).abs().max()) > LARGEST["value"]:
+        raise ValueError(f"a value of size {most:g}, which no float32 holds")
     columns = [frame[role].astype(str) for role in names if role in frame]
     for ids in columns[:2]:
-        bad = ids[ids.str.contains("[\t\r\n]", regex=True)]
+        bad = ids[ids.str.contains("[\t\r\n]", regex=True) | (ids == "")]
         if len(bad):
             got = shorten(bad.iloc[0])
-            raise ValueError(f"a {ids.name} id with a tab or line break in it: {got}")
+            raise ValueError(f"a {ids.name} id that is empty or has a tab or line break: {got}")
+        if frame[ids.name].dtype.kind == "i" and (frame[ids.name] < 0).any():
+            raise ValueError(f"a {ids.name} id below 0: {frame[ids.name].min()}")
     rows = [[names[column.name] for column in columns], *zip(*columns, strict=True)]
     return "".join("\t".join(row) + "\n" for row in rows)

@@ -228,7 +228,7 @@ def _mark(
 
 
 def _scores(factors, users):
-    """Scores ``[R, I]``, and ``[R]`` are all finite? No comparison with NaN is true."""
+    """Scores ``[R, I]``, and ``[R]`` whether all of a user's are finite, to be compared."""
     scores = serving.scores(factors, users)
     return scores, jnp.all(jnp.isfinite(scores), axis=1)
 

@@ -204,7 +204,10 @@ def _oldest_first(times: Any, n: int) -> np.ndarray:
         raise ValueError(f"times must be [{n}], one per row; got {list(np.shape(times))}")
     column = pd.Series(np.asarray(times) if hasattr(times, "__array__") else times)
     finite(column, "time", dates=True)
-    return np.argsort(column.to_numpy(), kind="stable")
+    try:
+        return np.argsort(column.to_numpy(), kind="stable")
+    except TypeError as fault:  # dates with a time zone and without, or dates and times
+        raise ValueError(f"time cannot be put in order: {fault}: write all in one form") from None
 
 
 def _cuts(shares: Sequence[float]) -> tuple[Fraction, Fraction]:
