@@ -30,6 +30,7 @@ from ._rows import Rows
 KEYS = ["model", "settings", "request", "way", "seed"]
 VALUES = ["recall", "ndcg", "membership", "distance", "moved", "seconds"]
 REQUESTS = {"1 user": 1, "100 users": 100, "1 % of interactions": 0.01}
+DAMPINGS = (0.01, 0.1, 1.0, 10.0, 100.0)
 WAYS = {
     "ials": {
         "unlearn_als, 1 pass": ("unlearn_als", {"max_sweeps": 1}),
@@ -37,8 +38,11 @@ WAYS = {
         "local_als": ("local_als", {}),
     },
     "lightgcn": {
-        **{f"ifru, damping {d:g}": ("ifru", {"damping": d}) for d in (1.0, 10.0, 100.0)},
-        "ifru, damping 10, no spillover": ("ifru", {"damping": 10.0, "spillover": False}),
+        **{f"ifru, damping {d:g}": ("ifru", {"damping": d}) for d in DAMPINGS},
+        **{
+            f"ifru, damping {d:g}, no spillover": ("ifru", {"damping": d, "spillover": False})
+            for d in (0.1, 10.0)
+        },
         "replay": ("replay", {}),
     },
 }

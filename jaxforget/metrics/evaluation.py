@@ -69,8 +69,8 @@ def evaluate(
     Source: measures as in arXiv 2307.02147 and as usual in the field.
     """
     _checks.request("evaluate", *forget, len(split.train.users))
-    given = {} if reference is None else {"reference": reference}
-    _fits.check("evaluate", factors, train=split.train, **given)
+    goal = factors if reference is None else reference
+    _fits.check("evaluate", factors, train=split.train, reference=goal)
     # arrays of numpy would be asked for entries that only the compiled loops know
     factors, forget, reference = jax.tree.map(jnp.asarray, (factors, forget, reference))
     remembered = (split.train, forget.after)
