@@ -201,7 +201,7 @@ def test_ratings_cannot_be_flipped():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("ratio", [0, -0.1, 1.01, float("nan"), float("inf"), "0.5", True])
+@pytest.mark.parametrize("ratio", [0, 0.0, -0.1, 1.01, 10, float("nan"), float("inf"), "0.5", True])
 def test_a_ratio_outside_0_to_1_is_refused(kind, ratio):
     with pytest.raises(ValueError, match=r"ratio must be in \(0, 1\]; got"):
         getattr(forget, kind)(key(), labels(), ratio)

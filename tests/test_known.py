@@ -213,7 +213,7 @@ def test_measures_that_follow_what_is_left_are_usable():
         assert row.usable and not row.why and row.ordered == "yes", name
         assert row.from_none.low > 0 and row.from_half.low > 0
     score = found["score"]
-    assert score.n_models == 30 and score.faithful.low > 0.88 and score.half.low > 0.88
+    assert score.n_models == 30 and score.faithful.value == 1 and score.half.value == 1
     assert score.relearned.low > 0.5
     assert score.from_none.value == pytest.approx(0.75, abs=0.15)  # half of 1.5
 
@@ -229,7 +229,7 @@ def test_measures_that_are_noise_are_not_usable():
 
 def test_each_condition_of_the_rule_is_needed():
     blind = tried(bank(half=0.0))["score"]
-    assert "without half" in blind.why and not blind.usable and blind.faithful.value > 0.9
+    assert "without half" in blind.why and not blind.usable and blind.faithful.value == 1
     full = tried(bank(half=1.0))["score"]  # tells, and no more with all than with half
     assert full.ordered == "not shown" and "does not grow" in full.why
     over = tried(bank(half=1.5))["likelihood"]
@@ -239,7 +239,7 @@ def test_each_condition_of_the_rule_is_needed():
     some = bank()
     some.scores["retrained"][:, -1] = np.linspace(-1e4, 1.1e4, 60)  # 8 bits: steps of 80
     coarse = tried(some)["score"]
-    assert coarse.faithful.value > 0.9 and abs(coarse.rounded.value - 0.5) < 0.05
+    assert coarse.faithful.value == 1 and abs(coarse.rounded.value - 0.5) < 0.05
     assert "rounding" in coarse.why and not coarse.usable
 
 

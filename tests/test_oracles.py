@@ -258,7 +258,8 @@ def test_a_measure_is_faithful_where_it_tells_models_whose_truth_is_known():
     members = evidence.measure(some).members
     undeleted, same = (evidence.faithfulness(some, kind, members) for kind in ("undeleted", "same"))
     for name in undeleted:
-        assert undeleted[name].low > 0.88 or name == "distance"  # all 30 told: 0.025^(1 / 30)
+        found = undeleted[name]  # where all are told, the interval is by counting
+        assert found.low > 0.9 or found.value == 1 or name == "distance"
         assert same[name].low < 0.5 < same[name].high
     told = [r for r in rows(some) if r.measure == "told_by_score"]
     assert {r.kind for r in told} == {"undeleted", "same"} and told[0].n_models == 30

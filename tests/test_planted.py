@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jaxforget import metrics, models
 from jaxforget.metrics.canaries import rank_exposure
-from jaxforget.prepare import _profiles, forget, planted, shilling
+from jaxforget.prepare import _profiles, _shares, forget, planted, shilling
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, Split
 
@@ -46,11 +46,11 @@ def profiles(found):
 def test_a_share_is_rounded_up_as_the_decimal_that_it_is(numerator, n, denominator):
     numerator = min(numerator, denominator)
     share = float(f"{numerator / denominator:.4f}")
-    assert _profiles.part(share, n) == -(-numerator * n // denominator)
+    assert _shares.part(share, n) == -(-numerator * n // denominator)
 
 
 def test_a_share_of_something_is_something():
-    assert _profiles.part(1e-12, 5) == 1 and _profiles.part(0.5, 0) == 0
+    assert _shares.part(1e-12, 5) == 1 and _shares.part(0.5, 0) == 0
     assert _profiles.number("canaries", 1e-12, None, 5) == 1
 
 

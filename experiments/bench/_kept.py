@@ -50,8 +50,8 @@ class Kept:
 
     def _digest(self, name, args):
         words = np.frombuffer(f"{self.facts}\n{name}".encode(), np.uint8)
-        keys = (jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(args))
-        return hash_arrays(words, *keys)[:32]
+        arrays = (jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(args))
+        return hash_arrays(words, *arrays)[:32]
 
 
 def _is_key(leaf):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import Refused
 from ..files import archive, clean, write_atomically
-from . import _beginning, _journal, _served, _served_table
+from . import _beginning, _erased, _journal, _served, _served_table
 from . import _receipt_files as receipts
 from ._asked import SIDES, Line
 
@@ -53,8 +53,6 @@ class Stream:
         """Refuses lines for people, or items, whose rows were not theirs when the stream began."""
         from jaxforget.prepare import forget
 
-        from . import _erased
-
         known = self._known(columns, lines)
         if not known or not any(side.any() for side in self.unfit):
             return
@@ -73,7 +71,6 @@ class Stream:
         entry = {"request": self.done + 1, "lines": len(lines), "follows": self.last}
         entry |= {"read": lines[-1].number, "digest": lines[-1].digest}
         entry |= {side: [ids[k] for ids in known] for k, side in enumerate(columns)}
-        self.whole = False
         _journal.add(self.folder / JOURNAL, entry)
         self.last = _journal.digest(entry)
         told, missing = self._apply(entry), len(lines) - len(known)

@@ -97,8 +97,8 @@ def _groups(lab: Laboratory, todo: list[Cell]) -> Iterator[list[Cell]]:
         lab.batches.own_data = bool(_made(lab.materials.align, every))
         for group in [every] if lab.batches.own_data else groups:
             prepared = _made(lab.materials.prepared, group[0])
-            most = 1
-            if prepared:
+            most = lab.batches.most if prepared else 1
+            if most is None:
                 states = memory.of_states(lab, group)
                 most = lab.batches.cells_at_once(prepared.split.train, states)
             yield from (group[first : first + most] for first in range(0, len(group), most))

@@ -58,7 +58,7 @@ def once(tables: Tables, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """One cell per group and seed; its ``... before`` is what the undeleted model has.
 
     Where a group has no plainly trained model, it is what the first line's own model has before the
-    request, and the column ``whose`` names that line. The column ``undeleted`` is the line to draw.
+    request, and the column ``whose`` names that line.
 
     Args:
       tables: all that was measured.
@@ -70,21 +70,20 @@ def once(tables: Tables, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         one = group.drop_duplicates("seed")
         plain = bool(there.reindex(one["cell"]).any())
         first = one["line"].iloc[0]
-        one = one.assign(undeleted=LINE if plain else f"{LINE} ({first})")
-        one["whose"] = np.nan if plain else first
+        one = one.assign(whose=np.nan if plain else first)
         for name in [name for name in one if name.endswith(" before")]:
             if plain:
                 one[name] = one[f"{name.removesuffix(' before')} {LINE}"]
             else:
                 one[name] = one[name].where(one["line"] == first)
         parts.append(one)
-    return pd.concat(parts) if parts else cells.assign(undeleted=LINE, whose=np.nan)
+    return pd.concat(parts) if parts else cells.assign(whose=np.nan)
 
 
 def intervals(once: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
     """The intervals of a quantity before the request, as rows of a line."""
-    rows = _tables.intervals(once, [*by, LINE], f"{name} before")
-    return rows.rename(columns={LINE: "line"})
+    lines = [LINE if pd.isna(whose) else f"{LINE} ({whose})" for whose in once["whose"]]
+    return _tables.intervals(once.assign(line=lines), [*by, "line"], f"{name} before")
 
 
 def rows(numbers: pd.DataFrame) -> pd.DataFrame:

@@ -49,10 +49,8 @@ class Batches:
     def cells_at_once(self, train: Interactions, states: int) -> int:
         """How many cells may wait for each other, with their requests and ``states`` bytes each.
 
-        Their number was given, or it is such that all of them fit a part of the host's memory.
+        So many, where nobody says, that all of them fit a part of the host's memory.
         """
-        if self.most is not None:
-            return self.most
         each = 16 * len(train.users) + states
         each += self.own_data * sum(x.nbytes for x in jax.tree.leaves(train))
         return max(1, min(MOST, int(WAITING * memory.host_memory() / each)))

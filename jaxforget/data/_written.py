@@ -18,8 +18,8 @@ def write_recbole(frame: Any, path: str | Path) -> None:
 
     Raises:
       ValueError: a column, an id, a value or a time is missing; ids that are neither all text nor
-        all integers; a value or a time that is no finite number; or an id with a tab or a line
-        break in it.
+        all integers; a value or a time that is no finite number, or a value that is no float32;
+        or an id that is empty, below 0, or has a tab or a line break in it.
     """
     frame = as_pandas(frame)
     require(frame)

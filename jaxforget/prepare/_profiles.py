@@ -1,13 +1,11 @@
 """Host: what the makers of injected profiles share: their number, their items, a longer split."""
 
-import math
-from fractions import Fraction
-
 import jax
 import numpy as np
 from jax import Array
 
 from jaxforget import _checks
+from jaxforget.prepare import _shares
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 
@@ -19,18 +17,8 @@ def number(where: str, ratio: float | None, count: int | None, n_users: int) -> 
         return int(count)
     if ratio is not None and count is None:
         _checks.share(where, ratio=ratio)
-        return part(ratio, n_users)
+        return _shares.part(ratio, n_users)
     raise ValueError(f"{where}: give a ratio or a count of profiles; got {ratio} and {count}")
-
-
-def part(share: float, n: int) -> int:
-    """A share, in (0, 1], of ``n`` rounded up, exactly; at least 1 of them if any.
-
-    Example:
-      >>> part(0.07, 100), math.ceil(0.07 * 100)
-      (7, 8)
-    """
-    return max(min(1, n), math.ceil(Fraction(float(share)).limit_denominator(10**9) * n))
 
 
 def check(where: str, n_items: int, fillers: int, unpopular: float = 1.0) -> None:

@@ -15,7 +15,7 @@ from jax import Array
 
 from jaxforget import _checks
 from jaxforget._jax import is_traced
-from jaxforget.prepare import _profiles
+from jaxforget.prepare import _shares
 from jaxforget.prepare._named import as_request, listed, pairs, weights_before
 from jaxforget.types import ForgetSet, Interactions
 
@@ -158,12 +158,12 @@ def _whole(
 
 
 def _share(ratio: Ratio, n: int | Array) -> int | Array:
-    """``n - floor(n (1 - ratio))``: exact for Python numbers, else up to rounding."""
+    """``n - floor(n (1 - ratio))``: for Python numbers exact, and at least 1."""
     if ratio is None:
         raise ValueError("give a ratio or a count; got neither")
     _checks.share("forget", ratio=ratio)
     if isinstance(ratio, (int, float)) and isinstance(n, int):
-        return _profiles.part(ratio, n)
+        return _shares.part(ratio, n)
     if not isinstance(ratio, (Array, np.ndarray, np.generic)):
         ratio = jnp.asarray(float(ratio))
     exact = ratio * jnp.asarray(n, ratio.dtype)

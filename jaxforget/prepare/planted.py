@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget.prepare import _profiles
+from jaxforget.prepare import _profiles, _shares
 from jaxforget.types import Interactions, Split
 
 
@@ -77,7 +77,7 @@ def canaries(
     count = _profiles.number("canaries", ratio, count, train.n_users)
     ties_key, items_key = jax.random.split(key)
     known = _profiles.by_popularity("canaries", ties_key, train)
-    pool = known[len(known) - _profiles.part(unpopular, len(known)) :]
+    pool = known[len(known) - _shares.part(unpopular, len(known)) :]
     if not 1 < fillers < len(pool):
         raise ValueError(
             f"canaries: fillers must lie in [2, {len(pool) - 1}], half to be forgotten and fewer "

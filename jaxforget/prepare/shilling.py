@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from jaxforget import _checks
-from jaxforget.prepare import _profiles
+from jaxforget.prepare import _profiles, _shares
 from jaxforget.types import ForgetSet, Interactions, Split
 
 
@@ -88,7 +88,7 @@ def _target(key: Array, train: Interactions, unpopular: float) -> tuple[int, np.
     """The promoted item, and all that have a positive value, most popular first, ties at random."""
     ties_key, choice_key = jax.random.split(key)
     order = _profiles.by_popularity("inject", ties_key, train)
-    last = _profiles.part(unpopular, len(order))  # the target is among so many at the end
+    last = _shares.part(unpopular, len(order))  # the target is among so many at the end
     return int(order[len(order) - 1 - int(jax.random.randint(choice_key, (), 0, last))]), order
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxforget import _checks
 from jaxforget.data._frame import finite, number, present, refuse_repeats, require
+from jaxforget.prepare import _shares
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 
@@ -218,7 +219,7 @@ def _cuts(shares: Sequence[float]) -> tuple[Fraction, Fraction]:
             "shares must be three numbers of at least 0 that sum to 1 (training, validation, "
             f"test); got {shares}"
         )
-    first, second = (Fraction(share).limit_denominator(10**9) for share in shares[:2])
+    first, second = (_shares.exact(share) for share in shares[:2])
     return first, first + second
 
 
