@@ -14,6 +14,7 @@ import pytest
 import toy_runs
 from oracles import tally
 
+from experiments import cli
 from experiments.commands import _report_tables
 from experiments.commands import audit as runner
 from jaxforget import _plugins, methods, models, shards
@@ -371,6 +372,24 @@ def test_the_command_prints_a_verdict_per_method_and_writes_a_table(tmp_path):
     assert table.loc["ifru", "verdict"].startswith("not audited")
     assert "id maps kept" in table.loc["retrain", "declared"]
     assert all(f"ials {name}: {table.loc[name, 'verdict']}" in done.stdout for name in table.index)
+
+
+def test_a_part_of_the_methods_leaves_the_lines_of_the_others(tmp_path, monkeypatch):
+    def row(lab, cell, shared):
+        return {name: cell.axes[name] for name in runner.KEY} | {"verdict": verdict}
+
+    monkeypatch.setattr(runner, "row", row)
+    path = toy_runs.small(tmp_path, toy_runs.TOML.partition("[methods.ladder]")[0])
+    words, verdict = ["audit", path, "--results", str(tmp_path)], "broken: it leaks"
+    assert cli.main([*words, "--only=method=unlearn_als"]) == 1
+    verdict = "kept: exact"
+    assert cli.main([*words, "--only=method=retrain"]) == 0
+    table = pd.read_csv(tmp_path / "toy" / "audit.csv").set_index("method")["verdict"]
+    assert table["unlearn_als"] == "broken: it leaks" and table["retrain"] == "kept: exact"
+    assert cli.main(words) == 0
+    table = pd.read_csv(tmp_path / "toy" / "audit.csv").set_index("method")["verdict"]
+    assert (table == "kept: exact").all()
+    assert cli.main([*words, "--shard=0/2"]) == 2
 
 
 def test_the_report_shows_an_audit_that_is_there(tmp_path):

@@ -32,6 +32,26 @@ def test_the_table_has_every_way_and_keeps_other_data(tmp_path, monkeypatch, cap
     assert "local" in capsys.readouterr().out
 
 
+def test_a_run_of_fewer_seeds_and_ways_keeps_the_rows_of_the_others(tmp_path, monkeypatch):
+    def measure(name, train, seed, ways, repeats):
+        for way in ("nothing", *ways):
+            yield dict.fromkeys(erase.COLUMNS, 1.0) | {
+                "data": name, "request": "1 user", "seed": seed, "way": way, "seconds": seconds
+            }  # fmt: skip
+
+    monkeypatch.setattr(erase, "_read", lambda *_: TRAIN)
+    monkeypatch.setattr(erase, "_measure", measure)
+    monkeypatch.setattr(erase, "_measure_ease", lambda *_: ())
+    words, seconds = ["bench", "erase", f"--out={tmp_path}/erase.csv"], 1.5
+    assert cli.main([*words, "--seeds=2"]) == 0
+    first, seconds = pd.read_csv(tmp_path / "erase.csv"), 2.5
+    assert cli.main([*words, "--seeds=1", "--ways", "local"]) == 0
+    rows = pd.read_csv(tmp_path / "erase.csv")
+    again = (rows["seed"] == 0) & rows["way"].isin(["nothing", "local"])
+    assert len(rows) == len(first) == 2 * 6
+    assert (rows.loc[again, "seconds"] == 2.5).all() and (rows.loc[~again, "seconds"] == 1.5).all()
+
+
 @pytest.mark.slow  # likewise
 def test_where_a_proof_is_another_way_it_has_a_row(tmp_path, monkeypatch):
     train = dataclasses.replace(TRAIN, values=TRAIN.values.astype(jnp.float64))

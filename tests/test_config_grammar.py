@@ -151,6 +151,12 @@ def judge(path, *overrides):
         ('models.ials = {use = "sys:f"}', "models.ials.use: no package 'sys'"),
         ('models.ials = {use = "..:f"}', "models.ials.use: model '..:f': expected package.module"),
         (f'models.ials = {{use = "json.{"z" * 300}:f"}}', "models.ials.use: 'json.zzz"),
+        ('methods.reference = {use = "retrain"}', "methods.reference: figures have a line of"),
+        ('methods.undeleted = {use = "retrain"}', "methods.undeleted: figures have a line of"),
+        ('methods.1 = {use = "retrain"}', "methods.1: cannot name a model or a method: begin wi"),
+        ('methods.null = {use = "retrain"}', "methods.null: cannot name a model or a method"),
+        ('methods."a b" = {use = "retrain"}', "methods.a b: cannot name a model or a method"),
+        ('models.NaN = {use = "ials", dim = 4, reg = 1, alpha = 1}', "models.NaN: cannot name"),
     ],
 )
 def test_a_value_that_once_ended_in_a_trace_is_refused_by_its_key(tmp_path, line, words):

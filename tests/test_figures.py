@@ -309,8 +309,9 @@ def test_settings_are_matched_however_they_are_spelled():
 def test_what_releases_reveal_is_drawn_where_requests_differ_in_size(tmp_path):
     def rows(*counts):
         return pd.DataFrame([
-            {"data": "d", "model": "m", "method": "f", "release": release, "count": count,
-             "seed": seed, "r_precision": 0.5 + 0.01 * seed, "popularity_r_precision": 0.2}
+            {"data": "d", "model": "m", "method": "f", "release": release, "kind": "users",
+             "count": count, "seed": seed, "r_precision": 0.5 + 0.01 * seed,
+             "popularity_r_precision": 0.2}
             for release in ("unlearnt", "unlearnt, int8") for count in counts for seed in range(3)
         ])  # fmt: skip
 

@@ -103,9 +103,11 @@ def test_splits_and_models_have_undeleted_models_of_their_own():
     parts = [made(OWN | PLAIN), made({"another_sisa": 0.9, "retrain": 0.3})]
     for i, part in enumerate(parts):
         part.cells["split.seed"] = i
-        for frame in part:
+        for frame in part[:3]:
             frame["cell"] += f"-{i}"
-    tables = Tables(*(pd.concat(frames, ignore_index=True) for frames in zip(*parts)))
+    tables = Tables(
+        *(pd.concat(frames, ignore_index=True) for frames in zip(*(p[:3] for p in parts)))
+    )
     before = _undeleted.before(tables, "distance", "all")
     assert before["another_sisa-users-1-0"] == 0.5 and before["another_sisa-users-1-1"] == 0.3
 
@@ -120,8 +122,8 @@ def test_recovery_and_residual_are_measured_against_the_plain_model(tmp_path):
     means = distances(tables, "recovery", "residual")
     assert means["another_sisa"] == pytest.approx(0.9 / 5 / 0.5)
     (tmp_path / "toy").mkdir()
-    for name, frame in tables._asdict().items():
-        frame.to_csv(tmp_path / "toy" / f"{name}.csv", index=False)
+    for name in ("cells", "metrics", "timings"):
+        getattr(tables, name).to_csv(tmp_path / "toy" / f"{name}.csv", index=False)
     query = "pooled: residual all [method={sisa,scif}]"
     values = [v for _, v in _queries.evaluate(query, tmp_path, {"folder": "toy"})]
     assert values == pytest.approx([after / 0.5, 0.2])
@@ -129,7 +131,9 @@ def test_recovery_and_residual_are_measured_against_the_plain_model(tmp_path):
 
 def test_a_method_that_cannot_be_measured_is_left_out_and_named():
     parts = [made(OWN | PLAIN, ["random"]), made({"sisa": 0.7}, ["users"])]
-    tables = Tables(*(pd.concat(frames, ignore_index=True) for frames in zip(*parts)))
+    tables = Tables(
+        *(pd.concat(frames, ignore_index=True) for frames in zip(*(p[:3] for p in parts)))
+    )
     figure, frame = figures.load("recovery")(tables)
     words = "no plainly trained model to measure sisa by"
     assert any(words in text.get_text() for text in figure.texts)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import toy_runs
 
-from experiments import cli
+from experiments import cli, figures
 from experiments.commands import reconstruct
 from jaxforget import methods, models
 from jaxforget.metrics import reconstruction
@@ -80,10 +80,32 @@ def test_the_command_writes_what_each_release_reveals_and_an_advice(tmp_path, ca
     advised = pd.read_csv(tmp_path / "small" / "advice.csv")
     assert len(advised) == 9 and (advised["n"] == 3).all()
     assert "not shown to be safe up to 4 deleted users" in capsys.readouterr().out
+    held = [(tmp_path / "small" / f"{name}.csv") for name in ("reconstruction", "advice")]
+    was = [path.read_bytes() for path in held]
+    assert cli.main(["reconstruct", *words, "--only=seed=1,count=1"]) == 0  # the others stay
+    assert [path.read_bytes() for path in held] == was
+    assert cli.main(["reconstruct", *words, "--shard=0/2"]) == 2
     for bad in (["request.kind=none"], ["request.count=", "request.ratio=0.1"]):
         assert cli.main(["reconstruct", *words, *bad]) == 2
     assert cli.main(["reconstruct", *words, "methods.local_als.use=ifru"]) == 2
     assert "left out: local_als on ials" in capsys.readouterr().out
+
+
+def test_kinds_of_requests_are_not_averaged_in_the_figure_of_releases(tmp_path):
+    lines = [
+        {"data": "d", "model": "m", "method": "f", "release": "unlearnt", "kind": kind,
+         "count": count, "seed": seed, "r_precision": found + 0.01 * seed,
+         "popularity_r_precision": 0.1}
+        for kind, found in (("users", 0.9), ("items", 0.1)) for count in (1, 4)
+        for seed in range(3)
+    ]  # fmt: skip
+    (tmp_path / "toy").mkdir()
+    pd.DataFrame(lines).to_csv(tmp_path / "toy" / "reconstruction.csv", index=False)
+    _, frame = figures.load("releases")(tmp_path / "toy")
+    found = frame[frame["line"] == "unlearnt"].groupby("kind")["mean"].mean()
+    assert (frame["n"] == 3).all() and found.to_dict() == pytest.approx(
+        {"users": 0.91, "items": 0.11}
+    )
 
 
 def test_advice_needs_every_larger_number_to_be_quiet_too():

@@ -23,12 +23,13 @@ from jaxforget.types import Factors
 from .. import files
 from ..errors import PROGRAM, Refused
 from ..lab import clock, movement, provenance, setup
-from ..lab.tables import csv
+from ..lab.tables import by, csv, keyed
 
 COLUMNS = [
     *("data", "interactions", "users", "items", "dim", "passes", "request", "seed", "way"),
     *("distance", "moved", "overlap", "seconds", "commit", "jaxlib", "device"),
 ]
+KEY = ("data", "request", "seed", "way")  # tells the rows apart
 ML1M = ("movielens", {"size": "1m"})
 GOWALLA = ("adjacency", {"path": "gowalla-lightgcn/train.txt.gz"})
 SETS = {  # name: reader, its settings, and the objective
@@ -67,19 +68,19 @@ def main(argv: list[str]) -> int:
         )
     ways = {way: ways[way] for way in ways if way in (options.ways or ways)}
     train = _read(options.data, setup.root(options.root))
-    rows, path = [], Path(options.out)
-    others = _others(path, options.data)
+    path = Path(options.out)
+    rows = by(path, COLUMNS, KEY)
     for seed in range(options.seeds):
         for row in (
             *_measure(options.data, train, seed, ways, options.repeats),
             *_measure_ease(options.data, train, seed, options.repeats),
         ):
-            rows.append(row)
+            rows[keyed(row, KEY)] = row
             told = "  ".join(f"{name} {row[name]:.4f}" for name in COLUMNS[9:12])
             print(
                 f"{row['request']:<14}{row['way']:<22}seed {seed}  {told}  {row['seconds']:.3f} s"
             )
-        lines = [[row[name] for name in COLUMNS] for row in (*others, *rows)]
+        lines = [[row[name] for name in COLUMNS] for row in rows.values()]
         files.write_atomically(path, csv(COLUMNS, lines))  # after each seed: it takes long
     return 0
 
@@ -99,16 +100,6 @@ def _read(name, root):
         frame = preprocess.binarise(frame, threshold=4.0)
     dtype = np.float64 if _is_proved(name) else np.float32
     return data.encode(frame.assign(value=np.ones(len(frame), dtype)))[0]
-
-
-def _others(path, name):
-    """The rows of the file that are of other data."""
-    if not path.exists():
-        return []
-    import pandas as pd
-
-    found = pd.read_csv(path)
-    return found[found["data"] != name].to_dict("records")
 
 
 def _measure(name, train, seed, ways, repeats):

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .. import statistics
 from ..errors import Refused
 from ..figures import _tables, _undeleted
 
@@ -30,13 +31,24 @@ DRAWN = ["split.seed", "unlearn_seed"]  # and these, in tables that have them
 PAIRS = {"recovery": _undeleted.gains, "residual": _undeleted.distances}
 WAYS: dict[str, Callable] = {
     "mean": lambda s: s.mean(),
-    "ci95": lambda s: _tables.interval(s)[1],
+    "ci95": lambda s: _half(*_tables.interval(s)[1:]),
     "median": lambda s: s.median(),
     "min": lambda s: s.min(),
     "max": lambda s: s.max(),
     "n": lambda s: s.notna().sum(),
 }
-POOLED = {"pooled": 0, "pooled95": 1}  # ratio of means, and half width of its interval
+POOLED: dict[str, Callable] = {  # ratio of means, and half width of its interval
+    "pooled": lambda a, b: _tables.ratio_interval(a, b)[0],
+    "pooled95": lambda a, b: _half(*_tables.ratio_interval(a, b)[1:]),
+}
+
+
+def _half(half: float, n: int) -> float:
+    """Half of an interval, which has to be one."""
+    if n < statistics.LEAST:
+        raise Refused(f"an interval of {n} values: none is stated below {statistics.LEAST}")
+    return half
+
 
 read = functools.cache(_tables.read)
 
@@ -110,6 +122,8 @@ def _series(words: list[str], tables: _tables.Tables) -> pd.Series:
     """One quantity by cell id."""
     match words:
         case [stage, metric, split, *k] if stage in STAGES and len(k) < 2:
+            if not all(map(str.isdigit, k)):
+                raise Refused(f"{k[0]!r} is no length of lists")
             return _tables.value(tables, stage, metric, split, int(k[0]) if k else None)
         case ["recovery", metric]:
             return _undeleted.recovery(tables, metric)
@@ -154,6 +168,8 @@ def _term(text: str, results: Path, where: dict[str, str]) -> tuple[Any, dict]:
 
 def _by(frame: pd.DataFrame, names: list[str]) -> pd.Series:
     """The values by what pairs them, which must tell the cells apart."""
+    if missing := [name for name in names if name not in frame]:
+        raise Refused(f"no column {missing[0]!r} by which to pair cells")
     index = [tuple(row) for row in frame[names].astype(str).to_numpy()]
     if len(set(index)) < len(index):
         raise Refused("several cells of one seed; filter until one is left to pair")
@@ -187,8 +203,11 @@ def _numbers(text: str, results: Path, where: dict[str, str]) -> list[float]:
     if way in POOLED:
         if "above" not in frame:
             raise Refused(f"{way} needs a ratio: recovery, residual or a / b")
-        return [times * _tables.ratio_interval(frame["above"], frame["below"])[POOLED[way]]]
-    values = frame["value"].astype(float)
+        return [times * POOLED[way](frame["above"], frame["below"])]
+    try:
+        values = frame["value"].astype(float)
+    except ValueError:
+        raise Refused(f"{rest.strip()!r} holds words, not numbers") from None
     return [times * float(x) for x in (values if way == "each" else [WAYS[way](values)])]
 
 

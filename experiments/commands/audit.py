@@ -2,6 +2,7 @@
 
 For every model and method the first request and seed of the grid: the deleted rows get other
 content, everything is trained and unlearnt again with the same keys, and the outputs are compared.
+The lines of audit.csv of other methods than those asked for stay as they are.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from ..config.schema import find
 from ..errors import Refused
 from ..lab import setup
 from ..lab.setup import Laboratory
-from ..lab.tables import csv
+from ..lab.tables import by, csv, keyed
 from . import _selection
 
 COLUMNS = [
@@ -35,6 +36,7 @@ COLUMNS = [
     "verdict",
     "commit",
 ]
+KEY = ("data", "model", "method")  # tells the lines apart
 ROUNDING = {"float32": 1e-4, "float64": 1e-9}  # what the order of sums may make of predictions
 
 
@@ -115,14 +117,15 @@ def audit(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> l
     from ..lab.clock import Recent
 
     rows, shared = [], Recent(64)
-    commit = provenance.commit()
+    path = files.folder(arguments.results, config.name) / "audit.csv"
+    table, commit = by(path, COLUMNS, KEY), provenance.commit()
     for cell in chosen(cells):
         if cell.spec["request"]["kind"] == "none":
             raise Refused("audit: the request is empty; give another one: request.kind=random ...")
         rows.append(row(lab, cell, shared) | {"commit": commit})
-        table = [[line.get(name) for name in COLUMNS] for line in rows]
-        folder = files.folder(arguments.results, config.name)
-        files.write_atomically(folder / "audit.csv", csv(COLUMNS, table))
+        table[keyed(rows[-1], KEY)] = rows[-1]
+        lines = [[line.get(name) for name in COLUMNS] for line in table.values()]
+        files.write_atomically(path, csv(COLUMNS, lines))
         print("{data} {model} {method}: {verdict}".format(**rows[-1]), flush=True)
     return rows
 
@@ -131,5 +134,7 @@ def main(argv: list[str]) -> int:
     parser = _selection.parser("audit", __doc__, select=True)
     _selection.add_laboratory(parser)
     arguments = parser.parse_intermixed_args(argv)
+    if arguments.shard:
+        raise Refused("audit: one run makes the table; leave out --shard")
     rows = audit(*_selection.load(arguments), arguments)
     return int(any(str(line["verdict"]).startswith("broken") for line in rows))

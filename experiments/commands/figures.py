@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from .. import figures, files
-from ..config import reading, schema
+from ..config import grid, reading, schema
 from ..errors import Refused
 from ..figures import _plot, _tables
 from . import _selection
@@ -29,11 +29,11 @@ def main(argv: list[str]) -> int:
     for name in names:
         schema.find("figures", name, "--only" if arguments.only else "figures")
     folder = files.folder(arguments.results, loaded.name)
-    tables = functools.cache(_tables.read)
+    tables = functools.cache(lambda: _tables.read(folder, grid.cells(loaded)))
     for name in names:
         stem = folder / figures.stem(name)
         draw = figures.load(name)
-        source = folder if figures.of_folder(name) else tables(folder)
+        source = folder if figures.of_folder(name) else tables()
         with _plot.style():
             try:
                 figure, frame = draw(source)

@@ -9,7 +9,8 @@ retrained from the same and from another seed.
 
 Then the advice, advice.csv: the smallest number of requests per release, among those of the config,
 from which on the attack finds no more than popularity does, up to 5 points of R-precision (the 95 %
-interval over seeds ends below that).
+interval over seeds ends below that). Both hold all that was measured: rows of other methods,
+requests and seeds than those asked for stay as they are.
 """
 
 from collections.abc import Iterator
@@ -22,13 +23,14 @@ from .. import files, statistics
 from ..config.grid import AGAIN, Cell, named
 from ..errors import Refused
 from ..lab import setup
-from ..lab.tables import csv
+from ..lab.tables import by, csv, keyed
 from . import _selection
 
 GROUP = ["data", "model", "method", "release"]
 FACTS = ["deleted_users", "deleted_pairs", "deleted_items"]
 FOUND = ["r_precision", "auc", "ndcg", "popularity_r_precision", "popularity_auc"]
 COLUMNS = [*GROUP, "kind", "count", "seed", *FACTS, *FOUND, "commit"]
+KEY = (*GROUP, "kind", "count", "seed")  # tells the rows apart
 ADVICE = [*GROUP, "kind", "release_after", "largest", "advantage", "low", "high", "n"]
 MARGIN = 0.05  # of R-precision over popularity's, up to which a release is said to reveal nothing
 
@@ -37,17 +39,21 @@ def main(argv: list[str]) -> int:
     parser = _selection.parser("reconstruct", __doc__, select=True)
     _selection.add_laboratory(parser)
     arguments = parser.parse_intermixed_args(argv)
+    if arguments.shard:
+        raise Refused("reconstruct: one run makes the tables; leave out --shard")
     config, cells = _selection.load(arguments)
     if any(cell.axes["count"] is None for cell in cells):
         raise Refused("reconstruct: give requests by number: request.kind=users request.count=1,10")
     if any(AGAIN in cell.axes for cell in cells):
         raise Refused("reconstruct: one release per seed and request; leave unlearn_seeds out")
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
-    folder, rows = files.folder(arguments.results, config.name), []
+    folder = files.folder(arguments.results, config.name)
+    path = folder / "reconstruction.csv"
+    rows = by(path, COLUMNS, KEY)
     for found in _found(lab, cells):  # what is done stays, whatever comes next
-        rows += found
-        _write(folder / "reconstruction.csv", COLUMNS, rows)
-    advised = advice(pd.DataFrame(rows))
+        rows |= {keyed(row, KEY): row for row in found}
+        _write(path, COLUMNS, [*rows.values()])
+    advised = advice(pd.read_csv(path))  # as the table holds them, whichever run made them
     _write(folder / "advice.csv", ADVICE, advised)
     for row in advised:
         print("{data} {model} {method} {release}: {words}".format(**row, words=_words(row)))

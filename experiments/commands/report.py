@@ -5,14 +5,15 @@ import re
 from pathlib import Path
 from string import Template
 
+import matplotlib.pyplot as plt
 import pandas as pd
 
 from .. import figures, files
-from ..config import reading
+from ..config import grid, reading
 from ..config.grid import short
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
-from ..figures import _panels, _tables, _undeleted
+from ..figures import _panels, _plot, _tables, _undeleted
 from ..figures._tables import Tables
 from . import _report_tables, _selection
 from ._report_tables import number, rows_of
@@ -82,8 +83,9 @@ def opening(tables: Tables, cells: pd.DataFrame) -> str:
     """The second sentence: how much was computed, and how close the methods come."""
     axes = tables.cells
     text = (
-        f"{len(cells)} of {len(axes)} cells finished ({axes['method'].nunique()} methods, "
-        f"{axes['seed'].nunique()} seeds, data {', '.join(sorted(set(axes['data'])))})"
+        f"{len(cells)} of {len(axes) + tables.missing} cells finished "
+        f"({axes['method'].nunique()} methods, {axes['seed'].nunique()} seeds, "
+        f"data {', '.join(sorted(set(axes['data'])))})"
     )
     if "distance after" not in cells or cells["distance after"].isna().all():
         return text + "."
@@ -107,10 +109,31 @@ def opening(tables: Tables, cells: pd.DataFrame) -> str:
     return text + "."
 
 
-def _figures(folder: Path, names: list[str]) -> str:
+def _refuse_stale(folder: Path, name: str, tables: Tables) -> None:
+    """Refuses a figure that ``figures`` would draw otherwise of the tables as they are."""
+    stem = folder / figures.stem(name)
+    note, drawn = figures.note(stem), stem.with_suffix(".csv")
+    if not (note.is_file() or (drawn.is_file() and stem.with_suffix(".svg").is_file())):
+        raise Refused(f"{stem}.svg is not there; first: {PROGRAM} figures {folder.name}")
+    try:
+        with _plot.style():
+            figure, frame = figures.load(name)(folder if figures.of_folder(name) else tables)
+        plt.close(figure)
+        is_current = not note.is_file() and drawn.read_bytes() == _plot.plotted(frame)
+    except Refused as reason:
+        is_current = note.is_file() and note.read_text(encoding="utf-8") == f"{reason}\n"
+    if not is_current:
+        raise Refused(
+            f"{stem}: was drawn of other tables than are there now; first: {PROGRAM} figures "
+            f"{folder.name}"
+        )
+
+
+def _figures(folder: Path, names: list[str], tables: Tables) -> str:
     """The drawn figures, inlined; ids made unique so that one does not borrow another's."""
     parts = []
     for name in names:
+        _refuse_stale(folder, name, tables)
         name = figures.stem(name)
         path = folder / f"{name}.svg"
         reason = figures.note(folder / name)
@@ -118,8 +141,6 @@ def _figures(folder: Path, names: list[str]) -> str:
             words = html.escape(reason.read_text(encoding="utf-8"))
             parts.append(f'<p class="small">{name.replace("_", " ")} is not drawn: {words}</p>')
             continue
-        if not path.is_file():
-            raise Refused(f"{path} is not there; first: {PROGRAM} figures {folder.name}")
         svg = path.read_text(encoding="utf-8")
         svg = svg[svg.index("<svg") :]
         svg = re.sub(r'\bid="', f'id="{name}-', svg)
@@ -202,7 +223,7 @@ def page(loaded: Config, tables: Tables, folder: Path) -> str:
         shows=html.escape(sentence),
         computed=html.escape(opening(tables, cells)),
         verdict=_report_tables.verdict(folder),
-        figures=_figures(folder, loaded.experiment.figures if len(cells) else []),
+        figures=_figures(folder, loaded.experiment.figures if len(cells) else [], tables),
         results=_summary(cells, after, by),
         stages=_stages(tables, cells, [*metrics]),
         times=_summary(cells, times, by),
@@ -219,7 +240,7 @@ def main(argv: list[str]) -> int:
     arguments = _selection.parser("report", __doc__, select=False).parse_intermixed_args(argv)
     loaded = reading.read(arguments.config, tuple(arguments.overrides))
     folder = files.folder(arguments.results, loaded.name)
-    text = page(loaded, _tables.read(folder), folder)
+    text = page(loaded, _tables.read(folder, grid.cells(loaded)), folder)
     files.write_atomically(folder / "report.html", text.encode())
     print(folder / "report.html")
     return 0

@@ -17,7 +17,7 @@ sequence.csv has a row for each cell, checkpoint, stage and metric:
 
 people is how many ask in all; n how many have asked, of a latency how many steps it is of. Cells
 that are in the table already, with as many people, are not computed again; a table of other data
-than are there now (data_hash, as in cells.csv) is refused.
+than are there now (data_hash, as in cells.csv) is refused. Rows of other cells stay as they are.
 """
 
 from pathlib import Path
@@ -73,7 +73,8 @@ def main(argv: list[str]) -> int:
         rows += [base | row._asdict() for row in follow.rows(cell)]
         _write(path, rows)  # what is done stays, whatever comes next
         print(f"{label(cell)}: {people} people", flush=True)
-    print(table(pd.DataFrame(rows)))
+    asked = {cell.id for cell in cells}
+    print(table(pd.DataFrame([row for row in rows if row["cell"] in asked])))
     return 0
 
 
@@ -83,15 +84,16 @@ def _data_hash(lab: Laboratory, cell: Cell) -> str:
 
 
 def _kept(path: Path, config: Config, lab: Laboratory) -> list[dict[str, Any]]:
-    """The rows that are there already of the cells of this config.
+    """The rows that are there already.
 
     Raises:
-      Refused: they were computed on other data, or by a version that did not write which.
+      Refused: those of the cells of this config were computed on other data, or by a version that
+        did not write which.
     """
     ours = {cell.id: cell for cell in grid.cells(config)}
-    rows = [row for row in there(path, COLUMNS) if row["cell"] in ours]
+    rows = there(path, COLUMNS)
     for identity, was in dict.fromkeys((row["cell"], row["data_hash"]) for row in rows):
-        if was != (now := _data_hash(lab, ours[identity])):
+        if identity in ours and was != (now := _data_hash(lab, ours[identity])):
             raise Refused(
                 f"{path}: cell {identity} was computed on other data (sha256 {str(was)[:12]}, now "
                 f"{now[:12]}); restore the data, or move the table away and compute all again"

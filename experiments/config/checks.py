@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from typing import Any
 
 import msgspec
@@ -10,6 +11,9 @@ from ..errors import Refused
 from ..plugins import DOORS, names, suggest
 from . import schema
 from .fields import ALONE, INJECTED, Experiment, Request, Share, Split
+
+NO_NAMES = ("na", "nan", "none", "null", "true", "false", "inf", "infinity")  # no text in a table
+LINES = ("reference", "undeleted", "original")  # that figures draw beside those of the methods
 
 
 def request(request: Request) -> None:
@@ -79,10 +83,24 @@ def shapes(experiment: Experiment) -> None:
         raise Refused("data.steps: expected a list such as [{use = 'binarise', threshold = 4.0}]")
     if not experiment.data["use"]:
         raise Refused("data.use: empty; give at least one")
+    for kind, labels in (("models", experiment.models), ("methods", experiment.methods)):
+        for label in labels:
+            _label(kind, label)
     for label, table in experiment.methods.items():
+        if label in LINES:
+            raise Refused(f"methods.{label}: figures have a line of this name; use another")
         _reserved(f"methods.{label}", table, experiment)
     for name in experiment.figures:
         schema.find("figures", name, "figures")
+
+
+def _label(kind: str, label: str) -> None:
+    """A name that tables, figures and ``--only`` take as one word."""
+    if not re.fullmatch(r"[A-Za-z][\w.+-]*", label, re.ASCII) or label.lower() in NO_NAMES:
+        raise Refused(
+            f"{kind}.{label[:80]}: cannot name a model or a method: begin with a letter, go on "
+            f"with letters, digits and _ . + -, and use none of {', '.join(NO_NAMES)}"
+        )
 
 
 def _reserved(where: str, table: dict[str, Any], experiment: Experiment) -> None:

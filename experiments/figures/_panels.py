@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..config.grid import short
+from ..errors import Refused
 from . import _plot, _tables, _undeleted
 from ._tables import Tables
 
@@ -67,13 +68,25 @@ def page(
       shown: their values, one combination per row of panels.
       columns: the quantities, from left to right; without a column ``quantity`` there is one.
       panel: draws one: ``(axis, its rows of numbers, quantity, combination)``.
+
+    Raises:
+      Refused: there is nothing to draw.
     """
+    refuse_none(numbers)
     for axes, key in zip(canvas[1], shown, strict=True):
         here = rows(numbers, names, key)
         for axis, quantity in zip(axes, columns, strict=True):
             mine = here[here["quantity"] == quantity] if "quantity" in here else here
             panel(axis, mine, quantity, key)
         axes[0].set_title(title(names, key), loc="left")
+
+
+def refuse_none(numbers: pd.DataFrame) -> None:
+    """Refuses to draw nothing."""
+    if numbers.empty:
+        raise Refused(
+            "no cell has such numbers (the seconds of cells of one batch are not told apart)"
+        )
 
 
 def note(
@@ -116,6 +129,14 @@ def lines(cells: pd.DataFrame, without: tuple[str, ...] = ()) -> list[str]:
     ]
 
 
+def with_lines(words: list[str], cells: pd.DataFrame, without: tuple[str, ...]) -> list[str]:
+    """Each cell's words, followed by its ``lines`` if there are several."""
+    more = lines(cells, without)
+    if len(set(more)) < 2:
+        return words
+    return [", ".join(pair) for pair in zip(words, more, strict=True)]
+
+
 def method_of(line: str) -> str:
     """The method of a line, without what it sweeps."""
     return line.partition(" ")[0]
@@ -127,8 +148,12 @@ def certified(tables: Tables) -> pd.DataFrame:
     if "unlearn.relative_bound" not in cells:
         return cells.iloc[:0]
     cells = cells[cells["unlearn.relative_bound"].notna()].copy()
-    words = cells["unlearn.certified"].astype(str)
-    return cells.assign(certified=words.isin(["True", "1.0", "1"]).astype(float))
+    return cells.assign(certified=told(cells["unlearn.certified"]))
+
+
+def told(words: pd.Series) -> pd.Series:
+    """1 where a table says ``True``, else 0."""
+    return words.astype(str).isin(["True", "1.0", "1"]).astype(float)
 
 
 def with_certified(cells: pd.DataFrame, by: list[str], columns: dict[str, str]) -> pd.DataFrame:

@@ -159,13 +159,12 @@ def note(figure: mpl.figure.Figure, text: str) -> None:
     figure.supxlabel(text, fontsize=7, color="#555555", x=0.01, ha="left")
 
 
-def seeds(frame: pd.DataFrame, left_out: int, mark: str = "bands") -> str:
+def seeds(frame: pd.DataFrame, left_out: str, mark: str = "bands") -> str:
     """The sentence on n and interval that every figure states; ``mark`` shows the interval."""
     low, high = int(frame["n"].min()), int(frame["n"].max())
     n = f"{low}" if low == high else f"{low} to {high}"
     band = f"{mark}: 95% t-interval over seeds" if high > 2 else "fewer than 3 seeds: no interval"
-    missing = f"; {left_out} cells left out (failed, skipped or diverged)" if left_out else ""
-    return f"n = {n} seeds; {band}{missing or '; no cell left out'}"
+    return f"n = {n} seeds; {band}; {left_out}"
 
 
 def save(figure: mpl.figure.Figure, frame: pd.DataFrame, stem: Path) -> None:
@@ -181,5 +180,9 @@ def save(figure: mpl.figure.Figure, frame: pd.DataFrame, stem: Path) -> None:
         if kind == "svg":  # trailing blanks trouble git and editors
             content = b"\n".join(line.rstrip() for line in content.split(b"\n"))
         write_atomically(stem.with_suffix(f".{kind}"), content)
-    text = frame.to_csv(index=False, float_format="%.9g", lineterminator="\n")
-    write_atomically(stem.with_suffix(".csv"), text.encode())
+    write_atomically(stem.with_suffix(".csv"), plotted(frame))
+
+
+def plotted(frame: pd.DataFrame) -> bytes:
+    """The plotted numbers as a file."""
+    return frame.to_csv(index=False, float_format="%.9g", lineterminator="\n").encode()

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .. import statistics
-from ..config.grid import AGAIN, short
+from ..config.grid import AGAIN, Cell, short
 from ..errors import PROGRAM, Refused
 
 # how the columns of what a method, or a list of ids, tells begin
@@ -22,6 +22,7 @@ class Tables(NamedTuple):
     cells: pd.DataFrame
     metrics: pd.DataFrame
     timings: pd.DataFrame
+    missing: int = 0  # cells of the config that the tables lack
 
 
 NEEDED = {
@@ -31,14 +32,19 @@ NEEDED = {
 }
 
 
-def read(folder: Path) -> Tables:
+def read(folder: Path, planned: list[Cell] | None = None) -> Tables:
     """Reads the tables of one results folder; a cell that is not ``ok`` has no number in them.
 
+    Args:
+      folder: where ``collect`` wrote them.
+      planned: all cells of the config that the tables are shown with; without it nothing is known
+        of cells that they lack.
+
     Raises:
-      Refused: a table is not there, or is none.
+      Refused: a table is not there, or is none, or is of cells that are not planned.
     """
     frames = {}
-    for name in Tables._fields:
+    for name in NEEDED:
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise Refused(f"{path} is not there; first: {PROGRAM} collect {folder.name}")
@@ -48,7 +54,20 @@ def read(folder: Path) -> Tables:
             raise Refused(f"{path} is no table: {error}; {PROGRAM} collect makes it") from None
         if missing := [c for c in NEEDED[name] if c not in frames[name]]:
             raise Refused(f"{path} lacks the column {missing[0]!r}; {PROGRAM} collect makes it")
-    return without_bad(Tables(**frames))
+    tables = without_bad(Tables(**frames))
+    return tables if planned is None else _of_plan(tables, planned, folder)
+
+
+def _of_plan(tables: Tables, planned: list[Cell], folder: Path) -> Tables:
+    """The tables with the number of planned cells that they lack."""
+    there, wanted = set(tables.cells["cell"]), {cell.id for cell in planned}
+    if others := there - wanted:
+        raise Refused(
+            f"{folder}: {len(others)} of {len(there)} cells in its tables are of other settings "
+            f"than this config's; give the settings they were run with, or first: {PROGRAM} "
+            f"collect {folder.name}"
+        )
+    return tables._replace(missing=len(wanted - there))
 
 
 def beside(folder: Path, name: str, command: str) -> pd.DataFrame:
@@ -71,7 +90,7 @@ def without_bad(tables: Tables) -> Tables:
     if not good.all():
         cells.loc[~good, info] = np.nan
     metrics = tables.metrics[tables.metrics["cell"].isin(cells.loc[good, "cell"])]
-    return Tables(cells, metrics.reset_index(drop=True), tables.timings)
+    return tables._replace(cells=cells, metrics=metrics.reset_index(drop=True))
 
 
 def swept(cells: pd.DataFrame) -> list[str]:
@@ -99,9 +118,12 @@ def words(row: pd.Series, names: list[str]) -> str:
     return " ".join(f"{n}={v:g}" if isinstance(v, float) else f"{n}={v}" for n, v in given)
 
 
-def left_out(tables: Tables) -> int:
-    """How many cells have no numbers: failed, skipped or diverged."""
-    return int((tables.cells["status"] != "ok").sum())
+def left_out(tables: Tables) -> str:
+    """Words on the cells that have no numbers; ``no cell left out`` where all have."""
+    bad = int((tables.cells["status"] != "ok").sum())
+    words = [f"{bad} cells left out (failed, skipped or diverged)"] if bad else []
+    words += [f"{tables.missing} cells not computed"] if tables.missing else []
+    return "; ".join(words) or "no cell left out"
 
 
 def value(tables: Tables, stage: str, metric: str, split: str, k: int | None = None) -> pd.Series:
@@ -120,8 +142,15 @@ def further(tables: Tables) -> pd.DataFrame:
 
 
 def first_k(tables: Tables, metric: str) -> int:
-    """The first k of the config, which is the one that figures show."""
-    return int(tables.metrics.loc[tables.metrics["metric"] == metric, "k"].iloc[0])
+    """The smallest k of the config, which is the one that figures show.
+
+    Raises:
+      Refused: nothing was ranked.
+    """
+    ks = tables.metrics.loc[tables.metrics["metric"] == metric, "k"]
+    if ks.isna().all():
+        raise Refused(f"needs {metric}; the config ranks nothing (ks = [])")
+    return int(ks.min())
 
 
 def interval(values: pd.Series) -> tuple[float, float, int]:
@@ -157,6 +186,8 @@ def intervals(frame: pd.DataFrame, by: list[str], column: str) -> pd.DataFrame:
         mean, half, n = interval(group[column])
         if n:
             rows.append([*key, mean, mean - half, mean + half, n])
+    if not rows:  # with the types of columns that have rows
+        return frame[by].iloc[:0].assign(mean=0.0, low=0.0, high=0.0, n=0)
     return pd.DataFrame(rows, columns=[*by, "mean", "low", "high", "n"])
 
 

@@ -29,7 +29,12 @@ def _cells(tables: Tables) -> pd.DataFrame:
         raise Refused("certificate_grid: no finished cell of certified_als swept model.reg")
     cells = cells.set_index("cell", drop=False)
     _panels.with_metric(tables, cells, "ndcg", "ndcg", "valid", _tables.first_k(tables, "ndcg"))
-    cells["line"] = [f"confidence {a:g}" for a in cells[LINE]] if LINE in cells else "certified_als"
+    words = (
+        [f"confidence {a:g}" for a in cells[LINE]]
+        if LINE in cells
+        else ["certified_als"] * len(cells)
+    )
+    cells["line"] = _panels.with_lines(words, cells, (TOL,))
     return cells
 
 

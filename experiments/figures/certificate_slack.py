@@ -21,9 +21,10 @@ def _numbers(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
         raise Refused("certificate_slack: no finished cell of certified_als swept method.tol")
     cells = cells.set_index("cell", drop=False)
     _panels.with_metric(tables, cells, "true", "distance", "all")
-    cells["line"] = [
+    amounts = [
         _panels.title(list(_panels.AMOUNT), key) for key in zip(cells["ratio"], cells["count"])
     ]
+    cells["line"] = _panels.with_lines(amounts, cells, (TOL,))
     cells = cells.sort_values(["ratio", "count"])
     groups = _panels.groups(cells, amount=False)
     by = [*groups, "line", TOL]

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
+from ..config.grid import AGAIN
 from ..errors import Refused
 from . import _panels, _plot
 from ._tables import Tables
@@ -23,9 +24,11 @@ def _cells(tables: Tables) -> pd.DataFrame:
     if warm.empty or TOL not in warm:
         raise Refused("certificate_times: no finished cell of certified_als swept method.tol")
     warm = warm.merge(tables.timings[["cell", "unlearn_seconds", "fit_seconds"]], on="cell")
-    cold = warm.drop_duplicates([*_panels.groups(warm, amount=False), TOL, "seed"])
+    once = (TOL, AGAIN)  # a training is not repeated where its unlearning is
+    warm = warm.assign(trained=_panels.with_lines([COLD] * len(warm), warm, once))
+    cold = warm.drop_duplicates([*_panels.groups(warm, amount=False), TOL, "trained", "seed"])
     cold = cold.assign(
-        line=COLD,
+        line=cold["trained"],
         steps=cold["fit.steps"],
         seconds=cold["fit_seconds"],
         certified=(cold["fit.relative_bound"] <= cold[TOL]).astype(float),
@@ -34,7 +37,9 @@ def _cells(tables: Tables) -> pd.DataFrame:
         _panels.title(list(_panels.AMOUNT), key) for key in zip(warm["ratio"], warm["count"])
     ]
     warm = warm.assign(
-        line=amounts, steps=warm["unlearn.steps"], seconds=warm["unlearn_seconds"]
+        line=_panels.with_lines(amounts, warm, (TOL,)),
+        steps=warm["unlearn.steps"],
+        seconds=warm["unlearn_seconds"],
     ).sort_values(["ratio", "count"])
     return pd.concat([cold, warm], ignore_index=True)
 

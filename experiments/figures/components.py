@@ -98,7 +98,7 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     return figure, numbers
 
 
-def _words(numbers: pd.DataFrame, levels: dict[str, dict], missing: int, lacking: int) -> str:
+def _words(numbers: pd.DataFrame, levels: dict[str, dict], left_out: str, lacking: int) -> str:
     """The small print: how many draws of each level, and what the bars are."""
     counts = []
     for level in levels:
@@ -106,7 +106,6 @@ def _words(numbers: pd.DataFrame, levels: dict[str, dict], missing: int, lacking
         many = f"{n.min()}" if n.nunique() == 1 else f"{n.min()} to {n.max()}"
         counts.append(f"{many} seeds of {level}")
     bars = "bars: 95% interval of nested analysis of variance, none below 3 seeds"
-    left = f"{missing} cells left out (failed, skipped or diverged)"
     few = [f"{lacking} quantities of methods not drawn: too few cells"] if lacking else []
     parts = [f"SD: standard deviation that a level adds; n = {', '.join(counts)}", bars]
-    return "; ".join([*parts, *few, left if missing else "no cell left out"])
+    return "; ".join([*parts, *few, left_out])

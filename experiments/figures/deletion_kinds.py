@@ -19,7 +19,7 @@ REFERENCE = "reference"
 def _numbers(tables: Tables, cells: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """Everything drawn, long: quantity, groups, kind, line, mean, low, high, n."""
     how_good, parts = _panels.accuracies(tables), []
-    shown = list(dict.fromkeys([how_good[0], how_good[-1], *BESIDE]))
+    shown = list(dict.fromkeys([*how_good[:1], *how_good[-1:], *BESIDE]))
     for label, *what in shown:
         _panels.with_metric(tables, cells, label, *what)
     once = _undeleted.once(tables, cells, by)

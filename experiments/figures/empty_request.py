@@ -49,6 +49,8 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     lacking = _undeleted.without(tables, cells)
     if not _undeleted.known(tables, cells).any():
         raise Refused('empty_request: needs request.kind = "none" and a plain method ("retrain")')
+    if not _panels.accuracies(tables):
+        raise Refused("empty_request: no accuracy is defined on the test part")
     cells["line"] = _panels.lines(cells)
     groups = _panels.groups(cells, amount=False)
     numbers = _numbers(tables, cells, groups)

@@ -48,6 +48,7 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame) -> None:
 def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     """Draws one panel per data set, model and amount, slowest first."""
     numbers, groups = _numbers(tables)
+    _panels.refuse_none(numbers)
     shown = _panels.keys(numbers, groups)
     tall = max(len(_panels.rows(numbers, groups, key)) for key in shown)
     size = (6.5, (0.22 * tall + 0.9) * len(shown) + 0.3)

@@ -31,7 +31,8 @@ def _deepest(cells: pd.DataFrame) -> pd.DataFrame:
     kept = []
     for _, group in cells.groupby("method", sort=False):
         for name in _tables.swept(group):
-            if name.endswith((".max_sweeps", ".tol")) and group[name].notna().any():
+            budget = _tables.of_method(name) and name.endswith((".max_sweeps", ".tol"))
+            if budget and group[name].notna().any():
                 best = group[name].min() if name.endswith(".tol") else group[name].max()
                 group = group[group[name].isna() | (group[name] == best)]
         kept.append(group)

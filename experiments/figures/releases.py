@@ -13,7 +13,7 @@ from ..errors import Refused
 from . import _panels, _plot, _tables
 
 OF_FOLDER = True
-GROUP = ["data", "model", "method"]
+GROUP = ["data", "model", "method"]  # and the kind of request, where there are several
 SHOWN = (
     "unlearnt",
     "retrained, same seed",
@@ -25,9 +25,9 @@ SHOWN = (
 POPULARITY = "popularity alone"
 
 
-def _numbers(rows: pd.DataFrame) -> pd.DataFrame:
+def _numbers(rows: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     """Everything drawn: groups, line, count, mean, low, high, n."""
-    by = [*GROUP, "line", "count"]
+    by = [*groups, "line", "count"]
     rows = rows.assign(line=rows["release"])
     base = rows[rows["release"] == SHOWN[0]].assign(line=POPULARITY)
     return pd.concat(
@@ -49,18 +49,19 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
 
 
 def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
-    """Draws one panel per data set, model and method; a line per kind of release."""
+    """Draws one panel per data set, model, method and kind of request; a line per release."""
     rows = _tables.beside(folder, "reconstruction", "reconstruct")
     if rows["count"].isna().any() or rows["count"].nunique() < 2:
         raise Refused("releases: needs requests of several sizes (request.count = [1, 10])")
-    numbers = _numbers(rows)
+    groups = [*GROUP, "kind"] if rows["kind"].nunique() > 1 else GROUP
+    numbers = _numbers(rows, groups)
     looks = _plot.looks([*SHOWN]) | {POPULARITY: dict(_plot.BEFORE)}
-    shown = _panels.keys(numbers, GROUP)
+    shown = _panels.keys(numbers, groups)
     figure, axes = _plot.wrapped(len(shown), 3)
     _panels.page(
         (figure, axes),
         numbers,
-        GROUP,
+        groups,
         shown,
         ["r_precision"],
         lambda axis, rows, *_: _panel(axis, rows, looks),

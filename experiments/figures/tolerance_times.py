@@ -4,6 +4,7 @@ A hollow marker: the pass limit came first and the tolerance was not reached in 
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -28,10 +29,21 @@ def _cells(tables: Tables) -> pd.DataFrame:
         )
     cells = cells.merge(tables.timings[["cell", "unlearn_seconds"]], on="cell")
     cells = cells.rename(columns={"unlearn_seconds": "seconds", "unlearn.sweeps": "passes"})
-    residual = cells.get("unlearn.residual", pd.Series(0.0, cells.index)).fillna(0.0)
-    cells["reached"] = (residual <= cells["tolerance"]).astype(float)
+    cells["reached"] = _reached(cells)
     cells["line"] = _panels.lines(cells, ("method.tol",))
     return cells
+
+
+def _reached(cells: pd.DataFrame) -> pd.Series:
+    """1 where the tolerance was reached, 0 where not, absent where the method does not tell.
+
+    A certificate tells it where there is one: its tolerance is of the proved distance.
+    """
+    absent = pd.Series(np.nan, cells.index)
+    residual = cells.get("unlearn.residual", absent)
+    reached = (residual <= cells["tolerance"]).astype(float).where(residual.notna())
+    words = cells.get("unlearn.certified", absent)
+    return reached.where(words.isna(), _panels.told(words))
 
 
 def _numbers(cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
@@ -41,7 +53,8 @@ def _numbers(cells: pd.DataFrame, groups: list[str]) -> pd.DataFrame:
     for name in LABELS:
         if name in cells:
             part = _tables.intervals(cells, by, name)
-            parts.append(part.merge(reached[[*by, "reached"]], on=by).assign(quantity=name))
+            part = part.merge(reached[[*by, "reached"]], on=by, how="left")
+            parts.append(part.assign(quantity=name))
     return pd.concat(parts, ignore_index=True)[
         ["quantity", *by, "mean", "low", "high", "n", "reached"]
     ]
@@ -63,6 +76,7 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     cells = _cells(tables)
     groups = [name for name in _panels.groups(cells, amount=True) if name != "model.tol"]
     numbers = _numbers(cells, groups)
+    _panels.refuse_none(numbers)
     styles = _plot.looks(list(dict.fromkeys(cells["line"])))
     shown, quantities = _panels.keys(cells, groups), list(dict.fromkeys(numbers["quantity"]))
 

@@ -37,9 +37,10 @@ def summary(row: dict[str, Any]) -> str:
     if row["status"] != "ok":
         return f"{row['status']}: {short(row['reason'])}"
     values = {(s, c, m, k): v for s, c, m, k, v in row["metrics"]}
-    k = min((k for _, _, m, k in values if m == "ndcg"), default=None)
+    shown = ("after", "test", "ndcg")  # none of an empty test part
+    k = min((k for *where, k in values if tuple(where) == shown), default=None)
     times = row["timings"]
-    words = [] if k is None else [f"ndcg@{k} {_short(values[('after', 'test', 'ndcg', k)])}"]
+    words = [] if k is None else [f"ndcg@{k} {_short(values[(*shown, k)])}"]
     words += [f"distance {_short(values.get(('after', 'all', 'distance', None)))}"]
     if times.get("batch"):
         words += [f"batch of {times['batch']} in {times['batch_seconds']:.1f} s"]

@@ -5,6 +5,7 @@ the machine or the moment. ``further`` says that a cell ends further from the re
 began; it is empty where a cell has no distances.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,19 @@ def there(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     if list(table) != columns:
         raise Refused(f"{path}: has other columns: move it away")
     return table.astype(object).where(table.notna(), None).to_dict("records")
+
+
+def by(path: Path, columns: list[str], key: Sequence[str]) -> dict[tuple, dict[str, Any]]:
+    """The rows of such a table by what tells them apart, for a run to replace its own among them.
+
+    A run of some methods or seeds so leaves the rows of all others as they are.
+    """
+    return {keyed(row, key): row for row in there(path, columns)}
+
+
+def keyed(row: dict[str, Any], key: Sequence[str]) -> tuple:
+    """What tells a row apart, by one spelling."""
+    return tuple(text(row[name]) for name in key)
 
 
 def _order(cell: Cell, swept: list[str]) -> list[tuple]:
