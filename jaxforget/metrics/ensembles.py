@@ -103,8 +103,9 @@ def gaussian_klom(retrained: Array, unlearnt: Array) -> Array:
       unlearnt: ``[M, P]`` likewise; the number of models may differ.
 
     Returns:
-      ``[P]``, in nats: 0 where all scores of a pair are one number, infinite where only one of
-      the spreads is 0; NaN where a score is not finite.
+      ``[P]``, in nats: 0 where all scores of a pair are one number, infinite where one of the
+      spreads is 0, or both are at different numbers; NaN where a score is not finite, or where
+      scores differ by so little that both variances are 0 all the same.
 
     Raises:
       ValueError: the scores are not two floating tables of the same pairs, or hold too few models.
@@ -123,7 +124,11 @@ def gaussian_klom(retrained: Array, unlearnt: Array) -> Array:
     ratio = jnp.where(spread, v, 1) / jnp.where(spread, vu, 1)
     apart = (m - mu) ** 2 / jnp.where(spread, vu, 1)
     found = jnp.where(spread, (ratio - 1 - jnp.log(ratio) + apart) / 2, jnp.inf)
-    found = jnp.where((v == 0) & (vu == 0) & (m == mu), 0, found)
+    found = jnp.where((v == 0) & (vu == 0) & (m == mu), jnp.nan, found)
+    # asked of the scores: the mean of equal numbers is rounded, so that they seem to vary about it
+    flat, flat_u = (jnp.max(x, axis=0) == jnp.min(x, axis=0) for x in (retrained, unlearnt))
+    found = jnp.where(flat | flat_u, jnp.inf, found)
+    found = jnp.where(flat & flat_u & (retrained[0] == unlearnt[0]), 0, found)
     finite = jnp.isfinite(retrained).all(axis=0) & jnp.isfinite(unlearnt).all(axis=0)
     return jnp.where(finite, found, jnp.nan)
 
