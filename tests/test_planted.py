@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxforget import metrics, models
+from jaxforget import _shares, metrics, models
 from jaxforget.metrics import canaries as canary_measures
 from jaxforget.metrics.canaries import rank_exposure
-from jaxforget.prepare import _profiles, _shares, forget, planted, shilling
+from jaxforget.prepare import _profiles, forget, planted, shilling
 from jaxforget.sparse import layout
 from jaxforget.types import Factors, Split
 

@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _shares
 from jaxforget._jax import is_traced
-from jaxforget.prepare import _shares
 from jaxforget.prepare._named import as_request, listed, pairs, weights_before
 from jaxforget.sparse.arithmetic import wide
 from jaxforget.types import ForgetSet, Interactions
