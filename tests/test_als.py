@@ -1,5 +1,6 @@
 """Alternating least squares equals dense normal equations, row by row and pass by pass."""
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -12,7 +13,7 @@ import numpy as np
 import oracles
 import pytest
 
-from jaxforget import als, sparse
+from jaxforget import als, models, sparse
 from jaxforget.als import chunking, confidence, row_chunks, rows
 from jaxforget.sparse import dense, layout
 from jaxforget.types import Factors
@@ -520,3 +521,19 @@ def test_independent_half_sweeps_in_one_program_do_not_deadlock():
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == 5
+
+
+def test_bm25_turns_no_like_into_a_dislike():
+    """User 0 likes all three items, user 1 all but one: their weights were negative, and 0."""
+    train = layout.build([0, 0, 0, 1, 1, 2], [0, 1, 2, 0, 1, 2], np.full(6, 5.0))
+    model = models.load("ials")(dim=3, reg=0.01, alpha=40.0, weighting="bm25")
+    for dtype in (jnp.float32, jnp.float64):
+        part = dataclasses.replace(train, values=train.values.astype(dtype))
+        ones = jnp.ones(6, dtype)
+        values = confidence.bm25(part, ones, b=0.9, k1=100.0)
+        assert (values[:3] == 0).all() and (values >= 0).all() and values[5] > 0
+        for terms in (model.terms(part, ones), jax.jit(model.terms)(part, ones)):
+            assert (terms.target[:3] == 0).all() and (terms.curvature >= -1).all()
+            np.testing.assert_allclose(terms.target, terms.curvature + 1, atol=1e-6)  # all likes
+    less = confidence.bm25(train, jnp.ones(6).at[0].set(0).at[1].set(0), b=0.9, k1=100.0)
+    assert less[2] > 0  # with one item left they are as others are

@@ -15,7 +15,7 @@ TOUCHES_FILES = ("os", "pathlib", "io", "gzip", "zipfile", "shutil", "tempfile",
 FLOORS = (
     ("_jax",),
     ("types", "_plugins", "_checks", "_varying"),
-    ("_settings",),
+    ("_settings", "_shares"),
     ("sparse",),
     ("als", "metrics", "data"),
     ("gradient", "prepare"),

@@ -88,3 +88,21 @@ def test_spreads_of_nought_and_scores_that_are_not_finite():
     b = drawn(1, shape=(5, 4)).at[:, 0].set(1.0)
     found = ensembles.gaussian_klom(a, b)
     assert found[0] == 0 and np.isinf(found[1]) and np.isfinite(found[2]) and np.isnan(found[3])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("n", "m"), [(7, 10), (3, 5), (5, 5)])
+def test_models_that_all_score_one_number_do_not_seem_to_vary(dtype, compiled, n, m):
+    """The mean of so many numbers 0.1 is not quite 0.1: their spread was a rounding error."""
+    measure = jax.jit(ensembles.gaussian_klom) if compiled else ensembles.gaussian_klom
+    ones, noise = jnp.ones((1, 3), dtype), drawn(0, shape=(max(n, m), 1)).astype(dtype)
+    flat = jnp.array([[0.1, 0.1, 1e-8]], dtype)  # as numbers of the pairs: equal, others, small
+    retrained = jnp.broadcast_to(flat, (n, 3))
+    unlearnt = jnp.broadcast_to(flat + jnp.array([[0.0, 0.1, 0.0]], dtype), (m, 3))
+    assert measure(retrained, unlearnt).tolist() == [0, jnp.inf, 0]
+    assert jnp.isinf(measure(retrained, noise[:m] * ones)).all()
+    assert jnp.isinf(measure(noise[:n] * ones, unlearnt)).all()
+    assert jnp.isfinite(measure(noise[:n] * ones, noise[:m] * ones + 1)).all()
+    tiny = noise[:n] * ones * 1e-30 if dtype == jnp.float32 else noise[:n] * ones * 1e-170
+    assert not jnp.isfinite(measure(tiny, tiny)).any()  # no variance is left to divide by

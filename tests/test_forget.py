@@ -252,3 +252,21 @@ def test_a_traced_share_does_not_round_up_a_whole_number(dtype):
     count = jax.jit(lambda ratio: (1 - forget.random(key(), train, ratio)[1].after).sum())
     for percent in range(1, 101):
         assert count(jnp.asarray(percent / 100, dtype)) == percent
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_a_share_in_16_bits_is_that_share_of_many_interactions(dtype, traced):
+    """100,000 is infinite in float16: all was forgotten."""
+    n, ratio = 100_000, np.array(0.1, dtype)[()]
+    train = layout.build(np.arange(n) // 100, np.arange(n) % 100, np.ones(n))
+    exact = math.ceil(n * float(ratio) * (1 - 1e-6))  # the number that the type holds
+    for ask, whole in ((forget.random, 1), (forget.users, 100)):
+        found = lambda r, ask=ask: (1 - ask(key(), train, r)[1].after).sum()  # noqa: E731
+        gone = (jax.jit(found) if traced else found)(jnp.array(ratio) if traced else ratio)
+        assert gone == -(-exact // whole) * whole
+
+
+def test_a_traced_share_is_a_floating_number():
+    with pytest.raises(ValueError, match="ratio must be a floating number; got bool"):
+        jax.jit(lambda r: forget.random(key(), labels(), r)[1].after)(jnp.array(True))

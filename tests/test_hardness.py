@@ -1,6 +1,9 @@
 """Hard requests: what models memorised, what is tied to the rest, people with sensitive items."""
 
+import dataclasses
+
 import influence_toys
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -169,3 +172,27 @@ def test_items_that_nobody_has_are_refused(folder, capsys):
     (folder / "items.csv").write_text("item\nnothing\n")
     code, out = command(folder, "--kind=sensitive", f"--items={folder / 'items.csv'}")
     assert code == 2 and "none of its items" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("size", [1.0, 2.0**-66, 2.0**66])
+def test_entanglement_of_small_and_large_rows_is_that_of_their_directions(size, dtype):
+    """Squares of rows of 1e-20 vanish in 32 bits: the pairs seemed to be tied to nothing."""
+    train = layout.build([0, 0, 0, 1, 1], [0, 1, 2, 0, 2], np.ones(5))
+    rows, weights = jnp.asarray(RNG.normal(size=(3, 4)), dtype), jnp.ones(5, dtype)
+    train = dataclasses.replace(train, values=weights)
+    found = jax.jit(hardness.entanglement)
+    same = found(Factors(rows[:2], rows), train, weights)
+    scaled = found(Factors(rows[:2] * size, rows * size), train, weights)
+    np.testing.assert_array_equal(scaled, same)
+    slope = jax.grad(lambda x: hardness.entanglement(Factors(x[:2], x), train, weights).sum())
+    np.testing.assert_allclose(slope(rows * size) * size, slope(rows), rtol=1e-4, atol=1e-6)
+
+
+def test_entanglement_with_a_row_that_is_not_finite_is_not_known():
+    """It was 0: as if the pair were tied to nothing."""
+    train = layout.build([0, 0, 0, 1, 1], [0, 1, 2, 0, 1], np.ones(5))
+    for bad in (np.nan, np.inf):
+        rows = jnp.asarray(RNG.normal(size=(3, 2))).at[2, 0].set(bad)
+        found = hardness.entanglement(Factors(rows[:2], rows), train, jnp.ones(5))
+        assert np.isnan(found[:3]).all() and np.isfinite(found[3:]).all()

@@ -1,5 +1,7 @@
 """Ids are compared as what they are: nobody is mistaken for somebody else."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,51 @@ def frame(users):
 def test_a_request_for_a_user_who_is_not_there_forgets_nobody_else(toy, user):
     with pytest.raises(ValueError, match=rf"1 of 1 pairs are not .*\({user}, 0\)"):
         forget.pairs(toy, np.array([user]), np.array([0]))
+
+
+ALONE = layout.build(np.arange(6), np.zeros(6, int), np.ones(6))  # one item, and every user once
+ASKED = {
+    "users": lambda ids: forget.listed(ALONE, users=ids)[1].after,
+    "items": lambda ids: forget.listed(ALONE, items=ids)[1].after,
+    "pairs": lambda ids: forget.pairs(ALONE, ids, jnp.zeros(ids.shape, jnp.int32))[1].after,
+}
+
+
+@pytest.mark.parametrize("how", ASKED)
+@pytest.mark.parametrize(
+    "ids", [[False, False, False, True, False, True], [3.0, 5.0], [float("nan")]]
+)
+def test_traced_ids_that_are_no_integers_are_refused_as_known_ones_are(how, ids):
+    """A mask of users 3 and 5 was read as the ids 0 and 1."""
+    words = "must be integer ids; got (bool|float64)"
+    for ask in (ASKED[how], jax.jit(ASKED[how])):
+        with pytest.raises(ValueError, match=words):
+            ask(jnp.array(ids))
+    with pytest.raises(ValueError, match=words):
+        jax.vmap(ASKED[how])(jnp.array([ids]))
+
+
+@pytest.mark.parametrize("how", ["users", "pairs"])
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "int64", "uint64"])
+def test_a_traced_id_of_any_type_that_is_nobodys_forgets_nobody(how, dtype):
+    """2**32 + 1 is not 1, and 255 is not -1."""
+    bits = np.iinfo(dtype)
+    beyond = [bits.max, min(2**32 + 1, bits.max), bits.min if bits.min else 6, 6]
+    ids = jnp.array([3, *beyond], dtype)
+    assert jax.jit(ASKED[how])(ids).tolist() == [1, 1, 1, 0, 1, 1]
+    assert jax.vmap(ASKED[how])(ids[:, None]).sum(axis=1).tolist() == [5, 6, 6, 6, 6]
+    with pytest.raises(ValueError, match=str(bits.max)):
+        ASKED[how](np.asarray(ids[1:2]))
+    assert ASKED[how](np.array([4], dtype)).tolist() == [1, 1, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("count", [1.5, 1.0, True])
+def test_a_traced_count_that_is_no_integer_is_refused(count):
+    for kind in (forget.random, forget.users):
+        ask = jax.jit(lambda n, kind=kind: kind(jax.random.key(0), ALONE, count=n)[1].after)
+        with pytest.raises(ValueError, match="count must be an integer"):
+            ask(jnp.array(count))
+        assert ask(jnp.array(2, jnp.int32)).sum() == 4
 
 
 @pytest.mark.parametrize(

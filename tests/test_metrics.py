@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from jaxforget import metrics
-from jaxforget.metrics import counting, distance, ranking, top
+from jaxforget import _shares, metrics
+from jaxforget.metrics import counting, distance, exposure, rank_measures, ranking, top
 from jaxforget.metrics.ranking import Ranked
 from jaxforget.sparse import layout, serving
 from jaxforget.types import Factors, ForgetSet, Split
@@ -310,3 +312,111 @@ def test_a_catalogue_of_more_pairs_than_32_bits_number_is_measured():
     ones = Factors(jnp.ones((70_000, 1), jnp.float32), jnp.ones((50_000, 1), jnp.float32))
     with jax.enable_x64(False):
         assert float(distance.mean_square(ones)) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [bool, jnp.int32, jnp.uint8, float])
+def test_a_mask_of_numbers_is_a_mask(dtype):
+    """Of integers ``~`` is no negation: a score of NaN was counted as one."""
+    scores, labels = jnp.array([jnp.nan, 1.0, 2.0]), jnp.array([0, 0, 1])
+    yes, some = (jnp.array(x, dtype) for x in ([1, 1, 1], [0, 1, 1]))
+    for where, known in ((yes, False), (some, True)):
+        found = (
+            metrics.auc(scores, labels, where),
+            metrics.auc_between(scores[1:], yes[1:], scores, where),
+            metrics.auc_between(scores, where, scores[1:], yes[1:]),
+            metrics.rmse(scores, jnp.zeros(3), where),
+        )
+        assert [bool(np.isfinite(x)) for x in found] == [known] * 4
+    one = jnp.array([[1.0]])
+    model, part = Factors(one, scores[:, None]), layout.build([0, 0, 0], [0, 1, 2], [0.0, 0.0, 1.0])
+    assert metrics.label_auc(model, part, some) == 1 and np.isnan(metrics.label_auc(model, part))
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, jnp.uint8, jnp.int32])
+def test_scores_that_are_integers_are_numbers(dtype):
+    scores, values = jnp.array([100, 100, 3], dtype), jnp.array([0, 1, 3], dtype)
+    yes = jnp.ones(3, bool)
+    np.testing.assert_allclose(metrics.rmse(scores, values, yes), ((1e4 + 99**2) / 3) ** 0.5)
+    assert metrics.auc(scores, jnp.array([1, 0, 0]), yes) == 0.75
+    assert metrics.auc_between(scores, yes, values, yes) == pytest.approx((6 + 2.5) / 9)
+    assert metrics.tpr_at_fpr(scores, jnp.array([0, 0, 1]), fpr=0.5) == 0
+
+
+@pytest.mark.parametrize("fpr", [0.53, 0.29, 0.57, 0.58, 1 / 3, 0.07, 1, 0, 1e-9])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64, jnp.bfloat16])
+def test_a_rate_of_false_alarms_is_the_decimal_that_was_written(fpr, dtype):
+    """.53 of 100 negatives are 53: 53 of them may be above, and 54 of 100 positives are."""
+    n = 100
+    scores = jnp.arange(2 * n, dtype=jnp.float32).astype(dtype)
+    labels = jnp.arange(2 * n) % 2  # every positive stands right above a negative
+    allowed = round(fpr * 1e9) * n // 10**9
+    for measure in (metrics.tpr_at_fpr, jax.jit(metrics.tpr_at_fpr, static_argnames="fpr")):
+        found = measure(scores, labels, fpr=fpr)
+        assert found == pytest.approx(min(allowed + 1, n) / n, abs=1e-6)
+    traced = jax.jit(lambda rate: metrics.tpr_at_fpr(scores, labels, fpr=rate))
+    rate = jnp.asarray(fpr, jnp.float64 if dtype == jnp.float64 else jnp.float32)
+    assert abs(float(traced(rate)) - float(found)) <= 1.01 / n
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(0, 2**31 - 1))
+def test_a_share_is_rounded_down_exactly(above, under, n):
+    share = min(above, under) / max(above, under)
+    found = jax.jit(_shares.below, static_argnums=0)
+    wanted = int(_shares.exact(share) * n // 1)
+    assert _shares.below(share, jnp.array(n, jnp.int32)) == wanted
+    assert found(0.53, jnp.array([n, 100], jnp.int32)).tolist() == [53 * n // 100, 53]
+
+
+WIDE = {"bfloat16": 3e-3, "float16": 1e-3}
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_means_over_many_users_do_not_stop_growing_in_16_bits(dtype):
+    """Of 100,000 users a sum in bfloat16 stays at 256 of them."""
+    rng, n_users, n_items = np.random.default_rng(0), 3_000, 40
+    sides = (jnp.asarray(rng.integers(-8, 9, (n, 2)) / 8.0) for n in (n_users, n_items))
+    exact = Factors(*(x.astype(jnp.float32) for x in sides))  # all numbers fit 16 bits
+    narrow = Factors(*(x.astype(dtype) for x in exact))
+    users, items = np.arange(n_users), rng.integers(0, n_items, n_users)
+    part = layout.build(users, items, np.ones(n_users), n_users=n_users, n_items=n_items)
+    yes, some = jnp.ones(n_users, bool), jnp.arange(n_items) < 9
+
+    def measured(model):
+        lists = ranking.over_users(
+            lambda r: {"recall": rank_measures.recall(r, k=5).astype(model.users.dtype)},
+            model, part, [],
+        )  # fmt: skip
+        other = Factors(model.users, -model.items)
+        return lists | {
+            "exposure": ranking.exposure(model, jnp.int32(3), yes, [], ks=[5])[5],
+            "items": exposure.of_items(model, some, yes, [], ks=[5])[5],
+            "pairs": exposure.of_pairs(model, part, yes, [], ks=[5])[5],
+            "overlap": ranking.overlap(model, other, [], ks=[30])[30],
+            "distance": distance.prediction_distance(other, model),
+        }
+
+    found, wanted = measured(narrow), measured(exact)
+    for name, value in found.items():
+        assert value.dtype == jnp.float32
+        # scores of the narrow model are rounded, and tie where others do not
+        np.testing.assert_allclose(value, wanted[name], rtol=0.05, atol=1e-3, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", WIDE)
+def test_areas_of_many_scores_in_16_bits_are_those_in_32(dtype):
+    """The number of pairs of 2,000 scores is infinite in float16."""
+    rng = np.random.default_rng(0)
+    scores = jnp.asarray(rng.integers(0, 200, 4_000) / 8).astype(dtype)
+    positive, yes = jnp.asarray(rng.random(4_000) < 0.5), jnp.ones(4_000, bool)
+    labels = positive.astype(jnp.int32)
+    for x in (scores, scores.astype(jnp.float32)):
+        found = [
+            metrics.auc(x, labels, yes),
+            metrics.auc_between(x, positive, x, ~positive),
+            metrics.tpr_at_fpr(x, labels, fpr=0.1),
+            metrics.rmse(x, 0 * x, yes),
+        ]
+        assert {value.dtype.name for value in found} == {"float32"}
+        if x is scores:
+            narrow = found
+    np.testing.assert_array_equal(narrow, found)

@@ -300,3 +300,15 @@ def test_the_latest_of_times_is_one_of_known_times(how):
     with pytest.raises(ValueError, match="row 1: time must be a finite number or a date; got nan"):
         preprocess.duplicates(frame, how=how)
     assert preprocess.duplicates(frame, how="first")["time"].tolist() == [5.0]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int16, np.int64, bool, np.float16, "Int8"])
+def test_logarithms_of_small_integers_have_32_bits(dtype):
+    """ln 201 is 5.303305; of an uint8 it was taken in 16 bits, 5.304688."""
+    values = np.array([0, 1]) if dtype in (bool, "Int8") else np.array([100, 127])
+    frame = table([("a", 1, 0.0), ("b", 1, 0.0)])
+    frame["value"] = values
+    frame["value"] = frame["value"].astype(dtype)
+    logged = preprocess.log1p(frame)["value"]
+    assert logged.dtype == np.float32
+    np.testing.assert_array_equal(logged, np.log1p(values.astype(float)).astype(np.float32))

@@ -183,3 +183,15 @@ def test_an_attack_raises_the_targets_exposure_and_retraining_undoes_it():
     assert found["attacked"] > found["retrained"] + 0.2
     assert len(clean.test.users) == len(attack.split.test.users)
     assert np.isfinite(metrics.evaluate(factors, attack.split, request, ks=(5,))["ndcg@5"])
+
+
+def test_a_bandwagon_has_as_many_popular_items_as_it_promises_or_is_refused():
+    """With two items that anybody likes, four of five popular fillers were drawn at random."""
+    part = layout.build([0, 1, 2, 0], [0, 0, 1, 5], [1.0, 1.0, 1.0, 0.0], n_items=20)
+    split = Split(part, part, part)
+    with pytest.raises(ValueError, match=r"half of 10 fillers from .* of which there are 1: give"):
+        inject(split=split, kind="bandwagon", fillers=10, unpopular=1.0)
+    found = inject(split=split, kind="bandwagon", fillers=3, unpopular=1.0)
+    for profile in profiles(found).values():
+        assert {0, 1} <= set(profile)
+    assert inject(split=split, kind="random", fillers=10, unpopular=1.0).split.train.n_users == 10

@@ -1,13 +1,18 @@
 """The two kernels equal dense products, in value and in every derivative and batching."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
 
-from jaxforget import sparse
+from jaxforget import als, metrics, sparse
 from jaxforget.sparse import bodies, kernels, layout
+from jaxforget.sparse.arithmetic import ratio
+from jaxforget.types import Factors
 
 U, I, D = 12, 10, 3
 
@@ -197,3 +202,22 @@ def test_a_wrong_shape_side_or_dtype_is_one_clear_error(toy):
         sparse.spmm(toy, values[1:], right, by="user")
     with pytest.raises(ValueError, match="left must be float32"):
         sparse.sddmm(toy, left, right.astype(jnp.float32))
+
+
+@pytest.mark.parametrize("otherwise", [None, 0.0, np.inf])
+def test_what_is_divided_by_an_overflow_is_not_known(otherwise):
+    """It was 0: models of large scores seemed identical, and descents converged."""
+    a, b = jnp.array([6.0, 6.0, 0.0, 6.0]), jnp.array([3.0, np.inf, np.inf, np.nan])
+    found = jax.jit(functools.partial(ratio, otherwise=otherwise))(a, b)
+    assert found[0] == 2 and np.isnan(found[1:]).all()
+
+
+def test_models_and_descents_whose_sizes_overflow_are_not_compared():
+    large = Factors(jnp.full((3, 2), 3e9, jnp.float32), jnp.full((4, 2), 3e9, jnp.float32))
+    further = Factors(large.users * 1.01, large.items)
+    assert np.isnan(metrics.prediction_distance(further, large))
+    row = jnp.full((1, 1), 3e6, jnp.float32)
+    train = layout.build([0], [0], [1e13])
+    train = dataclasses.replace(train, values=train.values.astype(jnp.float32))
+    terms = als.explicit(train, jnp.ones(1, jnp.float32), reg=1.0)
+    assert np.isnan(als.optimality(Factors(row, row), train, terms))

@@ -24,6 +24,7 @@ HALVES = 40  # random halves of the models
 LEAST = 8  # models of each kind for anything about their distribution
 PERCENTILES = (95, 99)  # beside the median
 FPRS = (0.01, 0.001)
+SHARES = ("lira", *(f"lira_tpr@{fpr:g}" for fpr in FPRS))  # of the measures of halves
 _gaussian, _binned = jax.jit(ensembles.gaussian_klom), jax.jit(ensembles.klom)
 _ratios, _area = jax.jit(ensembles.likelihood_ratios), jax.jit(labels.auc)
 _areas = jax.jit(jax.vmap(labels.auc, in_axes=(0, None, None)))  # of several models
@@ -79,7 +80,9 @@ def rows(bank: Bank, measures: Measures) -> Iterator[Row]:
     for (kind, part), found in measures.halves.items():
         n_pairs = int(np.sum(bank.part == part))
         for name, values in found.items():
-            yield Row(kind, name, part, statistics.replicated(values), n_models // 2, n_pairs)
+            bounds = (0.0, 1.0) if name in SHARES else (-math.inf, math.inf)
+            estimate = statistics.replicated(values, n_models, bounds=bounds)
+            yield Row(kind, name, part, estimate, n_models // 2, n_pairs)
     rest = n_models - n_models // 2
     for kind in [kind for kind in bank.scores if kind != RETRAINED and measures.halves]:
         for name, told in faithfulness(bank, kind, measures.members).items():
@@ -153,7 +156,7 @@ def faithfulness(bank: Bank, kind: str, members: dict[str, np.ndarray]) -> dict[
     """How well each measure of one model tells a kind from retrained models: AUC over models.
 
     A measure that cannot tell even the undeleted ones says nothing of any method. The interval is
-    DeLong's, normal; where all models are told, it is by counting.
+    DeLong's, normal; where nearly all models are told, it is by counting.
     """
     own, others = (of_models(bank, name, members) for name in (kind, RETRAINED))
     return {name: statistics.area(own[name], others[name]) for name in own}

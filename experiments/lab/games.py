@@ -71,9 +71,8 @@ def measures(played: Played) -> Iterator[tuple[str, str, statistics.Estimate]]:
         found = [_attacked(scores, played.held, some) for some in chosen]
         for name in found[0]:
             value = float(np.mean([one[name] for one in whole]))
-            estimate = statistics.replicated([one[name] for one in found], value)
-            low, high = np.clip([estimate.low, estimate.high], 0.0, 1.0)
-            yield kind, name, estimate._replace(low=float(low), high=float(high))
+            halves = [one[name] for one in found]
+            yield kind, name, statistics.replicated(halves, couples, value, bounds=(0.0, 1.0))
 
 
 def _attacked(scores: np.ndarray, held: np.ndarray, couples: np.ndarray) -> dict[str, float]:

@@ -115,8 +115,10 @@ def _of_distributions(bank: Bank, found: Measures, name: str) -> Tried:
     """A measure of many models, by its order alone: there is one value of all of them."""
     part = evidence.judged_by(bank)
     none, half, whole = (found.halves[kind, part][name] for kind in (RETRAINED, HALF, UNDELETED))
-    steps = statistics.replicated(half - none), statistics.replicated(whole - half)
-    order, n_models = _order(steps), len(bank.scores[RETRAINED]) // 2
+    n_models = len(bank.scores[RETRAINED])
+    first, second = (statistics.replicated(x, n_models) for x in (half - none, whole - half))
+    steps = first, second
+    order, n_models = _order(steps), n_models // 2
     why = ""
     if n_models < LEAST:
         why = FEW.format(n_models)

@@ -47,22 +47,24 @@ def of(bank: Bank, measures: Measures) -> dict[str, Verdict]:
         """A measure of each half over that of two halves of the retrained models."""
         return measures.halves[kind, part][name] - measures.halves[RETRAINED, part][name]
 
-    undeleted = over_floor("kl_p50", UNDELETED, part)
+    undeleted, n_models = over_floor("kl_p50", UNDELETED, part), len(bank.scores[RETRAINED])
     found = {}
     for kind in kinds:
         own = over_floor("kl_p50", kind, part)
         found[kind] = Verdict(
             part,
-            left=statistics.replicated(own / undeleted, float(own.mean() / undeleted.mean())),
-            told=statistics.replicated(over_floor("lira", kind, part)),
+            left=statistics.replicated(
+                own / undeleted, n_models, float(own.mean() / undeleted.mean())
+            ),
+            told=statistics.replicated(over_floor("lira", kind, part), n_models),
             excess=statistics.difference(members[kind], members[RETRAINED]),
-            harm=statistics.replicated(over_floor("kl_p50", kind, "retained")),
+            harm=statistics.replicated(over_floor("kl_p50", kind, "retained"), n_models),
             utility=_utility(measures, kind),
             chance=math.nan,
             word="",
             why="",
         )
-    return _worded(bank, found, statistics.replicated(undeleted))
+    return _worded(bank, found, statistics.replicated(undeleted, n_models))
 
 
 def _utility(measures: Measures, kind: str) -> Estimate:
@@ -75,8 +77,9 @@ def _utility(measures: Measures, kind: str) -> Estimate:
 def _worded(bank: Bank, found: dict[str, Verdict], scale: Estimate) -> dict[str, Verdict]:
     """The words, after the p-values were adjusted for the number of methods."""
     methods = [kind for kind in found if kind != UNDELETED]
-    chances = statistics.holm([statistics.chance(found[kind].left, 1.0) for kind in methods])
-    for kind, chance in zip(methods, chances.tolist(), strict=True):
+    freedom = len(bank.scores[RETRAINED]) - 1
+    chances = [statistics.chance(found[kind].left, 1.0, freedom) for kind in methods]
+    for kind, chance in zip(methods, statistics.holm(chances).tolist(), strict=True):
         found[kind] = found[kind]._replace(chance=chance)
     words = {kind: _word(bank, kind, verdict, scale) for kind, verdict in found.items()}
     return {kind: found[kind]._replace(word=word, why=why) for kind, (word, why) in words.items()}

@@ -16,9 +16,12 @@ from jaxforget.types import Interactions
 def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     """Weights values by Okapi BM25, items as documents and users as terms.
 
-    ``v (k1 + 1) / (k1 (1 - b + b length_i / mean length) + v) * (log I - log(1 + count_u))``;
+    ``v (k1 + 1) / (k1 (1 - b + b length_i / mean length) + v) * max(log I - log(1 + count_u), 0)``;
     ``length_i`` sums an item's values, ``count_u`` counts a user's interactions. Both are taken
     over the weighted interactions, so forgetting a row changes the weights of others.
+
+    The logarithm is negative for a user who has every item, and would turn likes into dislikes;
+    other than in ``implicit`` it is 0 there: such a user says nothing of one item over another.
 
     Args:
       train: interactions with values >= 0.
@@ -39,7 +42,7 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     counts, _ = degrees(train, weights)
     mean = jnp.mean(lengths)
     relative = ratio(lengths, mean)
-    rarity = jnp.log(float(train.n_items)) - jnp.log1p(counts)
+    rarity = jnp.maximum(jnp.log(float(train.n_items)) - jnp.log1p(counts), 0)
     damped = k1 * (1 - b + b * relative)[train.items] + train.values
     return train.values * (k1 + 1) / damped * rarity[train.users]
 

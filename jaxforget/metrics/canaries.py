@@ -10,9 +10,11 @@ from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.metrics import _fits, ranking
 from jaxforget.sparse import serving
-from jaxforget.sparse.arithmetic import ratio
+from jaxforget.sparse.arithmetic import ratio, wide
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
+
+SMALL = 16.0  # up to here log gamma itself is small, and exact enough
 
 
 @checked
@@ -61,7 +63,7 @@ def rank_exposure(
             f"{items.shape}"
         )
     _fits.check("rank_exposure", factors, [(train, weights)])
-    (n_users, n_items), dtype = serving.sizes(factors), serving.precision(factors)
+    (n_users, n_items), dtype = serving.sizes(factors), wide(serving.precision(factors))
     _checks.shape("rank_exposure", (n_items,), pool=pool)
     _checks.ids("rank_exposure", n_users, users=users)
     _checks.ids("rank_exposure", n_items, items=items)
@@ -73,13 +75,28 @@ def rank_exposure(
         scores = serving.scores(factors, user[None])[0]
         others = pool & ~ranking.hide([(train, weights)], user[None], len(scores))[0]
         others = others.at[item].set(False)
-        own, n = scores[item], jnp.sum(others, dtype=dtype)
-        above = jnp.sum(others & (scores > own), dtype=dtype)
-        equal = jnp.sum(others & (scores == own), dtype=dtype)
+        own = scores[item]
+        counted = others, others & (scores > own), others & (scores == own)
+        n, above, equal = (jnp.sum(x, dtype=jnp.int32).astype(dtype) for x in counted)
         known = real & jnp.all(jnp.isfinite(jnp.where(others, scores, own)))
-        ranks = gammaln(above + equal + 2) - gammaln(above + 1)  # sum of log over those that tie
-        mean = jnp.where(equal > 0, ranks / (equal + 1), jnp.log(above + 1))
+        mean = jnp.where(equal > 0, _mean_log(above + 1, equal + 1), jnp.log(above + 1))
         return jnp.where(known, jnp.log2(n + 1) - mean / math.log(2), jnp.nan)
 
     total = jnp.sum(lax.map(bits, (users, items)))
     return ratio(total, jnp.asarray(len(users), dtype), otherwise=jnp.nan)
+
+
+def _mean_log(first: Array, n: Array) -> Array:
+    """Mean of the logarithms of ``n`` numbers from ``first`` on, each one more than the last.
+
+    That is the difference of two ``log gamma`` over ``n``. Of large numbers these are so large that
+    their difference has no digits left; there Stirling's series is subtracted term by term.
+    """
+    x, end = jnp.maximum(first, SMALL), first + n
+
+    def rest(x):  # of Stirling's series
+        y = 1 / x**2
+        return (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y / 1680))) / x
+
+    terms = jnp.log(end) - 1 + (x - 0.5) * jnp.log1p(n / x) / n + (rest(x + n) - rest(x)) / n
+    return jnp.where(first < SMALL, (gammaln(end) - gammaln(first)) / n, terms)

@@ -10,6 +10,7 @@ from jax import Array, lax
 
 from jaxforget._settings import checked
 from jaxforget.metrics.labels import auc
+from jaxforget.sparse.arithmetic import wide
 from jaxforget.sparse.serving import scores_of
 from jaxforget.types import ForgetSet, Interactions, Method
 
@@ -73,7 +74,7 @@ def klom(retrained: Array, unlearnt: Array, *, n_bins: int = 20) -> Array:
 
     Source: after Georgiev et al., Attribute-to-Delete, arXiv 2410.23232.
     """
-    _check_scores("klom", retrained, unlearnt, least=1)
+    retrained, unlearnt = _scores("klom", retrained, unlearnt, least=1)
     low = jnp.minimum(retrained.min(axis=0), unlearnt.min(axis=0))[None, :]
     high = jnp.maximum(retrained.max(axis=0), unlearnt.max(axis=0))[None, :]
     finite = jnp.isfinite(n_bins * (high - low))[0]  # not where a score is NaN or infinite
@@ -103,8 +104,9 @@ def gaussian_klom(retrained: Array, unlearnt: Array) -> Array:
       unlearnt: ``[M, P]`` likewise; the number of models may differ.
 
     Returns:
-      ``[P]``, in nats: 0 where all scores of a pair are one number, infinite where only one of
-      the spreads is 0; NaN where a score is not finite.
+      ``[P]``, in nats: 0 where all scores of a pair are one number, infinite where one of the
+      spreads is 0, or both are at different numbers; NaN where a score is not finite, or where
+      scores differ by so little that both variances are 0 all the same.
 
     Raises:
       ValueError: the scores are not two floating tables of the same pairs, or hold too few models.
@@ -114,7 +116,7 @@ def gaussian_klom(retrained: Array, unlearnt: Array) -> Array:
       >>> gaussian_klom(a, a).tolist(), gaussian_klom(a, a + 1).tolist()
       ([0.0], [0.5])
     """
-    _check_scores("gaussian_klom", retrained, unlearnt, least=3)
+    retrained, unlearnt = _scores("gaussian_klom", retrained, unlearnt, least=3)
     (m, mu), (v, vu) = (
         [moment(x) for x in (retrained, unlearnt)]
         for moment in (lambda x: jnp.mean(x, axis=0), lambda x: jnp.var(x, axis=0, ddof=1))
@@ -123,7 +125,11 @@ def gaussian_klom(retrained: Array, unlearnt: Array) -> Array:
     ratio = jnp.where(spread, v, 1) / jnp.where(spread, vu, 1)
     apart = (m - mu) ** 2 / jnp.where(spread, vu, 1)
     found = jnp.where(spread, (ratio - 1 - jnp.log(ratio) + apart) / 2, jnp.inf)
-    found = jnp.where((v == 0) & (vu == 0) & (m == mu), 0, found)
+    found = jnp.where((v == 0) & (vu == 0) & (m == mu), jnp.nan, found)
+    # asked of the scores: the mean of equal numbers is rounded, so that they seem to vary about it
+    flat, flat_u = (jnp.max(x, axis=0) == jnp.min(x, axis=0) for x in (retrained, unlearnt))
+    found = jnp.where(flat | flat_u, jnp.inf, found)
+    found = jnp.where(flat & flat_u & (retrained[0] == unlearnt[0]), 0, found)
     finite = jnp.isfinite(retrained).all(axis=0) & jnp.isfinite(unlearnt).all(axis=0)
     return jnp.where(finite, found, jnp.nan)
 
@@ -143,7 +149,7 @@ def likelihood_ratios(retrained: Array, unlearnt: Array) -> tuple[Array, Array]:
       ValueError: fewer than four models, not equally many of either kind, or scores that are not
         floating.
     """
-    _check_scores("membership", retrained, unlearnt, least=4)
+    retrained, unlearnt = _scores("membership", retrained, unlearnt, least=4)
     if len(retrained) != len(unlearnt):
         raise ValueError(
             f"membership: needs equally many models of either kind; got {len(retrained)} and "
@@ -193,8 +199,11 @@ def membership(retrained: Array, unlearnt: Array) -> Array:
     return jnp.where(finite, found, jnp.nan)
 
 
-def _check_scores(owner: str, retrained: Array, unlearnt: Array, *, least: int) -> None:
-    """Refuses what is not scores of the same pairs, by at least so many models of either kind."""
+def _scores(owner: str, retrained: Array, unlearnt: Array, *, least: int) -> tuple[Array, Array]:
+    """The scores in 32 bits or more.
+
+    Refuses what is not scores of the same pairs, by at least so many models of either kind.
+    """
     (n, *pairs), (others, *same) = (jnp.shape(x) or (0,) for x in (retrained, unlearnt))
     if not (len(pairs) == 1 and pairs == same):
         raise ValueError(
@@ -210,3 +219,4 @@ def _check_scores(owner: str, retrained: Array, unlearnt: Array, *, least: int) 
         raise ValueError(
             f"{owner}: needs at least {least} models of either kind; got {n} and {others}"
         )
+    return jnp.asarray(retrained, wide(first)), jnp.asarray(unlearnt, wide(first))

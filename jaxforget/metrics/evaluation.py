@@ -12,7 +12,7 @@ from jaxforget.metrics import _fits, distance, ranking
 from jaxforget.metrics.labels import auc, auc_between, rmse, touched
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 from jaxforget.sparse import serving
-from jaxforget.sparse.arithmetic import ratio
+from jaxforget.sparse.arithmetic import ratio, wide
 from jaxforget.sparse.serving import Served
 from jaxforget.types import ForgetSet, Interactions, Split
 
@@ -148,7 +148,7 @@ def _of_rankings(
     ks: Sequence[int],
 ) -> dict[str, Array]:
     """Means over users of what the ranking of the catalogue is worth on a part."""
-    dtype = serving.precision(factors)
+    dtype = wide(serving.precision(factors))
 
     def measure(ranked: ranking.Ranked) -> dict[str, Array]:
         values = {f"{m}{name}@{k}": f(ranked, k=k) for m, f in AT_K.items() for k in ks}
@@ -163,7 +163,9 @@ def _of_forgotten(
 ) -> dict[str, Array]:
     """How the forgotten pairs are scored, and whether that sets them apart from test pairs."""
     forgotten = forget.before - forget.after
-    total = jnp.sum(jnp.where(forgotten > 0, forgotten * scores.train, 0))
+    forgotten = forgotten.astype(wide(forgotten.dtype))
+    own = scores.train.astype(wide(scores.train.dtype))
+    total = jnp.sum(jnp.where(forgotten > 0, forgotten * own, 0))
     mean = ratio(total, jnp.sum(forgotten), otherwise=jnp.nan)
     if not len(split.test.users):
         return {"score_forgotten": mean}
@@ -179,7 +181,7 @@ def _on_parts(
     pairs = {
         "forgotten": (scores.train, others.train, forget.before - forget.after),
         "retained": (scores.train, others.train, forget.after),
-        "test": (scores.test, others.test, counts.astype(scores.test.dtype)),
+        "test": (scores.test, others.test, counts.astype(wide(scores.test.dtype))),
     }
     typical = distance.mean_square(reference)
     return {f"distance_{name}": distance.of_scores(*x, typical) for name, x in pairs.items()}

@@ -4,11 +4,11 @@ A request drawn at random is an easy one: most of what it asks for would be pred
 """
 
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from jaxforget import _checks
 from jaxforget._settings import checked
-from jaxforget.sparse.arithmetic import ratio
+from jaxforget.sparse.arithmetic import ratio, wide
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import spmm
 from jaxforget.types import Factors, Interactions
@@ -43,7 +43,8 @@ def memorisation(scores: Array, held: Array) -> Array:
             f"memorisation: scores and held are tables of one shape [models, pairs]; got "
             f"{scores.shape} and {held.shape}"
         )
-    inside = held.astype(scores.dtype)
+    scores = scores.astype(wide(scores.dtype))
+    inside = held.astype(bool).astype(scores.dtype)
     with_it, without = (
         ratio(jnp.sum(x * scores, axis=0), jnp.sum(x, axis=0), otherwise=jnp.nan)
         for x in (inside, 1 - inside)
@@ -63,7 +64,8 @@ def entanglement(factors: Factors, train: Interactions, weights: Array) -> Array
       weights: ``[N]`` of the remembered ones.
 
     Returns:
-      ``[N]`` in [-1, 1]; 0 where the user has no other item, or a row is 0.
+      ``[N]`` in [-1, 1]; 0 where the user has no other item, or a row is 0; NaN where the row of
+      one of the user's items is not finite.
 
     Raises:
       ValueError: the weights are not one per interaction.
@@ -81,7 +83,20 @@ def entanglement(factors: Factors, train: Interactions, weights: Array) -> Array
     others = sums[train.users] - weights[:, None] * own
     known = (weights > 0).astype(own.dtype)
     alone = degrees(train, known)[0][train.users] - known < 0.5  # a sum less itself is not quite 0
+    own, others = _scaled(own), _scaled(others)
     squares = [jnp.sum(x**2, axis=1) for x in (own, others)]
-    there = (squares[0] > 0) & (squares[1] > 0) & ~alone
+    there = (squares[0] != 0) & (squares[1] != 0) & ~alone  # also where one is NaN
     sizes = [jnp.sqrt(jnp.where(there, x, 1)) for x in squares]
     return jnp.where(there, jnp.sum(own * others, axis=1) / (sizes[0] * sizes[1]), 0)
+
+
+def _scaled(rows: Array) -> Array:
+    """Rows times a power of 2 each, so that their squares neither vanish nor overflow.
+
+    A power of 2 rounds nothing, and a cosine is of the directions alone.
+    """
+    largest = lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, initial=0))
+    exponent = jnp.frexp(largest)[1] - 1
+    power = jnp.ldexp(jnp.ones_like(largest), -exponent)
+    fits = (largest > 0) & (largest < jnp.inf)
+    return rows * jnp.where(fits, power, 1)[:, None]

@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _shares
 from jaxforget._settings import checked
-from jaxforget.sparse.arithmetic import ratio
+from jaxforget.sparse.arithmetic import ratio, wide
 from jaxforget.sparse.serving import Served, scores_of
 from jaxforget.types import ForgetSet, Interactions
 
@@ -26,6 +27,7 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
       >>> float(auc(s, y, jnp.ones(4, bool)))
       0.75
     """
+    scores, where = _floating(scores), _mask(where)
     known = jnp.all(jnp.isfinite(scores) | ~where)
     # rows that do not count are sorted last, where they change no rank of the others
     scores = jnp.where(where, scores, jnp.inf)
@@ -61,6 +63,10 @@ def auc_between(higher: Array, counted: Array, lower: Array, among: Array) -> Ar
       >>> float(auc_between(jnp.array([0.35, 0.8]), yes, jnp.array([0.1, 0.4]), yes))
       0.75
     """
+    (higher, lower), (counted, among) = (
+        map(_floating, (higher, lower)),
+        map(_mask, (counted, among)),
+    )
     known = jnp.all(jnp.isfinite(higher) | ~counted) & jnp.all(jnp.isfinite(lower) | ~among)
     ordered = jnp.sort(jnp.where(among, lower, jnp.inf))  # those that do not count stand last
     n = jnp.sum(among, dtype=jnp.int32)
@@ -83,7 +89,8 @@ def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
     Args:
       scores: ``[T]``.
       labels: ``[T]`` positive where > 0.
-      fpr: in [0, 1].
+      fpr: in [0, 1]. Of a Python number the count is exact; one in an array is read with the
+        precision of the scores.
 
     Returns:
       scalar in [0, 1]; NaN where one of the classes is empty or a score is not finite.
@@ -96,10 +103,13 @@ def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
       >>> float(tpr_at_fpr(s, y, fpr=0.01)), float(tpr_at_fpr(s, y, fpr=0.5))
       (0.5, 1.0)
     """
-    positive = labels > 0
+    positive, scores = labels > 0, _floating(scores)
     n_negative = jnp.sum(~positive, dtype=jnp.int32)
     negatives = jnp.sort(jnp.where(positive, -jnp.inf, scores), descending=True)
-    place = jnp.floor(fpr * n_negative.astype(scores.dtype)).astype(jnp.int32)
+    if isinstance(fpr, (int, float)):  # the decimal that was written: .53 of 100 is 53
+        place = _shares.below(fpr, n_negative)
+    else:
+        place = jnp.floor(fpr * n_negative.astype(scores.dtype)).astype(jnp.int32)
     last = negatives[jnp.clip(place, 0, len(scores) - 1)]
     threshold = jnp.where(place < n_negative, last, -jnp.inf)
     found = jnp.sum(positive & (scores > threshold), dtype=scores.dtype)
@@ -165,7 +175,19 @@ def rmse(scores: Array, values: Array, where: Array) -> Array:
       scalar, in the units of the values; NaN where no row counts, or where a score that counts is
       not finite.
     """
+    scores, values, where = _floating(scores), _floating(values), _mask(where)
     squares = jnp.sum(jnp.where(where, (scores - values) ** 2, 0))
     known = jnp.all(jnp.isfinite(scores) | ~where)
     mean = ratio(squares, jnp.sum(where, dtype=scores.dtype), otherwise=jnp.nan)
     return jnp.where(known, jnp.sqrt(mean), jnp.nan)
+
+
+def _floating(numbers: Array) -> Array:
+    """Scores or values in a type that can be counted and added up in; see ``wide``."""
+    numbers = jnp.asarray(numbers)
+    return numbers.astype(wide(numbers.dtype))
+
+
+def _mask(where: Array) -> Array:
+    """Rows that count, as bool: of integers ``~`` would be no negation."""
+    return jnp.asarray(where).astype(bool)

@@ -14,7 +14,7 @@ from jax import Array, lax
 from jaxforget import _checks, _varying
 from jaxforget.metrics import _fits, counting, top
 from jaxforget.sparse import layout, serving
-from jaxforget.sparse.arithmetic import ratio
+from jaxforget.sparse.arithmetic import ratio, wide
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
 
@@ -80,16 +80,16 @@ def over_users(
     relevant = held_out.values > 0
     if counts is not None:
         _checks.shape("over_users", held_out.users.shape, counts=counts)
-        relevant &= counts
+        relevant &= counts.astype(bool)
 
     def sums(users: Array) -> tuple[dict[str, Array], Array]:
         """Sums of the measure over some users, and the number of users who count."""
         ranked, known = _rank(factors, held_out, relevant, hidden, users)
         counted = jnp.any(ranked.relevant, axis=1)
-        nothing = jnp.where(known, 0, jnp.nan)
-        values = {k: v + nothing.astype(v.dtype) for k, v in measure(ranked).items()}
-        values = {k: jnp.sum(jnp.where(counted, v, 0)) for k, v in values.items()}
-        return values, jnp.sum(counted, dtype=serving.precision(factors))
+        values = {k: jnp.where(known, v, jnp.nan) for k, v in measure(ranked).items()}
+        values = {k: jnp.where(counted, v, 0) for k, v in values.items()}
+        values = {k: jnp.sum(v, dtype=wide(v.dtype)) for k, v in values.items()}
+        return values, jnp.sum(counted, dtype=wide(serving.precision(factors)))
 
     first = side.starts[0]  # users without a held-out item stand before all others
 
@@ -125,7 +125,7 @@ def overlap(a: Served, b: Served, hidden: Hidden, *, ks: Sequence[int]) -> dict[
     """
     _checks.count("overlap", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
     _fits.check("overlap", a, hidden, b=b)
-    n_items, dtype = serving.sizes(a)[1], serving.precision(a)
+    n_items, dtype = serving.sizes(a)[1], wide(serving.precision(a))
 
     def common(users: Array) -> tuple[dict[int, Array], Array]:
         shown = ~hide(hidden, users, n_items)
@@ -168,7 +168,7 @@ def exposure(
     """
     _checks.count("exposure", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
     _fits.check("exposure", factors, hidden)
-    (n_users, n_items), dtype = serving.sizes(factors), serving.precision(factors)
+    (n_users, n_items), dtype = serving.sizes(factors), wide(serving.precision(factors))
     _checks.shape("exposure", (n_users,), where=where)
     _checks.ids("exposure", n_items, target=target)
     real, target = (target >= 0) & (target < n_items), jnp.clip(target, 0, max(n_items - 1, 0))
@@ -178,7 +178,7 @@ def exposure(
         own = scores[:, target][:, None]
         above = jnp.sum((scores > own) & ~masked, axis=1)
         equal = jnp.sum((scores == own) & ~masked, axis=1)
-        possible = where[users] & ~masked[:, target]
+        possible = where[users].astype(bool) & ~masked[:, target]
         found = {}
         for k in ks:
             chance = jnp.clip((k - above) / jnp.maximum(equal, 1), 0, 1)

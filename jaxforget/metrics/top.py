@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _varying
+from jaxforget.sparse.arithmetic import wide
 
 PAIRS = 4  # pairs of places in two lists, per item of the catalogue, that are compared at most
 
@@ -57,7 +58,7 @@ def in_common(a: Array, b: Array, shown: Array, ks: Sequence[int]) -> list[Array
 
     def by_chance(a: Array, b: Array) -> list[Array]:
         both = zip(chances(a, shown, ks), chances(b, shown, ks), strict=True)
-        return [jnp.sum(jnp.minimum(x, y), axis=1).astype(a.dtype) for x, y in both]
+        return [jnp.sum(jnp.minimum(x, y), axis=1).astype(wide(a.dtype)) for x, y in both]
 
     if most**2 > PAIRS * n_items:
         return by_chance(a, b)
@@ -69,7 +70,7 @@ def in_common(a: Array, b: Array, shown: Array, ks: Sequence[int]) -> list[Array
 
     def by_list(a: Array, b: Array) -> list[Array]:
         same = (first_a[:, :, None] == first_b[:, None]) & (best_a > -jnp.inf)[:, :, None]
-        return [jnp.sum(same[:, :k, :k], axis=(1, 2)).astype(a.dtype) for k in ks]
+        return [jnp.sum(same[:, :k, :k], axis=(1, 2)).astype(wide(a.dtype)) for k in ks]
 
     tied = jnp.zeros((), bool)
     for k in (k for k in ks if k < n_items):

@@ -43,7 +43,8 @@ def build(
 
     ``min sum_all c (p - x.y)^2 + sum ridge |row|^2``; ``c = |alpha * value|`` on observed pairs
     (times its BM25 weight with ``weighting="bm25"``), 1 elsewhere; ``p = 1`` where a value is
-    positive, 0 elsewhere. Every statistic behind a weight is computed from the remembered
+    positive, 0 elsewhere; the weight is never negative, and 0 for a user who has all items, or all
+    but one. Every statistic behind a weight is computed from the remembered
     interactions, each time.
 
     Args:

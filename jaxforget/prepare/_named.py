@@ -28,8 +28,8 @@ def pairs(
 
     Raises:
       ValueError: a pair is not among the training interactions (it is named), an id is out of
-        range, or the ids are not two integer vectors of one length. Of traced ids only the shape
-        is known: a pair that is not in the data then forgets nothing.
+        range, or the ids are not two integer vectors of one length. Of traced ids only shape and
+        dtype are known: a pair that is not in the data then forgets nothing.
 
     Example:
       >>> from jaxforget.sparse import layout
@@ -71,8 +71,8 @@ def listed(
 
     Raises:
       ValueError: neither is given, a user, an item or a pair without training interactions (it is
-        named), or ids that are no integers. Of traced ids nothing is checked: one without
-        interactions forgets nothing.
+        named), or ids that are no integers. Of traced ids only shape and dtype are known: one
+        without interactions forgets nothing.
 
     Example:
       >>> from jaxforget.sparse import layout
@@ -118,15 +118,17 @@ def weights_before(train: Interactions, before: Any) -> tuple[Array, int | Array
 
 def _ids(name: str, ids: Any, size: int) -> Array:
     """The ids as int32; -1, which is in no data, for what is not in ``[0, size)`` as it came."""
-    if not is_traced(ids):
-        ids = np.asarray(ids)
-        if ids.size and not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(f"{name} must be integer ids; got {ids.dtype}: see interop.read_pairs")
-        ids = np.where((ids >= 0) & (ids < size), ids, -1)
-    ids = jnp.asarray(ids, jnp.int32)
+    ids = ids if is_traced(ids) else np.asarray(ids)
+    whole = jnp.issubdtype(ids.dtype, jnp.integer)
+    if ids.size and not whole:  # known under a trace too: a mask is no ids
+        raise ValueError(f"{name} must be integer ids; got {ids.dtype}: see interop.read_pairs")
     if ids.ndim != 1:
         raise ValueError(f"{name} must be a vector; got shape {ids.shape}")
-    return ids
+    if not ids.size or not size:
+        return jnp.full(ids.shape, -1, jnp.int32)
+    # asked before int32 cuts off what makes an id too large, and in a type that may hold no -1
+    inside = (ids >= 0) & (ids <= min(size - 1, int(jnp.iinfo(ids.dtype).max)))
+    return jnp.where(inside, jnp.asarray(ids).astype(jnp.int32), -1)
 
 
 def as_request(before: Array, forgotten: Array) -> ForgetSet:

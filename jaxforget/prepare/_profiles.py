@@ -4,8 +4,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from jaxforget import _checks
-from jaxforget.prepare import _shares
+from jaxforget import _checks, _shares
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _shares
 from jaxforget._jax import is_traced
-from jaxforget.prepare import _shares
 from jaxforget.prepare._named import as_request, listed, pairs, weights_before
+from jaxforget.sparse.arithmetic import wide
 from jaxforget.types import ForgetSet, Interactions
 
 __all__ = [
@@ -44,7 +44,7 @@ def random(
       key: typed JAX key; consumed.
       train: the training interactions.
       ratio: share of the remembered interactions, in (0, 1]. A Python number gives the exact
-        count; one in an array is read with the precision of its type.
+        count; one in an array is the number that its type holds.
       count: how many instead, an integer; 0 is an empty request. Give exactly one of the two.
       before: ``[N]`` weights learnt from so far; ones if None.
 
@@ -166,6 +166,10 @@ def _share(ratio: Ratio, n: int | Array) -> int | Array:
         return _shares.part(ratio, n)
     if not isinstance(ratio, (Array, np.ndarray, np.generic)):
         ratio = jnp.asarray(float(ratio))
+    if is_traced(ratio) and not jnp.issubdtype(ratio.dtype, jnp.floating):
+        raise ValueError(f"forget: ratio must be a floating number; got {ratio.dtype}")
+    # 16 bits hold no number of interactions: that of 100,000 would be infinite
+    ratio = jnp.asarray(ratio, wide(ratio.dtype))
     exact = ratio * jnp.asarray(n, ratio.dtype)
     slack = 2 * jnp.finfo(ratio.dtype).eps  # 0.1 of 100 is 10, also if rounding gives 10.000001
     return jnp.ceil(exact * (1 - slack)).astype(jnp.int32)
@@ -175,8 +179,11 @@ def _count(ratio: Ratio, count: int | Array, n: int | Array | None, unit: str) -
     """The count, checked as far as it and the number ``n`` of units are not traced."""
     if ratio is not None:
         raise ValueError(f"give a ratio or a count, not both; got {ratio} and {count}")
+    kind = jnp.result_type(count) if is_traced(count) else np.asarray(count).dtype
+    if not jnp.issubdtype(kind, jnp.integer):
+        raise ValueError(f"count must be an integer, 0 or more; got {count!r}")
     if not is_traced(count):
-        if not np.issubdtype(np.asarray(count).dtype, np.integer) or count < 0:
+        if count < 0:
             raise ValueError(f"count must be an integer, 0 or more; got {count!r}")
         if isinstance(n, int) and count > n:
             raise ValueError(f"count must be at most the {n} {unit} still there; got {count}")

@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget.prepare import _profiles, _shares
+from jaxforget import _shares
+from jaxforget.prepare import _profiles
 from jaxforget.types import Interactions, Split
 
 

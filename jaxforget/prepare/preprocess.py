@@ -202,7 +202,9 @@ def log1p(frame: Any) -> Any:
     low = frame["value"].min()
     if low <= -1:
         raise ValueError(f"log1p needs values above -1; the smallest is {low}")
-    return frame.assign(value=np.log1p(frame["value"]).astype(np.float32))
+    narrow = str(frame["value"].dtype).lower() not in ("float32", "float64")  # or integers
+    values = frame["value"].astype(np.float64) if narrow else frame["value"]
+    return frame.assign(value=np.log1p(values).astype(np.float32))
 
 
 def sampled_negatives(frame: Any, *, seed: int, per_positive: int = 1) -> Any:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget import _checks
-from jaxforget.prepare import _profiles, _shares
+from jaxforget import _checks, _shares
+from jaxforget.prepare import _profiles
 from jaxforget.types import ForgetSet, Interactions, Split
 
 
@@ -51,7 +51,8 @@ def inject(
       The attack; forget it with ``request``.
 
     Raises:
-      ValueError: another kind, a number out of range, or no positive value.
+      ValueError: another kind, a number out of range, no positive value, or too few items with one
+        for the popular half of ``bandwagon``.
 
     Example:
       >>> from jaxforget.sparse import layout
@@ -70,7 +71,13 @@ def inject(
     count = _profiles.number("inject", ratio, count, train.n_users)
     target_key, items_key, values_key = jax.random.split(key, 3)
     target, popular = _target(target_key, train, unpopular)
-    chosen = popular[popular != target][: fillers // 2 if kind == "bandwagon" else 0]
+    half = fillers // 2 if kind == "bandwagon" else 0
+    chosen = popular[popular != target][:half]
+    if len(chosen) < half:
+        raise ValueError(
+            f"inject: bandwagon takes half of {fillers} fillers from the items with a positive "
+            f"value beside the target, of which there are {len(chosen)}: give fewer fillers"
+        )
     items = _items(items_key, train.n_items, target, chosen, count, fillers)
     values = _values(values_key, train, items.shape, 1 + len(chosen))
     attacked = _profiles.added(split, items, values)

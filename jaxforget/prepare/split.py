@@ -6,9 +6,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from jaxforget import _checks
+from jaxforget import _checks, _shares
 from jaxforget.data._frame import finite, number, present, refuse_repeats, require
-from jaxforget.prepare import _shares
 from jaxforget.sparse import layout
 from jaxforget.types import Interactions, Split
 

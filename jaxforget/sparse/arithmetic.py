@@ -1,5 +1,7 @@
 """Small operations that every package needs: guarded division, full products, unchecked reads."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -14,7 +16,8 @@ def ratio(a: Array | float, b: Array, *, otherwise: float | None = None) -> Arra
         0 wherever ``a`` sums over what ``b`` counts.
 
     Returns:
-      ``a / b`` where ``b > 0``. Nothing is divided by 0, so that derivatives are finite too.
+      ``a / b`` where ``b > 0``. Nothing is divided by 0, so that derivatives are finite too. NaN
+      where ``b`` is infinite or NaN: what overflowed is not known, and 0 would be wrong in silence.
 
     Example:
       >>> a, b = jnp.array([6.0, 0.0]), jnp.array([3.0, 0.0])
@@ -22,7 +25,23 @@ def ratio(a: Array | float, b: Array, *, otherwise: float | None = None) -> Arra
       ([2.0, 0.0], [2.0, 1.0])
     """
     quotient = a / jnp.where(b > 0, b, 1)
-    return quotient if otherwise is None else jnp.where(b > 0, quotient, otherwise)
+    result = quotient if otherwise is None else jnp.where(b > 0, quotient, otherwise)
+    return jnp.where(jnp.isfinite(b), result, jnp.nan)
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype to count and to add up in: the given one, if floating and of 32 bits or more.
+
+    Numbers of 16 bits hold no count above 256 (bfloat16) or 2048 (float16) exactly, and a sum stops
+    growing there. Of integers it is the default floating dtype.
+
+    Example:
+      >>> [jnp.dtype(wide(dtype)).name for dtype in ("bfloat16", "float32")]
+      ['float32', 'float32']
+    """
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return jnp.result_type(float)
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
 def times(a: Array, b: Array) -> Array:
