@@ -11,8 +11,9 @@ from oracles import request, same
 
 from jaxforget import methods, models
 from jaxforget.shards import partition
+from jaxforget.shards.training import train_shards
 from jaxforget.sparse import layout
-from jaxforget.types import ForgetSet
+from jaxforget.types import ForgetSet, watch
 
 KEY = jax.random.key(5)
 GRADIENT = {"dim": 3, "init_scale": 0.1, "lr": 0.05, "batch_size": 8, "n_epochs": 3}
@@ -162,3 +163,20 @@ def test_nothing_of_a_forgotten_row_stays_in_the_map_of_shards(labelled):
 def test_bad_settings_are_named(how, match):
     with pytest.raises(ValueError, match=match):
         methods.load("sisa")(models.load("mf")(**GRADIENT), **how)
+
+
+def test_a_shard_without_validation_rows_does_not_hide_the_scores_of_the_others(labelled):
+    model = models.load("mf")(**GRADIENT | {"patience": 1})
+    alone = labelled.users == labelled.users[0]
+
+    def score(valid):
+        held = layout.build(*valid, n_users=labelled.n_users, n_items=labelled.n_items)
+        train = watch(labelled, held)
+        ones, first = jnp.ones_like(labelled.values), jnp.zeros(2, jnp.int32)
+        how = {"n_shards": 2, "n_slices": 1, "old": None, "first": first}
+        return train_shards(model, KEY, train, ones, alone.astype(jnp.int32), **how)[1]["score"]
+
+    others = np.flatnonzero(~np.asarray(alone))[:4]
+    users, items = np.asarray(labelled.users)[others], np.asarray(labelled.items)[others]
+    assert 0 <= float(score((users, items, [0.0, 1.0, 0.0, 1.0]))) <= 1
+    assert np.isnan(score((users, items, [1.0, 1.0, 1.0, 1.0])))  # no shard can be judged

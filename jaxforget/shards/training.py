@@ -120,6 +120,9 @@ def train_shards(
 def _summary(info: Info, counts: Array, first: Array) -> Info:
     """The largest value over all trainings, and how much was trained.
 
+    A shard of one user may have no validation row to judge it by: its score is NaN, it keeps its
+    first epoch, and the largest score is that of the others.
+
     Args:
       info: of every training, ``[S, n_slices]`` each.
       counts: ``[S, n_slices]`` interactions of every training.
@@ -127,7 +130,10 @@ def _summary(info: Info, counts: Array, first: Array) -> Info:
     """
     n_slices = counts.shape[1]
     again = jnp.arange(n_slices, dtype=jnp.int32)[None, :] >= first[:, None]
-    return {name: jnp.max(value) for name, value in info.items()} | {
+    largest = {
+        name: (jnp.nanmax if name == "score" else jnp.max)(value) for name, value in info.items()
+    }
+    return largest | {
         "shards_touched": jnp.sum(first < n_slices, dtype=jnp.int32),
         "interactions_retrained": jnp.sum(jnp.where(again, counts, 0), dtype=jnp.int32),
     }
