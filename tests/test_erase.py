@@ -212,6 +212,10 @@ def test_two_exchanged_ids_in_a_file_of_ids_do_not_forget_somebody_else(folder, 
     assert "is no model of" in error or "1 of the 1 users that" in error
     (folder / "ids.csv").write_text("\n".join(["id", "07", "7", *map(str, range(2, U))]))
     assert "an id is there twice" in refused(capsys, folder, *more)
+    for line in ("1_0", "٣", "5.0", "9" * 25):
+        (folder / "ids.csv").write_text("\n".join(["id", line, *map(str, range(1, U))]))
+        told = refused(capsys, folder, *more)
+        assert f"ids.csv, line 2: an id must be an integer; got '{line}'" in told
 
 
 @pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])

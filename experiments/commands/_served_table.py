@@ -172,8 +172,16 @@ def _number(
 
 
 def _labels(path: Path, integers: bool) -> np.ndarray:
-    """The ids of a file, one per line below a header."""
+    """The ids of a file, one per line below a header, as the ids of a table are read."""
+    from jaxforget.data._fields import integer
+
     lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
+    for number, line in enumerate(lines, 2):
+        whole = integer(line) if integers else 0
+        if whole is None or not -(2**63) <= whole < 2**63:
+            raise ValueError(f"{path}, line {number}: an id must be an integer; got {line[:80]!r}")
+        if "\0" in line:  # NumPy cuts it off: two ids would be one
+            raise ValueError(f"{path}, line {number}: {line[:80]!r} holds the character NUL")
     labels = np.array([int(line) for line in lines]) if integers else np.array(lines, str)
     if len(np.unique(labels)) < len(labels):
         raise ValueError("an id is there twice")
