@@ -13,7 +13,7 @@ import pytest
 import scipy.sparse
 
 from experiments import cli
-from experiments.commands import _erased, _updates
+from experiments.commands import _erased, _served_table, _updates
 from jaxforget import als, models
 from jaxforget.als.certificate.digests import hash_arrays, hash_data
 from jaxforget.prepare import interop
@@ -216,6 +216,52 @@ def test_two_exchanged_ids_in_a_file_of_ids_do_not_forget_somebody_else(folder, 
         (folder / "ids.csv").write_text("\n".join(["id", line, *map(str, range(1, U))]))
         told = refused(capsys, folder, *more)
         assert f"ids.csv, line 2: an id must be an integer; got '{line}'" in told
+
+
+def test_who_was_erased_before_is_not_brought_back_by_a_table_that_still_has_them(folder, capsys):
+    for asked, kind in (("user\n3\n", "users"), ("item\n5\n", "items")):
+        (folder / "request.csv").write_text(asked)
+        first, new = f"erased {kind}", f"again {kind}"
+        assert command(folder, out=first) == 0
+        more = {"model": f"{first}/model.npz", "request": "second.csv", "out": new}
+        (folder / "second.csv").write_text("user\n8\n")
+        told = refused(capsys, folder, "--method", "retrain", **more)
+        number = asked.split()[1]
+        assert f"has interactions of 1 {kind} whose rows in" in told and f"are 0 ({number})" in told
+        assert "take their interactions out of the table" in told
+        rest = (USERS if kind == "users" else ITEMS) != int(number)
+        sides = (USERS[rest], ITEMS[rest])
+        data = scipy.sparse.csr_matrix((VALUES[rest], sides), shape=(U, I))
+        scipy.sparse.save_npz(folder / "clean.npz", data)
+        assert command(folder, data="clean.npz", **more) == 0
+        again = interop.load_factors(folder / new / "model.npz")
+        row = getattr(again, kind)[int(number)]
+        np.testing.assert_array_equal(row, 0)
+        assert not again.users[8].any()
+    # a request for some of the erased person's pairs leaves others, which would do the same
+    own = [f"{USERS[row]},{ITEMS[row]}" for row in np.flatnonzero(USERS == 3)]
+    (folder / "second.csv").write_text("\n".join(["user,item", *own[:-1]]) + "\n")
+    told = refused(capsys, folder, model="erased users/model.npz", request="second.csv")
+    assert "has interactions of 1 users whose rows in" in told
+
+
+def test_rows_of_zeros_that_fit_their_interactions_are_no_sign_of_an_erasure(folder):
+    # a person whose interactions count 0, or are with an item whose row is 0, has such a row
+    users, items = np.append(USERS[USERS != 3], [3, 3]), np.append(ITEMS[USERS != 3], [0, I])
+    values = np.append(VALUES[USERS != 3], [0.0, 0.0]).astype(np.float32)
+    train = layout.build(users, items, values, n_users=U, n_items=I + 1)
+    model = models.load("ials")(dim=D, max_sweeps=8, **HOW)
+    factors = model.fit(jax.random.key(0), train, jnp.ones_like(train.values))[0]
+    assert not factors.users[3].any() and not factors.items[I].any()
+    interop.save_factors(folder / "model.npz", factors, settings=SAVED)
+    data = scipy.sparse.csr_matrix((values, (users, items)), shape=(U, I + 1))
+    scipy.sparse.save_npz(folder / "data.npz", data)
+    (folder / "request.csv").write_text("user\n8\n")
+    assert command(folder) == 0
+    # where all rows of a side are 0 none of them tells anything
+    table = _served_table.Table(train, np.arange(U), np.arange(I + 1))
+    zeros = factors._replace(users=jnp.zeros_like(factors.users))
+    _erased.refuse_erased(argparse.Namespace(), model, table, zeros, jnp.ones_like(train.values))
 
 
 @pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])

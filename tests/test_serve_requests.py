@@ -389,6 +389,16 @@ def test_a_row_that_is_not_the_one_of_its_id_is_refused_by_a_stream_too(tmp_path
     assert erased(tmp_path, "trusted") == {8}
 
 
+def test_a_stream_does_not_begin_with_the_interactions_of_who_was_erased_before(folder, capsys):
+    asks(folder, 3)
+    assert cli.main(begin(folder, "first")) == 0
+    (folder / "model.npz").write_bytes((folder / "first" / "model.npz").read_bytes())
+    asks(folder, 8)
+    assert "has interactions of 1 users whose rows in" in refused(capsys, begin(folder))
+    assert not (folder / "stream").exists()
+    assert cli.main(begin(folder, "stream", "--trust")) == 0
+
+
 @pytest.mark.slow
 def test_a_model_in_16_bits_is_served_too(folder, capsys):
     factors = interop.load_factors(folder / "model.npz")

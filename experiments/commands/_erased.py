@@ -66,6 +66,7 @@ def prepare(args: argparse.Namespace) -> Job:
     except (ValueError, TypeError) as fault:
         raise Refused(f"{args.model}: {fault}") from fault
     if not args.trust:
+        refuse_erased(args, model, table._replace(train=train), factors, request.after)
         check_fit(args, model, train, factors)
         rows = unfit(model, train, factors)
         refuse_unfit(rows, train, request, str(args.request), str(args.model))
@@ -86,6 +87,32 @@ def _find(args: argparse.Namespace, table: _served_table.Table) -> Any:
     return receipts.read(
         lambda path: requests.listed(path, parts, table.users, table.items, **more), args.request
     )
+
+
+def refuse_erased(
+    args: argparse.Namespace, model: Any, table: _served_table.Table, factors: Any, after: Any
+) -> None:
+    """Refuses a table with the rows of people, or items, that were erased from this model before.
+
+    Training on such rows brings the person back. Whoever was erased has a row of zeros, where the
+    equations of the row, on what stays after this request, want another. A row may be 0 for other
+    reasons: all are, or it has no interactions, or all these are with zeros or count 0.
+    """
+    from jaxforget.sparse.degrees import exchange
+
+    pulls = exchange(table.train, model.terms(table.train, after).target, factors)
+    for name, rows, pull in zip(("users", "items"), factors, pulls):
+        rows, pull = (np.asarray(side).any(axis=1) for side in (rows, pull))
+        erased = ~rows & pull
+        if rows.any() and erased.any():
+            ids = getattr(table, name)[erased]
+            some = ", ".join(map(str, ids[:3].tolist())) + (", ..." if len(ids) > 3 else "")
+            raise Refused(
+                f"{args.interactions} has interactions of {len(ids)} {name} whose rows in "
+                f"{args.model} are 0 ({some}): if they were erased before, take their interactions "
+                "out of the table, or they come back; if not, the rows may be numbered otherwise "
+                "(--ids, --users, --items); or --trust"
+            )
 
 
 def check_fit(args: argparse.Namespace, model: Any, train: Any, factors: Any) -> None:
