@@ -555,6 +555,35 @@ def test_options_that_do_not_go_together_are_refused(more, words, folder, capsys
     assert words in refused(capsys, folder, *more, data="data.csv")
 
 
+@pytest.mark.parametrize("kind", ["csv", "gz", "parquet", "dat", "inter", "npz"])
+def test_columns_and_thresholds_that_a_table_cannot_serve_are_refused(kind, folder, capsys):
+    data, more = written(folder, kind)
+    if kind in ("dat", "inter", "npz"):
+        told = refused(capsys, folder, *more, "--columns", "user=user,item=item", data=data)
+        assert "--columns is of .csv, .tsv and .parquet: leave it out" in told
+        return
+    names = "user=who,item=what" if kind == "csv" else "user=user,item=item"
+    told = refused(capsys, folder, "--columns", f"{names},value=weigth", data=data)
+    assert "weigth" in told
+    if kind != "parquet":  # where it is used for its name
+        told = refused(capsys, folder, "--columns", names, "--threshold=1", data=data)
+        assert "has no values, which --threshold reads" in told
+    for wrong in ("user=a,item=a", "user=a,user=b,item=c", "user=a,value=b", "item=b"):
+        assert "--columns must be like" in refused(capsys, folder, "--columns", wrong, data=data)
+
+
+def test_values_that_are_missing_are_refused_before_a_threshold_drops_them(folder, capsys):
+    values = np.where(np.arange(len(VALUES)) % 7 == 0, np.nan, 5.0)
+    data = scipy.sparse.csr_matrix((values, (USERS, ITEMS)), shape=(U, I))
+    scipy.sparse.save_npz(folder / "data.npz", data)
+    told = refused(capsys, folder, "--threshold=4", "--trust")
+    assert "value must be a finite number; got nan" in told
+    lines = ["user_id:token\titem_id:token", *(f"{u}\t{i}" for u, i in zip(USERS, ITEMS))]
+    (folder / "data.inter").write_text("\n".join(lines))
+    told = refused(capsys, folder, "--threshold=1", data="data.inter")
+    assert "has no values, which --threshold reads" in told
+
+
 def test_what_is_there_already_is_kept(folder, capsys):
     (folder / "out").mkdir()
     assert "out is there already" in refused(capsys, folder)
@@ -591,9 +620,11 @@ def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
             if len(damaged):
                 damaged[place] = rng.integers(0, 256)
         (folder / name).write_bytes(damaged)
-        data = "data.csv" if name == "data.csv" else "data.npz"
+        data, more = "data.npz", []
+        if name == "data.csv":
+            data, more = name, ["--columns", "user=who,item=what,value=much"]
         try:
-            code = command(folder, "--columns", "user=who,item=what,value=much", data=data)
+            code = command(folder, *more, data=data)
         except AssertionError as fault:
             assert str(fault) == "done with reading"
         else:
