@@ -4,7 +4,9 @@ import argparse
 import dataclasses
 import gzip
 import html.parser
+import io
 import json
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -582,6 +584,38 @@ def test_values_that_are_missing_are_refused_before_a_threshold_drops_them(folde
     (folder / "data.inter").write_text("\n".join(lines))
     told = refused(capsys, folder, "--threshold=1", data="data.inter")
     assert "has no values, which --threshold reads" in told
+
+
+def test_arrays_with_a_place_for_each_person_are_refused_by_name(folder, capsys):
+    arrays = dict(np.load(folder / "model.npz"))
+    ids, bias = np.array([f"u{k}" for k in range(U)]), np.arange(float(I))
+    cases = [
+        ({"user_ids": ids}, "user_ids may hold"),
+        ({"item_bias": bias, "both": np.zeros((2, U))}, "item_bias, both may hold"),
+        ({"context_factors": np.ones((3, D), np.float32)}, "context_factors beside user_factors"),
+        ({"file": np.array(1.0)}, "file beside user_factors and item_factors would"),
+    ]
+    for more, words in cases:
+        np.savez(folder / "model.npz", **arrays)
+        with zipfile.ZipFile(folder / "model.npz", "a") as archive:
+            for name, array in more.items():  # NumPy does not write all names
+                content = io.BytesIO()
+                np.save(content, array)
+                archive.writestr(f"{name}.npy", content.getvalue())
+        told = refused(capsys, folder, "--drop-rows")
+        assert words in told and "take it out" in told
+    np.savez(folder / "model.npz", **arrays, steps=np.arange(5))  # of neither size: it is kept
+    assert command(folder) == 0
+    assert np.load(folder / "out" / "model.npz")["steps"].tolist() == [*range(5)]
+
+
+def test_a_tensor_beside_the_two_tables_is_refused_by_name(folder, capsys):
+    numpy = pytest.importorskip("safetensors.numpy")
+    arrays = dict(np.load(folder / "model.npz"))
+    tables = {name: arrays[name] for name in ("user_factors", "item_factors")}
+    numpy.save_file(tables | {"user_bias": np.arange(float(U))}, folder / "model.safetensors")
+    told = refused(capsys, folder, "--reg=4", "--alpha=3", model="model.safetensors")
+    assert "user_bias may hold" in told
 
 
 def test_what_is_there_already_is_kept(folder, capsys):
