@@ -6,6 +6,11 @@ import gzip
 import html.parser
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 import zipfile
 
 import jax
@@ -14,7 +19,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from experiments import cli
+from experiments import cli, files
 from experiments.commands import _erased, _served_table, _updates
 from jaxforget import als, models
 from jaxforget.als.certificate.digests import hash_arrays, hash_data
@@ -632,6 +637,38 @@ def test_a_failure_while_writing_leaves_no_folder(folder, monkeypatch):
     before = sorted(folder.iterdir())
     assert command(folder) == 2
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_run_that_is_terminated_leaves_nothing_and_one_that_was_killed_is_cleaned_up_after(
+    folder, monkeypatch
+):
+    write = files.write_atomically
+
+    def ended(path, content):
+        write(path, content)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = sorted(folder.iterdir())
+    assert threading.current_thread() is threading.main_thread()
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomically", ended)
+        assert command(folder) == 130
+    assert sorted(folder.iterdir()) == before
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    mine = files.unfinished(folder / "out").name.replace(str(os.getpid()), "{}")
+    names = [mine.format(dead.pid), mine.format(os.getppid()), ".out.theirs.tmp", ".other.tmp"]
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "request.csv").write_text("user\n3\n")
+    os.utime(folder / names[2], (0, 0))
+    assert refused_by_its_request(folder) == 2
+    assert [(folder / name).exists() for name in names] == [False, True, True, True]
+
+
+def refused_by_its_request(folder):
+    (folder / "request.csv").write_text("user\n99\n")
+    return command(folder)
 
 
 def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
