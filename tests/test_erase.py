@@ -21,9 +21,9 @@ import scipy.sparse
 
 from experiments import cli, files
 from experiments.commands import _erased, _served_table, _updates
-from jaxforget import als, models
+from jaxforget import als, data, erase, models
 from jaxforget.als.certificate.digests import hash_arrays, hash_data
-from jaxforget.prepare import interop
+from jaxforget.prepare import interop, preprocess
 from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
@@ -223,6 +223,30 @@ def test_two_exchanged_ids_in_a_file_of_ids_do_not_forget_somebody_else(folder, 
         (folder / "ids.csv").write_text("\n".join(["id", line, *map(str, range(1, U))]))
         told = refused(capsys, folder, *more)
         assert f"ids.csv, line 2: an id must be an integer; got '{line}'" in told
+
+
+def test_exchanged_ids_are_found_where_all_rows_are_much_alike_and_rows_left_behind_are_not():
+    ratings = data.read("movietweetings", None)
+    train = data.encode(preprocess.binarise(ratings, threshold=8.0))[0]
+    ones = jnp.ones_like(train.values)
+    model = models.load("ials")(dim=16, reg=30.0, alpha=1.0, max_sweeps=15)
+    factors = jax.jit(model.fit)(jax.random.key(0), train, ones)[0]
+    assert not any(side.any() for side in _erased.unfit(model, train, factors))
+    users, items = np.asarray(train.users), np.asarray(train.items)
+    sizes = {"n_users": train.n_users, "n_items": train.n_items}
+    a, b = 1752, 241  # out by a thirtieth when exchanged, where the usual row is by a millionth
+    swap = {a: b, b: a}
+    theirs = np.array([swap.get(user, user) for user in users.tolist()])
+    wrong = _erased.unfit(model, layout.build(theirs, items, train.values, **sizes), factors)
+    assert np.flatnonzero(wrong[0]).tolist() == [b, a] and not wrong[1].any()
+    # a pair is erased, and rows that are out by less than a tenth are left: nobody is exchanged
+    session = erase.Session(model, factors, train)
+    row = len(users) // 2
+    session.erase(users=[int(users[row])], items=[int(items[row])])
+    left = np.asarray(session.weights) > 0
+    columns = (users[left], items[left], np.asarray(train.values)[left])
+    wrong = _erased.unfit(model, layout.build(*columns, **sizes), session.factors)
+    assert not any(side.any() for side in wrong)
 
 
 def test_who_was_erased_before_is_not_brought_back_by_a_table_that_still_has_them(folder, capsys):

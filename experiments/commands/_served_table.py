@@ -119,15 +119,18 @@ def _delimited(path: Path, name: str, names: dict[str, str], asked: bool) -> Any
     separator = "\t" if name.endswith((".tsv", ".tab")) else ","
     _, header = first_record(Layout(str(path), separator))
     names = {own: x for own, x in names.items() if asked or x != "value" or own in header}
-    kinds = ((), ("user",), ("item",), ("user", "item"))  # which ids are text
-    for text in kinds:
+
+    def read_as(*text: str) -> Any:
+        frame = _formats.read_delimited(path, names, separator=separator, text=text)
+        return frame if "value" in names.values() else frame.drop(columns="value")
+
+    for text in ((), ("user",), ("item",)):  # which ids are text
         try:
-            frame = _formats.read_delimited(path, names, separator=separator, text=text)
-            return frame if "value" in names.values() else frame.drop(columns="value")
+            return read_as(*text)
         except ValueError as fault:
-            if "must be an integer" not in str(fault) or text == kinds[-1]:
+            if "must be an integer" not in str(fault):
                 raise
-    raise AssertionError("ids that are neither integers nor text")
+    return read_as("user", "item")
 
 
 def _recbole(path: Path) -> Any:
