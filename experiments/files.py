@@ -2,11 +2,16 @@
 
 import contextlib
 import errno
+import glob
 import hashlib
 import io
 import os
+import shutil
+import signal
 import socket
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,11 @@ def _host() -> str:
     return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
 
 
+def unfinished(path: Path) -> Path:
+    """Where a file or a folder is written before it is whole, by this process."""
+    return path.parent / f".{path.name}.{_host()}-{os.getpid()}.tmp"
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Writes beside the target and renames: a reader, or a kill, never meets half a file.
 
@@ -32,7 +42,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
       OSError: it cannot be written; the error names ``path``.
     """
-    temporary = path.parent / f".{path.name}.{_host()}-{os.getpid()}.tmp"
+    temporary = unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
@@ -97,9 +107,33 @@ def _abandoned(path: Path) -> bool:
     return False
 
 
-def clean(target: Path) -> None:
-    """Removes the unfinished files that killed runs have left in a folder."""
-    for path in target.glob(".*.tmp"):
+def clean(target: Path, name: str | None = None) -> None:
+    """Removes the unfinished files that killed runs have left in a folder.
+
+    With ``name`` only what was to become the file or folder of that name. Unfinished folders, which
+    somebody else might have called so, are removed where a process of this machine left them.
+    """
+    for path in target.glob(".*.tmp" if name is None else f".{glob.escape(name)}.*.tmp"):
         with contextlib.suppress(OSError):
-            if _abandoned(path):
+            if path.is_dir():
+                if f".{_host()}-" in path.name and _abandoned(path):
+                    shutil.rmtree(path)
+            elif _abandoned(path):
                 path.unlink()
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Lets SIGTERM end what is inside as Ctrl-C does, so that it can take away what it began."""
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # others get no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

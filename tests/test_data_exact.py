@@ -7,11 +7,13 @@ from fractions import Fraction
 
 import hypothesis.strategies as st
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 
 from jaxforget.data import _formats, _lines
 from jaxforget.data._lines import unix
+from jaxforget.prepare import interop
 
 NOW = 1672531200 * 10**9  # in nanoseconds
 COLUMNS = {"user": "user", "item": "item", "rating": "value"}
@@ -205,3 +207,80 @@ def test_a_small_file_that_unpacks_without_end_is_stopped(name, tmp_path, monkey
             archive.writestr("ratings.csv", text)
     with pytest.raises(ValueError, match=f"{name}: unpacks to more than [0-9,]+ bytes"):
         _formats.read_delimited(path, COLUMNS)
+
+
+@pytest.mark.parametrize("field", ["5.0", "9007199254740993.0", "1e3", "TRUE", "True", "1_0", "٣"])
+def test_an_integer_id_that_is_none_is_refused_and_takes_no_digits_from_others(field, tmp_path):
+    text = f"user,item\n9007199254740993,1\n9007199254740992,2\n{field},3\n"
+    for n in (1, 40_000):  # pandas finds the types of a long file piece by piece
+        path = wrote(tmp_path, text.replace("2\n", "2\n" + "7,7\n" * n, 1))
+        want = rf"line {4 + n}: user must be an integer, 0 or more; got '{field}'"
+        with pytest.raises(ValueError, match=want):
+            _formats.read_delimited(path, {"user": "user", "item": "item"}, text=())
+    alone = wrote(tmp_path, f"user,item\n{field},7\n")
+    with pytest.raises(ValueError, match="line 2: user must be an integer"):
+        interop.read_pairs(alone, np.array([1, 3, 5, 10, 1000]), np.array([7]))
+
+
+def test_integers_are_read_to_the_last_digit_with_signs_and_spaces(tmp_path):
+    ids = ["9007199254740993", "9007199254740992", "+5", " 7", "8 ", "\t021", str(2**63 - 1)]
+    path = wrote(tmp_path, "".join(f"{user},1\n" for user in ids))
+    frame = _formats.read_delimited(path, ["user", "item"], text=())
+    assert frame.user.tolist() == [*map(int, ids)] and frame.user.dtype == np.int64
+
+
+@pytest.mark.parametrize("field", ["TRUE", "1_0", "٣"])
+def test_a_word_is_no_value_and_no_time(field, tmp_path):
+    for role in ("value", "time"):
+        with pytest.raises(ValueError, match=f"line 1: {role} must be a finite number; got"):
+            _formats.read_delimited(wrote(tmp_path, f"u,i,{field}\n"), ["user", "item", role])
+    large = _formats.read_delimited(wrote(tmp_path, f"u,i,{'9' * 25}\n"), ["user", "item", "value"])
+    assert large.value.tolist() == [np.float32(1e25)]
+
+
+def test_nanoseconds_keep_their_digits_or_are_refused(tmp_path):
+    columns, times = (
+        ["user", "item", "time"],
+        ["1512345678901234567.0", "1512345678901234568", "1e3"],
+    )
+    text = "".join(f"u{n},i,{time}\n" for n, time in enumerate(times))
+    found = _formats.read_delimited(wrote(tmp_path, text), columns).time
+    assert found.tolist() == [1512345678901234567, 1512345678901234568, 1000]
+    for other in (".5", "18446744073709551615"):
+        path = wrote(tmp_path, f"{text}v,i,{other}\n")
+        with pytest.raises(ValueError, match=r"line [14]: the time \d+\.?\d* would lose digits"):
+            _formats.read_delimited(path, columns)
+
+
+def test_digits_of_other_scripts_are_no_ids_in_lists(tmp_path):
+    for field in ("1_0", "٣", "x"):
+        with pytest.raises(ValueError, match=f"line 2: ids must be integers; got '{field}'"):
+            _formats.read_adjacency(wrote(tmp_path, f"0 1\n1 {field}\n", "train.txt"))
+    with pytest.raises(ValueError, match=r"line 1: not \(user,item\) and items"):
+        _formats.read_candidates(wrote(tmp_path, "(٣,1)\t2\n", "negative.txt"))
+
+
+@pytest.mark.parametrize("row", ['"5"3,7', '7,"ab"c', '"a,"b,7', '"5" ,7'])
+def test_text_after_a_closing_quote_is_refused(row, tmp_path):
+    for before in ("", '"9","9"\n', '"say ""hi""",9\n'):
+        where = 1 + before.count("\n")
+        with pytest.raises(ValueError, match=rf"line {where}: ',' expected after '\"'"):
+            _formats.read_delimited(wrote(tmp_path, f"{before}{row}\n"), ["user", "item"])
+
+
+def test_quotes_that_are_closed_are_read_as_they_stand(tmp_path):
+    text = '"a,b","c ""d"""\r\n5"x,"y"\n"",z\n'.replace('"",z', '"w",z')
+    for mark in ("", "\ufeff"):
+        frame = _formats.read_delimited(wrote(tmp_path, mark + text), ["user", "item"])
+        assert frame.user.tolist() == ["a,b", '5"x', "w"]
+        assert frame.item.tolist() == ['c "d"', "y", "z"]
+
+
+def test_an_id_with_a_nul_is_refused(tmp_path):
+    for encoding in ("utf-8", "utf-16"):
+        path = wrote(tmp_path, "a,1\na\0,2\n", encoding=encoding)
+        with pytest.raises(ValueError, match=r"line 2: user holds the character NUL; got 'a\\x00'"):
+            _formats.read_delimited(path, ["user", "item"], encoding=encoding)
+    table = pd.DataFrame({"user": ["a", "a\0"], "item": [1, 1], "value": [1.0, 1.0]})
+    with pytest.raises(ValueError, match=r"the user id .* holds the character NUL"):
+        interop.encode(table)

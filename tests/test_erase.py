@@ -4,7 +4,14 @@ import argparse
 import dataclasses
 import gzip
 import html.parser
+import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +19,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from experiments import cli
-from experiments.commands import _erased, _updates
-from jaxforget import als, models
+from experiments import cli, files
+from experiments.commands import _erased, _served_table, _updates
+from jaxforget import als, data, erase, models
 from jaxforget.als.certificate.digests import hash_arrays, hash_data
-from jaxforget.prepare import interop
+from jaxforget.prepare import interop, preprocess
 from jaxforget.sparse import layout
 from jaxforget.types import Factors
 
@@ -212,6 +219,80 @@ def test_two_exchanged_ids_in_a_file_of_ids_do_not_forget_somebody_else(folder, 
     assert "is no model of" in error or "1 of the 1 users that" in error
     (folder / "ids.csv").write_text("\n".join(["id", "07", "7", *map(str, range(2, U))]))
     assert "an id is there twice" in refused(capsys, folder, *more)
+    for line in ("1_0", "٣", "5.0", "9" * 25):
+        (folder / "ids.csv").write_text("\n".join(["id", line, *map(str, range(1, U))]))
+        told = refused(capsys, folder, *more)
+        assert f"ids.csv, line 2: an id must be an integer; got '{line}'" in told
+
+
+def test_exchanged_ids_are_found_where_all_rows_are_much_alike_and_rows_left_behind_are_not():
+    ratings = data.read("movietweetings", None)
+    train = data.encode(preprocess.binarise(ratings, threshold=8.0))[0]
+    ones = jnp.ones_like(train.values)
+    model = models.load("ials")(dim=16, reg=30.0, alpha=1.0, max_sweeps=15)
+    factors = jax.jit(model.fit)(jax.random.key(0), train, ones)[0]
+    assert not any(side.any() for side in _erased.unfit(model, train, factors))
+    users, items = np.asarray(train.users), np.asarray(train.items)
+    sizes = {"n_users": train.n_users, "n_items": train.n_items}
+    a, b = 1752, 241  # out by a thirtieth when exchanged, where the usual row is by a millionth
+    swap = {a: b, b: a}
+    theirs = np.array([swap.get(user, user) for user in users.tolist()])
+    wrong = _erased.unfit(model, layout.build(theirs, items, train.values, **sizes), factors)
+    assert np.flatnonzero(wrong[0]).tolist() == [b, a] and not wrong[1].any()
+    # a pair is erased, and rows that are out by less than a tenth are left: nobody is exchanged
+    session = erase.Session(model, factors, train)
+    row = len(users) // 2
+    session.erase(users=[int(users[row])], items=[int(items[row])])
+    left = np.asarray(session.weights) > 0
+    columns = (users[left], items[left], np.asarray(train.values)[left])
+    wrong = _erased.unfit(model, layout.build(*columns, **sizes), session.factors)
+    assert not any(side.any() for side in wrong)
+
+
+def test_who_was_erased_before_is_not_brought_back_by_a_table_that_still_has_them(folder, capsys):
+    for asked, kind in (("user\n3\n", "users"), ("item\n5\n", "items")):
+        (folder / "request.csv").write_text(asked)
+        first, new = f"erased {kind}", f"again {kind}"
+        assert command(folder, out=first) == 0
+        more = {"model": f"{first}/model.npz", "request": "second.csv", "out": new}
+        (folder / "second.csv").write_text("user\n8\n")
+        told = refused(capsys, folder, "--method", "retrain", **more)
+        number = asked.split()[1]
+        assert f"has interactions of 1 {kind} whose rows in" in told and f"are 0 ({number})" in told
+        assert "take their interactions out of the table" in told
+        rest = (USERS if kind == "users" else ITEMS) != int(number)
+        sides = (USERS[rest], ITEMS[rest])
+        data = scipy.sparse.csr_matrix((VALUES[rest], sides), shape=(U, I))
+        scipy.sparse.save_npz(folder / "clean.npz", data)
+        assert command(folder, data="clean.npz", **more) == 0
+        again = interop.load_factors(folder / new / "model.npz")
+        row = getattr(again, kind)[int(number)]
+        np.testing.assert_array_equal(row, 0)
+        assert not again.users[8].any()
+    # a request for some of the erased person's pairs leaves others, which would do the same
+    own = [f"{USERS[row]},{ITEMS[row]}" for row in np.flatnonzero(USERS == 3)]
+    (folder / "second.csv").write_text("\n".join(["user,item", *own[:-1]]) + "\n")
+    told = refused(capsys, folder, model="erased users/model.npz", request="second.csv")
+    assert "has interactions of 1 users whose rows in" in told
+
+
+def test_rows_of_zeros_that_fit_their_interactions_are_no_sign_of_an_erasure(folder):
+    # a person whose interactions count 0, or are with an item whose row is 0, has such a row
+    users, items = np.append(USERS[USERS != 3], [3, 3]), np.append(ITEMS[USERS != 3], [0, I])
+    values = np.append(VALUES[USERS != 3], [0.0, 0.0]).astype(np.float32)
+    train = layout.build(users, items, values, n_users=U, n_items=I + 1)
+    model = models.load("ials")(dim=D, max_sweeps=8, **HOW)
+    factors = model.fit(jax.random.key(0), train, jnp.ones_like(train.values))[0]
+    assert not factors.users[3].any() and not factors.items[I].any()
+    interop.save_factors(folder / "model.npz", factors, settings=SAVED)
+    data = scipy.sparse.csr_matrix((values, (users, items)), shape=(U, I + 1))
+    scipy.sparse.save_npz(folder / "data.npz", data)
+    (folder / "request.csv").write_text("user\n8\n")
+    assert command(folder) == 0
+    # where all rows of a side are 0 none of them tells anything
+    table = _served_table.Table(train, np.arange(U), np.arange(I + 1))
+    zeros = factors._replace(users=jnp.zeros_like(factors.users))
+    _erased.refuse_erased(argparse.Namespace(), model, table, zeros, jnp.ones_like(train.values))
 
 
 @pytest.mark.parametrize("method", [m for m in _updates.METHODS if m != "certified"])
@@ -505,6 +586,67 @@ def test_options_that_do_not_go_together_are_refused(more, words, folder, capsys
     assert words in refused(capsys, folder, *more, data="data.csv")
 
 
+@pytest.mark.parametrize("kind", ["csv", "gz", "parquet", "dat", "inter", "npz"])
+def test_columns_and_thresholds_that_a_table_cannot_serve_are_refused(kind, folder, capsys):
+    data, more = written(folder, kind)
+    if kind in ("dat", "inter", "npz"):
+        told = refused(capsys, folder, *more, "--columns", "user=user,item=item", data=data)
+        assert "--columns is of .csv, .tsv and .parquet: leave it out" in told
+        return
+    names = "user=who,item=what" if kind == "csv" else "user=user,item=item"
+    told = refused(capsys, folder, "--columns", f"{names},value=weigth", data=data)
+    assert "weigth" in told
+    if kind != "parquet":  # where it is used for its name
+        told = refused(capsys, folder, "--columns", names, "--threshold=1", data=data)
+        assert "has no values, which --threshold reads" in told
+    for wrong in ("user=a,item=a", "user=a,user=b,item=c", "user=a,value=b", "item=b"):
+        assert "--columns must be like" in refused(capsys, folder, "--columns", wrong, data=data)
+
+
+def test_values_that_are_missing_are_refused_before_a_threshold_drops_them(folder, capsys):
+    values = np.where(np.arange(len(VALUES)) % 7 == 0, np.nan, 5.0)
+    data = scipy.sparse.csr_matrix((values, (USERS, ITEMS)), shape=(U, I))
+    scipy.sparse.save_npz(folder / "data.npz", data)
+    told = refused(capsys, folder, "--threshold=4", "--trust")
+    assert "value must be a finite number; got nan" in told
+    lines = ["user_id:token\titem_id:token", *(f"{u}\t{i}" for u, i in zip(USERS, ITEMS))]
+    (folder / "data.inter").write_text("\n".join(lines))
+    told = refused(capsys, folder, "--threshold=1", data="data.inter")
+    assert "has no values, which --threshold reads" in told
+
+
+def test_arrays_with_a_place_for_each_person_are_refused_by_name(folder, capsys):
+    arrays = dict(np.load(folder / "model.npz"))
+    ids, bias = np.array([f"u{k}" for k in range(U)]), np.arange(float(I))
+    cases = [
+        ({"user_ids": ids}, "user_ids may hold"),
+        ({"item_bias": bias, "both": np.zeros((2, U))}, "item_bias, both may hold"),
+        ({"context_factors": np.ones((3, D), np.float32)}, "context_factors beside user_factors"),
+        ({"file": np.array(1.0)}, "file beside user_factors and item_factors would"),
+    ]
+    for more, words in cases:
+        np.savez(folder / "model.npz", **arrays)
+        with zipfile.ZipFile(folder / "model.npz", "a") as archive:
+            for name, array in more.items():  # NumPy does not write all names
+                content = io.BytesIO()
+                np.save(content, array)
+                archive.writestr(f"{name}.npy", content.getvalue())
+        told = refused(capsys, folder, "--drop-rows")
+        assert words in told and "take it out" in told
+    np.savez(folder / "model.npz", **arrays, steps=np.arange(5))  # of neither size: it is kept
+    assert command(folder) == 0
+    assert np.load(folder / "out" / "model.npz")["steps"].tolist() == [*range(5)]
+
+
+def test_a_tensor_beside_the_two_tables_is_refused_by_name(folder, capsys):
+    numpy = pytest.importorskip("safetensors.numpy")
+    arrays = dict(np.load(folder / "model.npz"))
+    tables = {name: arrays[name] for name in ("user_factors", "item_factors")}
+    numpy.save_file(tables | {"user_bias": np.arange(float(U))}, folder / "model.safetensors")
+    told = refused(capsys, folder, "--reg=4", "--alpha=3", model="model.safetensors")
+    assert "user_bias may hold" in told
+
+
 def test_what_is_there_already_is_kept(folder, capsys):
     (folder / "out").mkdir()
     assert "out is there already" in refused(capsys, folder)
@@ -519,6 +661,38 @@ def test_a_failure_while_writing_leaves_no_folder(folder, monkeypatch):
     before = sorted(folder.iterdir())
     assert command(folder) == 2
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_run_that_is_terminated_leaves_nothing_and_one_that_was_killed_is_cleaned_up_after(
+    folder, monkeypatch
+):
+    write = files.write_atomically
+
+    def ended(path, content):
+        write(path, content)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = sorted(folder.iterdir())
+    assert threading.current_thread() is threading.main_thread()
+    with monkeypatch.context() as patched:
+        patched.setattr(files, "write_atomically", ended)
+        assert command(folder) == 130
+    assert sorted(folder.iterdir()) == before
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    mine = files.unfinished(folder / "out").name.replace(str(os.getpid()), "{}")
+    names = [mine.format(dead.pid), mine.format(os.getppid()), ".out.theirs.tmp", ".other.tmp"]
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "request.csv").write_text("user\n3\n")
+    os.utime(folder / names[2], (0, 0))
+    assert refused_by_its_request(folder) == 2
+    assert [(folder / name).exists() for name in names] == [False, True, True, True]
+
+
+def refused_by_its_request(folder):
+    (folder / "request.csv").write_text("user\n99\n")
+    return command(folder)
 
 
 def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
@@ -541,9 +715,11 @@ def test_two_hundred_damaged_files_are_one_line_each_and_nothing_is_written(
             if len(damaged):
                 damaged[place] = rng.integers(0, 256)
         (folder / name).write_bytes(damaged)
-        data = "data.csv" if name == "data.csv" else "data.npz"
+        data, more = "data.npz", []
+        if name == "data.csv":
+            data, more = name, ["--columns", "user=who,item=what,value=much"]
         try:
-            code = command(folder, "--columns", "user=who,item=what,value=much", data=data)
+            code = command(folder, *more, data=data)
         except AssertionError as fault:
             assert str(fault) == "done with reading"
         else:

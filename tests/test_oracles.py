@@ -99,6 +99,32 @@ def test_a_bank_of_another_config_or_of_other_data_is_left_alone(folder, capsys)
     assert "remove it and run again" in capsys.readouterr().err
 
 
+def test_a_file_of_a_bank_in_the_place_of_another_is_refused(folder, capsys):
+    few = ("--models", "13", "--pairs", "10")
+    assert command("oracles", folder, *few) == 0
+    assert command("oracles", folder, "--models", "2", "--pairs", "10", "request.ratio=0.1") == 0
+    capsys.readouterr()
+    (path,) = (x for x in banks(folder) if len(data.oracles(x).scores["retrain"]) == 13)
+    (other,) = (x for x in banks(folder) if x != path)
+    pieces = sorted((path.parent / path.stem).glob("*.npz"))
+    retrained, later = (x for x in pieces if x.name.startswith("retrained-"))
+    method = next(x for x in pieces if x.name.endswith("-00000.npz") and x != retrained)
+    foreign = other.parent / other.stem / retrained.name
+    for source, target in ((retrained, method), (later, retrained), (foreign, retrained)):
+        honest = target.read_bytes()
+        target.write_bytes(source.read_bytes())
+        path.unlink(missing_ok=True)
+        assert command("oracles", folder, *few) == 2
+        written = f"{target}: was written as {source.parent.name}/{source.name}: remove it and run"
+        assert written in capsys.readouterr().err and not path.exists()
+        target.write_bytes(honest)
+    arrays = dict(np.load(method))
+    del arrays["piece"]
+    np.savez(method, **arrays)
+    assert command("oracles", folder, *few) == 2
+    assert "was written as a file of an earlier version" in capsys.readouterr().err
+
+
 def test_without_a_bank_evidence_says_what_to_do_first(folder, capsys):
     assert command("evidence", folder) == 2
     assert "first: " in capsys.readouterr().err

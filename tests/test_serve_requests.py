@@ -1,6 +1,7 @@
 """``serve-requests`` and ``erase.Session``: requests in turn are as good as all at once."""
 
 import io
+import json
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ import toy_runs
 from test_erase import HOW, ITEMS, SAVED, USERS, VALUES, D, I, U
 
 from experiments import cli
-from experiments.commands import _beginning, _journal, _stream
+from experiments.commands import _beginning, _journal, _state, _stream
 from jaxforget import erase, models
 from jaxforget.prepare import interop
 from jaxforget.sparse import layout
@@ -283,7 +284,7 @@ def test_what_does_not_fit_the_folder_is_refused(folder, capsys, monkeypatch):
     capsys.readouterr()
     with monkeypatch.context() as patched:
         patched.setattr(_beginning, "_given", lambda args: {})
-        patched.setattr(_stream, "_unpacked", lambda state: {"tol": 0.1})
+        patched.setattr(_state, "HOW", (*_state.HOW, "what a later version writes"))
         assert "of an earlier version" in refused(capsys, go_on(folder))
     journal = folder / "stream" / "journal.jsonl"
     honest = journal.read_bytes()
@@ -387,6 +388,107 @@ def test_a_row_that_is_not_the_one_of_its_id_is_refused_by_a_stream_too(tmp_path
     asks(tmp_path, 3)
     assert cli.main(begin(tmp_path, "trusted", *where, "--trust")) == 0
     assert erased(tmp_path, "trusted") == {8}
+
+
+def test_a_stream_does_not_begin_with_the_interactions_of_who_was_erased_before(folder, capsys):
+    asks(folder, 3)
+    assert cli.main(begin(folder, "first")) == 0
+    (folder / "model.npz").write_bytes((folder / "first" / "model.npz").read_bytes())
+    asks(folder, 8)
+    assert "has interactions of 1 users whose rows in" in refused(capsys, begin(folder))
+    assert not (folder / "stream").exists()
+    assert cli.main(begin(folder, "stream", "--trust")) == 0
+
+
+@pytest.fixture
+def other(folder):
+    """Two streams of one beginning that met other requests, and one of another table."""
+    for out, asked in (("stream", [3]), ("other", [5, 6])):
+        asks(folder, *asked)
+        assert cli.main(begin(folder, out)) == 0
+    return folder
+
+
+def test_a_state_a_journal_and_a_table_of_another_stream_are_refused(other, capsys):
+    folder, stream = other, other / "stream"
+    honest = {name: (stream / name).read_bytes() for name in _stream.PARTS}
+    theirs = {name: (folder / "other" / name).read_bytes() for name in _stream.PARTS}
+    asks(folder, 3)
+    assert cli.main(begin(folder, "looser", "--tol=0.2")) == 0
+    third = {name: (folder / "looser" / name).read_bytes() for name in _stream.PARTS}
+    labels = dict(np.load(stream / "table.npz"))
+    labels["user_labels"] = labels["user_labels"].copy()
+    labels["user_labels"][[10, 11]] = 11, 10
+    np.savez(folder / "labels.npz", **labels)
+    edited = honest["journal.jsonl"].replace(b'"user": [3]', b'"user": [7]')
+    wrong = "lines were lost|line 1: is not the request that state.npz has met"
+    cases = [
+        ("state.npz", theirs["state.npz"], "lines were lost"),
+        ("state.npz", third["state.npz"], "line 1: does not follow the beginning of this stream"),
+        ("journal.jsonl", edited, wrong),
+        ("journal.jsonl", theirs["journal.jsonl"], wrong),
+        ("journal.jsonl", third["journal.jsonl"], "does not follow the beginning of this stream"),
+        ("table.npz", (folder / "labels.npz").read_bytes(), "not the table with which the stream"),
+    ]
+    for name, content, words in cases:
+        (stream / name).write_bytes(content)
+        told = refused(capsys, go_on(folder))
+        assert any(word in told for word in words.split("|")), (name, told)
+        (stream / name).write_bytes(honest[name])
+    asks(folder, 5)  # with one more request met: the state of the other stream still does not fit
+    assert cli.main(go_on(folder)) == 0
+    honest = {name: (stream / name).read_bytes() for name in _stream.PARTS}
+    for name in ("state.npz", "journal.jsonl"):
+        (stream / name).write_bytes(theirs[name])
+        assert "is not the request that state.npz has met" in refused(capsys, go_on(folder))
+        (stream / name).write_bytes(honest[name])
+    assert cli.main(go_on(folder)) == 0 and erased(folder) == {3, 5}
+
+
+def test_a_journal_of_another_stream_does_not_begin_one(folder, capsys):
+    asks(folder)
+    assert cli.main(begin(folder)) == 0  # no request is met yet
+    asks(folder, 3)
+    assert cli.main(begin(folder, "other", "--tol=0.2")) == 0
+    journal = (folder / "other" / "journal.jsonl").read_bytes()
+    (folder / "stream" / "journal.jsonl").write_bytes(journal)
+    assert "line 1: does not follow the beginning of this" in refused(capsys, go_on(folder))
+
+
+def test_a_damaged_state_is_one_error_and_nothing_is_filled_in(folder, capsys):
+    asks(folder, 3)
+    assert cli.main(begin(folder)) == 0
+    path = folder / "stream" / "state.npz"
+    state = dict(np.load(path))
+    damaged = {"weights": state["weights"][:-1], "done": np.array(-1), "how": state["how"][:20]}
+    damaged |= {"unfit_user": state["unfit_user"][1:], "rest_item": state["rest_item"][1:]}
+    plain, _, settings = state["how"].tobytes().partition(b"\n")
+    cut = plain + b"\n" + settings[:9]
+    cases = [(state | {name: value}, "") for name, value in damaged.items()]
+    cases += [(state | {"how": np.frombuffer(cut, np.uint8)}, "")]
+    cases += [({n: x for n, x in state.items() if n != name}, f"lacks {name}") for name in state]
+    for arrays, words in cases:
+        np.savez(path, **arrays)
+        told = refused(capsys, go_on(folder))
+        assert "state.npz" in told and words in told
+    np.savez(path, **state)
+    assert cli.main(go_on(folder)) == 0 and erased(folder) == {3}
+
+
+@pytest.mark.parametrize(
+    "named",
+    ['"user": ["3"]', '"user": [99]', '"who": [3]', '"user": 3', '"user": [3.7]', '"user": [true]',
+     '"user": [4294967299]', '"user": [-1]', '"user": [3], "item": []', '"user": [3], "who": 1'],
+)  # fmt: skip
+def test_a_line_of_the_journal_that_is_no_request_is_refused(named, folder, capsys):
+    asks(folder, 5)
+    assert cli.main(begin(folder)) == 0
+    journal = folder / "stream" / "journal.jsonl"
+    line = journal.read_text()
+    entry = json.loads(line.replace('"user": [5]', named))
+    entry |= {"request": 2, "follows": _journal.digest(json.loads(line))}
+    journal.write_text(line + json.dumps(entry) + "\n")
+    assert "line 2: is no request of this stream" in refused(capsys, go_on(folder))
 
 
 @pytest.mark.slow

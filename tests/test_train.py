@@ -88,6 +88,42 @@ def test_a_run_that_was_stopped_goes_on_from_its_checkpoint(
     ).any()
 
 
+def test_a_checkpoint_of_another_stage_pass_or_model_is_refused(path, straight, tmp_path, capsys):
+    out = tmp_path / "one"
+    words = ["train", path, *WORDS, "--out", str(out), "--every", "2"]
+    trained, unlearned = (out / f".{stage}-000003-0000.npz" for stage in spreading.STAGES[:2])
+    honest = unlearned.read_bytes()
+    arrays = dict(np.load(unlearned))
+    del arrays["identity"]
+    np.savez(tmp_path / "lacks.npz", **arrays)
+    cases = [
+        (trained.read_bytes(), "was written as .trained-000003-0000.npz; give another --out"),
+        (honest[:200], "no checkpoint that can be read (File is not a zip file)"),
+        ((tmp_path / "lacks.npz").read_bytes(), "no checkpoint that can be read ('identity is not"),
+    ]
+    for content, why in cases:
+        unlearned.write_bytes(content)
+        capsys.readouterr()
+        assert cli.main(words) == 2
+        err = capsys.readouterr().err
+        assert why in err and err.count("\n") == 1
+        unlearned.write_bytes(honest)
+        assert_same(factors(out), straight)
+    both = CONFIG.replace("seeds = [0]", "seeds = [0, 1]") + "[methods.retrain]\n"
+    words[1] = toy_runs.small(tmp_path, both)
+    # both methods of a seed share a folder; nothing of another seed comes to stand beside them
+    assert cli.main([*words, "--only", "method=retrain,seed=0"]) == 0
+    unlearned.unlink(), trained.unlink()
+    capsys.readouterr()
+    assert cli.main([*words, "--only", "method=unlearn_als,seed=1"]) == 2
+    err = capsys.readouterr().err
+    assert ".retrained-000003-0000.npz: of other data, settings or devices" in err
+    assert cli.main([*words, "--only", "method=unlearn_als,seed=0"]) == 0
+    found = factors(out)
+    assert len([found.pop(f"retrained {side}_factors") for side in ("user", "item")]) == 2
+    assert_same(found, straight)
+
+
 def test_the_trained_model_is_the_one_of_the_runner(path, straight):
     """The start, the data and the passes are those of ``run``."""
     from experiments.config import grid, reading

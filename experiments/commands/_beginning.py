@@ -44,6 +44,7 @@ def of(args: argparse.Namespace) -> tuple[Any, dict[str, Any], dict[str, Any]]:
     unfit = [np.zeros(len(rows), bool) for rows in served.factors]
     if not args.trust:
         wide = Factors(*(jnp.asarray(rows, table.train.values.dtype) for rows in served.factors))
+        _erased.refuse_erased(args, built, table, wide, jnp.ones_like(table.train.values))
         _erased.check_fit(args, built, table.train, wide)
         unfit = _erased.unfit(built, table.train, wide)
     state |= {f"unfit_{side}": rows for side, rows in zip(SIDES, unfit)}

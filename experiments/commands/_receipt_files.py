@@ -154,7 +154,8 @@ def _id(text, line):
 
 
 def _value(text):
-    value = float(text)
-    if not np.isfinite(value):
-        raise ValueError(f"a value must be finite; got {text[:80]!r}")
-    return value
+    from jaxforget.data._fields import is_finite
+
+    if not is_finite(text, np.inf):
+        raise ValueError(f"a value must be a finite number; got {text[:80]!r}")
+    return float(text)

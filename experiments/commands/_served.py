@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..errors import Refused
 from ..files import archive
 from . import _receipt_files as receipts
@@ -21,6 +23,7 @@ class Served(NamedTuple):
     factors: Any  # Factors, NumPy, in the precision of the file
     settings: dict[str, Any]  # what else the file holds
     text: dict[str, str]  # metadata of a safetensors file
+    others: tuple[str, ...] = ()  # arrays with a place for each user or item, or not kept
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +53,10 @@ def _npz(path: Path) -> Served:
     from jaxforget.prepare import interop
 
     receipts.check_size(path)
-    return Served(interop.load_factors(path), interop.load_settings(path), {})
+    factors, settings = interop.load_factors(path), interop.load_settings(path)
+    sizes = {len(side) for side in factors}
+    others = tuple(name for name, array in settings.items() if sizes & {*np.shape(array)})
+    return Served(factors, settings, {}, others)
 
 
 def _safetensors(path: Path) -> Served:
@@ -63,7 +69,9 @@ def _safetensors(path: Path) -> Served:
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}
         text = dict(file.metadata() or {})
-    return Served(interop.from_arrays(arrays, path), {}, text)
+    tables = ("user_factors", "item_factors")
+    others = tuple(name for name, array in arrays.items() if name not in tables and array.ndim)
+    return Served(interop.from_arrays(arrays, path), {}, text, others)
 
 
 def content(served: Served, factors: Any, path: Path) -> bytes:
@@ -83,6 +91,11 @@ def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str,
 
     ``reg``, ``alpha``, ``nu`` and ``unobserved``; of explicit feedback ``reg`` and ``nu``.
     """
+    if served.others:  # their rows would go on telling of who is gone, or belong to somebody else
+        raise Refused(
+            f"{path}: {', '.join(served.others)} may hold something of every user or item, which "
+            "erase does not know how to erase: take it out of the file"
+        )
     for name, what in OTHERS.items():
         if name in served.settings:
             raise Refused(

@@ -10,6 +10,7 @@ from ..errors import Refused
 from . import _receipt_files as receipts
 
 IDS = ("rows", "sorted", "appearance")
+NAMELESS = (".npz", ".dat", ".inter")  # tables whose columns are known without --columns
 
 
 class Table(NamedTuple):
@@ -66,29 +67,33 @@ def read(path: Path, factors: Any, args: argparse.Namespace) -> Table:
 
 def _columns(path: Path, args: argparse.Namespace) -> tuple[np.ndarray, ...]:
     """Users, items and values of a file as they stand there."""
+    import pandas as pd
+
+    from jaxforget.data._frame import finite, number
+
     name = str(path).partition("!")[2] or path.name
     name = name.removesuffix(".gz")
-    if name.endswith(".npz"):
-        return _scipy(path)
     names = _named(args.columns)
+    if args.columns is not None and name.endswith(NAMELESS):
+        raise Refused(f"{path}: --columns is of .csv, .tsv and .parquet: leave it out")
+    if name.endswith(".npz"):
+        columns = _scipy(path)
+        finite(pd.Series(columns[2]), "value")
+        return columns
     if name.endswith(".parquet"):
-        frame = _parquet(path)
-        lacking = [column for column in names if column not in frame and names[column] != "value"]
-        if lacking:
-            raise Refused(f"{path}: has no column {', '.join(lacking)}: see --columns")
-        frame = frame.rename(columns=names)
+        frame = _parquet(path, names, args.columns is not None)
     elif name.endswith(".inter"):
-        from jaxforget.data._formats import read_recbole
-
-        frame = read_recbole(path)
+        frame = _recbole(path)
     else:
-        frame = _delimited(path, name, names)
-    if "value" not in frame:
-        frame = frame.assign(value=1.0)
-    from jaxforget.data._frame import number
-
+        frame = _delimited(path, name, names, args.columns is not None)
     for side in ("user", "item"):
         number(frame[side])  # refuses ids that are neither all text nor all integers
+    if "value" in frame:
+        finite(frame["value"], "value")
+    elif args.threshold is not None:
+        raise Refused(f"{path}: has no values, which --threshold reads: see --columns")
+    else:
+        frame = frame.assign(value=1.0)
     return tuple(frame[column].to_numpy() for column in ("user", "item", "value"))
 
 
@@ -97,12 +102,15 @@ def _named(text: str | None) -> dict[str, str]:
     if text is None:
         return {"user": "user", "item": "item", "value": "value"}
     pairs = [part.partition("=") for part in text.split(",")]
-    if not all(ours in ("user", "item", "value") and name for ours, _, name in pairs):
+    names = {name: ours for ours, _, name in pairs}
+    ours = sorted(names.values())
+    if ours not in (["item", "user"], ["item", "user", "value"]) or len(names) < len(pairs):
         raise Refused(f"--columns must be like user=a,item=b,value=c; got {text}")
-    return {name: ours for ours, _, name in pairs}
+    return names
 
 
-def _delimited(path: Path, name: str, names: dict[str, str]) -> Any:
+def _delimited(path: Path, name: str, names: dict[str, str], asked: bool) -> Any:
+    """A table of text; of the names only that of the values may be missing, if nobody asked."""
     from jaxforget.data import _formats
     from jaxforget.data._lines import Layout, first_record
 
@@ -110,23 +118,44 @@ def _delimited(path: Path, name: str, names: dict[str, str]) -> Any:
         return _formats.read_double_colon(path)
     separator = "\t" if name.endswith((".tsv", ".tab")) else ","
     _, header = first_record(Layout(str(path), separator))
-    names = {own: ours for own, ours in names.items() if ours != "value" or own in header}
-    kinds = ((), ("user",), ("item",), ("user", "item"))  # which ids are text
-    for text in kinds[:-1]:
+    names = {own: x for own, x in names.items() if asked or x != "value" or own in header}
+
+    def read_as(*text: str) -> Any:
+        frame = _formats.read_delimited(path, names, separator=separator, text=text)
+        return frame if "value" in names.values() else frame.drop(columns="value")
+
+    for text in ((), ("user",), ("item",)):  # which ids are text
         try:
-            return _formats.read_delimited(path, names, separator=separator, text=text)
+            return read_as(*text)
         except ValueError as fault:
             if "must be an integer" not in str(fault):
                 raise
-    return _formats.read_delimited(path, names, separator=separator, text=kinds[-1])
+    return read_as("user", "item")
 
 
-def _parquet(path: Path) -> Any:
+def _recbole(path: Path) -> Any:
+    """A table of RecBole, without the values of 1 that it gets where it has no ratings."""
+    from jaxforget.data import _formats
+    from jaxforget.data._lines import Layout
+
+    frame = _formats.read_recbole(path)
+    _, names = _formats.recbole_header(Layout(str(path), "\t", quote=None), ("user_id", "item_id"))
+    return frame if "rating" in names else frame.drop(columns="value")
+
+
+def _parquet(path: Path, names: dict[str, str], asked: bool) -> Any:
     try:
         import pyarrow.parquet
     except ModuleNotFoundError:
         raise Refused(f"{path}: pyarrow is not installed; pip install pyarrow") from None
-    return pyarrow.parquet.read_table(path).to_pandas()
+    frame = pyarrow.parquet.read_table(path).to_pandas()
+    lacking = [
+        own for own, ours in names.items() if own not in frame and (asked or ours != "value")
+    ]
+    if lacking:
+        raise Refused(f"{path}: has no column {', '.join(lacking)}: see --columns")
+    others = [ours for ours in names.values() if ours not in names]  # not what was asked for
+    return frame.drop(columns=others, errors="ignore").rename(columns=names)
 
 
 def _scipy(path: Path) -> tuple[np.ndarray, ...]:
@@ -172,8 +201,16 @@ def _number(
 
 
 def _labels(path: Path, integers: bool) -> np.ndarray:
-    """The ids of a file, one per line below a header."""
+    """The ids of a file, one per line below a header, as the ids of a table are read."""
+    from jaxforget.data._fields import integer
+
     lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
+    for number, line in enumerate(lines, 2):
+        whole = integer(line) if integers else 0
+        if whole is None or not -(2**63) <= whole < 2**63:
+            raise ValueError(f"{path}, line {number}: an id must be an integer; got {line[:80]!r}")
+        if "\0" in line:  # NumPy cuts it off: two ids would be one
+            raise ValueError(f"{path}, line {number}: {line[:80]!r} holds the character NUL")
     labels = np.array([int(line) for line in lines]) if integers else np.array(lines, str)
     if len(np.unique(labels)) < len(labels):
         raise ValueError("an id is there twice")

@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,11 @@ import numpy as np
 
 from ..errors import Refused
 from ..files import archive, clean, write_atomically
-from . import _beginning, _erased, _journal, _served, _served_table
+from . import _beginning, _erased, _journal, _served, _state
 from . import _receipt_files as receipts
 from ._asked import SIDES, Line
 
-STATE, JOURNAL, TABLE = "state.npz", "journal.jsonl", "table.npz"
+PARTS = STATE, JOURNAL, TABLE = "state.npz", "journal.jsonl", "table.npz"
 
 
 class Stream:
@@ -30,15 +28,27 @@ class Stream:
         }
         self.text = [side for side, ids in labels.items() if ids.dtype.kind not in "iu"]
         self.unfit = [np.asarray(state[f"unfit_{side}"]) for side in SIDES]
-        self.done, self.last = int(state["done"]), _journal.FIRST
+        self.done, self.table = int(state["done"]), str(state["table"])
         self.whole = True  # no request is met in part
-        self.session = _session(table.train, how, state)
-        self.entries = _journal.read(folder / JOURNAL)
+        self.session = receipts.read(lambda _: _session(table.train, how, state), folder / STATE)
+        # what the first line of the journal follows: so that no other stream's goes on from here
+        self.last = self.first = _state.digest(_state.packed(how) + self.table.encode())
+        sizes = dict(zip(SIDES, (table.train.n_users, table.train.n_items)))
+        self.entries = _journal.read(folder / JOURNAL, self.first, sizes)
         if self.done > len(self.entries):
             raise Refused(
                 f"{folder / JOURNAL} has {len(self.entries)} requests, the state {self.done}: "
                 "lines were lost; put the journal back"
             )
+        if self._digest(self.done) != str(state.get("journal", self.first)):
+            raise Refused(
+                f"{folder / JOURNAL}, line {self.done}: is not the request that {STATE} has met: "
+                "one of the two was edited, or is of another stream; put it back"
+            )
+
+    def _digest(self, done: int) -> str:
+        """Of the last of so many requests of the journal."""
+        return _journal.digest(self.entries[done - 1]) if done else self.first
 
     def replay(self) -> int:
         """Meets what the journal has and the state has not; how many requests."""
@@ -72,6 +82,7 @@ class Stream:
         entry |= {"read": lines[-1].number, "digest": lines[-1].digest}
         entry |= {side: [ids[k] for ids in known] for k, side in enumerate(columns)}
         _journal.add(self.folder / JOURNAL, entry)
+        self.entries.append(entry)
         self.last = _journal.digest(entry)
         told, missing = self._apply(entry), len(lines) - len(known)
         return told + (f", {missing} lines name nothing" if missing else ""), missing
@@ -131,10 +142,11 @@ class Stream:
         served = _served.Served(factors, self.how["settings"], self.how["text"])
         path = self.folder / f"model{self.how['suffix']}"
         write_atomically(path, _served.content(served, factors, path))
-        how = np.frombuffer(_packed(self.how), np.uint8)
+        how = np.frombuffer(_state.packed(self.how), np.uint8)
         state = {"done": self.done, "weights": session.weights, "how": how}
+        state |= {"journal": self._digest(self.done), "table": self.table}
         state |= {f"unfit_{side}": rows for side, rows in zip(SIDES, self.unfit)}
-        for name in ("factors", "rest", "rhs"):
+        for name in _state.TABLES:
             for side, rows in zip(SIDES, getattr(session, name)):
                 state[f"{name}_{side}"] = rows
         write_atomically(self.folder / STATE, archive(state))
@@ -155,16 +167,14 @@ def opened(folder: Path, args: argparse.Namespace, *, new: bool) -> Iterator[Str
     with _locked(folder):
         clean(folder)
         if new:
-            write_atomically(folder / TABLE, _table_bytes(table))
+            content = _state.table_bytes(table)
+            state["table"] = _state.digest(content)
+            write_atomically(folder / TABLE, content)
         else:
-            table = receipts.read(_read_table, folder / TABLE)
-            state = receipts.read(_read_state, folder / STATE)
-            how = _unpacked(state)
-            if "began" not in how:
-                raise Refused(
-                    f"{folder / STATE}: of an earlier version, which did not write how the stream "
-                    "began: begin one from its model in another folder"
-                )
+            state = receipts.read(_state.read, folder / STATE)
+            how = receipts.read(lambda _: _state.unpacked(state["how"].tobytes()), folder / STATE)
+            wanted = str(state["table"])
+            table = receipts.read(lambda path: _state.read_table(path, wanted), folder / TABLE)
             _beginning.same(folder, how["began"], args)
         stream = Stream(folder, table, how, state)
         if new:
@@ -200,39 +210,3 @@ def _session(train: Any, how: dict[str, Any], state: dict[str, Any]) -> Any:
     factors = both("factors")
     more = {"weights": state.get("weights"), "rest": both("rest"), "rhs": both("rhs")}
     return Session(_beginning.model(how, factors), factors, train, tol=how["tol"], **more)
-
-
-def _packed(how: dict[str, Any]) -> bytes:
-    """The settings of a stream as bytes; those of the model's file keep their types."""
-    plain = {name: value for name, value in how.items() if name != "settings"}
-    return json.dumps(plain).encode() + b"\n" + archive(how["settings"])
-
-
-def _unpacked(state: dict[str, Any]) -> dict[str, Any]:
-    plain, _, settings = state["how"].tobytes().partition(b"\n")
-    with np.load(io.BytesIO(settings), allow_pickle=False) as arrays:
-        return json.loads(plain) | {"settings": dict(arrays)}
-
-
-def _table_bytes(table: Any) -> bytes:
-    train = table.train
-    arrays = {"users": train.users, "items": train.items, "values": train.values}
-    arrays |= {"user_labels": table.users, "item_labels": table.items}
-    arrays["shape"] = np.array([train.n_users, train.n_items])
-    return archive(arrays)
-
-
-def _read_table(path: Path) -> Any:
-    from jaxforget.sparse import layout
-
-    with np.load(path, allow_pickle=False) as arrays:
-        columns = [arrays[name] for name in ("users", "items", "values")]
-        n_users, n_items = arrays["shape"].tolist()
-        labels = [arrays[f"{side}_labels"] for side in SIDES]
-    train = layout.build(*columns, n_users=n_users, n_items=n_items)
-    return _served_table.Table(train, *labels)
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    with np.load(path, allow_pickle=False) as arrays:
-        return dict(arrays)

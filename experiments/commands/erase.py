@@ -20,7 +20,6 @@ that are left. A run that fails writes nothing.
 import argparse
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from .. import files
@@ -61,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
+    if not args.dry_run:  # what a kill has left holds who is to be forgotten
+        files.clean(args.out.parent, args.out.name)
     setup.configure(None, "float64" if args.certify is not None else "float32")
     job = _erased.prepare(args)
     _announce(job)
@@ -114,19 +115,22 @@ def _announce(job: _erased.Job) -> None:
 def _write(out: Path, contents: dict[str, bytes]) -> None:
     """Writes the whole folder beside its place and moves it there, or leaves nothing."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    half = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent))
-    try:
-        for name, content in contents.items():
-            files.write_atomically(half / name, content)
-        half.chmod(0o777 & ~_umask())
-        half.rename(out)
-    except BaseException:
-        shutil.rmtree(half, ignore_errors=True)
-        raise
+    half = files.unfinished(out)
+    with files.terminable():
+        try:
+            shutil.rmtree(half, ignore_errors=True)  # of an earlier process with this number
+            half.mkdir(mode=0o700)
+            for name, content in contents.items():
+                files.write_atomically(half / name, content)
+            half.chmod(0o777 & ~_umask())
+            half.rename(out)
+        except BaseException:
+            shutil.rmtree(half, ignore_errors=True)
+            raise
 
 
 def _umask() -> int:
-    """The bits that new folders lack, which mkdtemp does not ask for."""
+    """The bits that new folders lack."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -96,8 +96,9 @@ def make(
         requests = [asked(seed) if asked else request for seed in seeds]
         task = bank_models.Task(lab, plan, train, pairs.cells, extra, seeds, requests)
         for kind, kept in bank_models.kept(task, missing):
-            content = archive({**kept, "commit": provenance.commit()}, compressed=True)
-            write_atomically(_file(folder, plan, kind, first), content)
+            path = _file(folder, plan, kind, first)
+            arrays = {**kept, "commit": provenance.commit(), "piece": _piece(path)}
+            write_atomically(path, archive(arrays, compressed=True))
             told(f"{plan.id} {kind}: models {first} to {seeds[-1]} of {plan.n_models}")
 
 
@@ -121,11 +122,18 @@ def _asked(plan: Plan, pairs: Sample) -> measured.Asked | None:
 def _kept(
     folder: Path, plan: Plan, extra: measured.Asked | None, kind: str, seeds: range
 ) -> dict[str, np.ndarray] | None:
-    """What a file holds of some models; None if there is none, or it was asked for less."""
+    """What a file holds of some models; None if there is none, or it was asked for less.
+
+    Raises:
+      Refused: it is damaged, or of other models than its name says.
+    """
     path = _file(folder, plan, kind, seeds.start)
     if not path.is_file():
         return None
     found = _read(path)
+    made_as = str(found.pop("piece", "a file of an earlier version"))
+    if made_as != _piece(path):
+        raise Refused(f"{path}: was written as {made_as}: remove it and run again")
     judged = extra is not None and kind not in plan.methods
     if len(found["scores"]) < len(seeds) or (judged and _oracles.LISTS not in found):
         return None
@@ -143,6 +151,11 @@ def _file(folder: Path, plan: Plan, kind: str, first: int) -> Path:
         spec = plan.methods[kind].spec
         name = identity([spec["method"]])
     return folder / plan.id / f"{name}-{first:05d}.npz"
+
+
+def _piece(path: Path) -> str:
+    """The bank, the kind or the method by its settings, and the first seed of a file."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles.Bank | None:

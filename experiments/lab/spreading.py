@@ -21,14 +21,12 @@ from jaxforget.als import dealing, mesh
 from jaxforget.prepare import interop
 from jaxforget.types import Factors, Terms
 
-from .. import files
 from ..config.grid import Cell
 from ..errors import Refused
+from .checkpoints import STAGES, Checkpoints
 from .clock import timed
 from .programs import keys
 from .setup import Laboratory
-
-STAGES = ("trained", "unlearned", "retrained")
 
 
 class Stage(NamedTuple):
@@ -47,6 +45,7 @@ class Work(NamedTuple):
     stages: list[Stage]
     cg_steps: int
     identity: str  # of the data, the settings and the number of devices
+    base: str  # of the data, the model and the request alone: what the methods of a folder share
 
 
 def work(lab: Laboratory, cell: Cell, n_devices: int) -> Work:
@@ -76,9 +75,10 @@ def work(lab: Laboratory, cell: Cell, n_devices: int) -> Work:
         stages.append(Stage(unlearned, after, again["max_sweeps"]))
     else:  # from the same start, without the request
         stages = [Stage(retrained, after, chosen["max_sweeps"])]
-    words = f"{cell.id} {lab.materials.attacked(cell).hash} {n_devices}"
-    identity = hashlib.sha256(words.encode()).hexdigest()
-    return Work(train, start, stages, chosen["cg_steps"] or 0, identity)
+    data, rest = lab.materials.attacked(cell).hash, [n for n in cell.spec if n != "method"]
+    words = f"{cell.id} {data} {n_devices}", f"{cell.key(*rest)} {data}"
+    names = (hashlib.sha256(text.encode()).hexdigest() for text in words)
+    return Work(train, start, stages, chosen["cg_steps"] or 0, *names)
 
 
 def clear(folder: Path) -> None:
@@ -90,61 +90,6 @@ def clear(folder: Path) -> None:
     multihost_utils.sync_global_devices("cleared")
 
 
-class Checkpoints:
-    """The tables after every few passes, a file for each device's part."""
-
-    def __init__(self, folder: Path, identity: str, n_parts: int):
-        self.folder, self.identity, self.n_parts = folder, identity, n_parts
-
-    def write(self, stage: str, done: int, tables: Factors) -> None:
-        """Writes the parts of this process, and removes its earlier ones once all are written."""
-        rows = len(tables.users) // self.n_parts
-        own = []
-        for users, items in zip(*(t.addressable_shards for t in tables), strict=True):
-            part = (users.index[0].start or 0) // rows
-            arrays = {"users": users.data, "items": items.data, "identity": self.identity}
-            files.write_atomically(self._path(stage, done, part), files.archive(arrays))
-            own.append(part)
-        multihost_utils.sync_global_devices(f"{stage} {done}")
-        for part in own:
-            for path in self.folder.glob(f".{stage}-*-{part:04d}.npz"):
-                if path != self._path(stage, done, part):
-                    path.unlink()
-
-    def last(self, stage: str) -> int:
-        """The last pass of which all parts are there; 0 if none is. All processes agree.
-
-        Raises:
-          Refused: a part is of other data, other settings or another number of devices.
-        """
-        found = sorted(self.folder.glob(f".{stage}-*.npz"))
-        for path in found:
-            with np.load(path, allow_pickle=False) as arrays:
-                if str(arrays["identity"]) != self.identity:
-                    why = "of other data, settings or devices; give another --out, or --force"
-                    raise Refused(f"{path}: {why}")
-        passes = [int(path.stem.split("-")[-2]) for path in found]
-        whole = [n for n in set(passes) if passes.count(n) == self.n_parts]
-        last = np.int32(max(whole, default=0))
-        return int(multihost_utils.broadcast_one_to_all(last))
-
-    def read(self, stage: str, done: int, part: int) -> Factors:
-        """One device's part.
-
-        Raises:
-          Refused: it is not there.
-        """
-        path = self._path(stage, done, part)
-        try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return Factors(arrays["users"], arrays["items"])
-        except FileNotFoundError:
-            raise Refused(f"{path}: not there; all processes need one folder") from None
-
-    def _path(self, stage: str, done: int, part: int) -> Path:
-        return self.folder / f".{stage}-{done:06d}-{part:04d}.npz"
-
-
 def run(todo: Work, there: Mesh, folder: Path, every: int) -> Iterator[tuple[str, int, int, float]]:
     """Takes all passes, from the last checkpoint on.
 
@@ -152,7 +97,8 @@ def run(todo: Work, there: Mesh, folder: Path, every: int) -> Iterator[tuple[str
     the factors of every stage, as ``interop.save_factors`` does, once it is done.
     """
     dealt = dealing.deal(todo.train, there.size)
-    kept = Checkpoints(folder, todo.identity, there.size)
+    kept = Checkpoints(folder, todo.identity, todo.base, there.size)
+    kept.check()
     tables = _put(there, mesh.to_tables(dealt, todo.start))
     for stage in todo.stages:
         parts = mesh.spread(dealt, stage.terms)

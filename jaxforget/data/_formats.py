@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from jaxforget import _checks
 from jaxforget._checks import shorten
+from jaxforget.data._fields import integer
 from jaxforget.data._lines import Layout, first_record, lines
 from jaxforget.data._table import ROLES, finished, read
 
@@ -129,11 +130,11 @@ def read_adjacency(address: str | Path) -> Any:
     """
     users, items, lengths = [], [], []
     for line, content in lines(Layout(str(address))):
-        try:
-            ids = [int(field) for field in content.split()]
-        except ValueError as fault:
-            bad = shorten(str(fault).partition(": ")[2])
-            raise ValueError(f"{address}, line {line}: ids must be integers; got {bad}") from None
+        fields = content.split()
+        ids = [x for x in map(integer, fields) if x is not None]
+        if len(ids) < len(fields):
+            bad = shorten(next(field for field in fields if integer(field) is None))
+            raise ValueError(f"{address}, line {line}: ids must be integers; got {bad}")
         if ids and not 0 <= min(ids) <= max(ids) < 2**63:
             bad = next(x for x in ids if not 0 <= x < 2**63)
             raise ValueError(f"{address}, line {line}: ids must lie in [0, 2**63); got {bad}")
@@ -194,7 +195,7 @@ def read_candidates(address: str | Path) -> tuple[Any, Any]:
 
     users, items, wanted = [], [], 0
     for line, content in lines(Layout(str(address))):
-        found = re.fullmatch(r"\((\d+),(\d+)\)((?:\t\d+)+)", content.rstrip("\r\n\t "))
+        found = re.fullmatch(r"\(([0-9]+),([0-9]+)\)((?:\t[0-9]+)+)", content.rstrip("\r\n\t "))
         where = f"{address}, line {line}"
         if not found:
             raise ValueError(f"{where}: not (user,item) and items after tabs: {shorten(content)}")

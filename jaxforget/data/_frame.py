@@ -64,7 +64,8 @@ def number(column: Any) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the ids of a column by first appearance: codes ``[N]`` and labels.
 
     Raises:
-      ValueError: an id is missing, or the ids are not all text or all integers.
+      ValueError: an id is missing or holds the character NUL, or the ids are not all text or all
+        integers.
     """
     import pandas as pd
 
@@ -83,6 +84,11 @@ def number(column: Any) -> tuple[np.ndarray, np.ndarray]:
     if (codes < 0).any():
         raise ValueError(f"row {int(np.argmin(codes))} has no {column.name} id: drop it")
     labels = np.asarray(labels)
+    cut = [label for label in labels if "\0" in label] if kind == "string" else []
+    if cut:  # NumPy cuts a NUL off the end of text: two people would be one
+        raise ValueError(
+            f"the {column.name} id {shorten(str(cut[0]))} holds the character NUL: take it out"
+        )
     if kind == "integer" and labels.dtype == object:  # Python's integers, of any size
         labels = np.array([int(label) for label in labels])
     return codes, labels.astype(str) if kind == "string" else labels

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from jaxforget._checks import shorten
+from jaxforget.data._fields import LARGEST, integer, is_finite
 
-LARGEST = {"value": 3.4028234663852886e38}  # values are float32
 # ratings shrink to a tenth when they are packed, files made to fill a disk to a thousandth
 UNPACKED_BYTES, UNPACKED_TIMES = 2**30, 100
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -203,17 +203,18 @@ def problem(fields: list[str], columns: Sequence[str], layout: Layout) -> str | 
     for role, field in zip(columns, fields, strict=True):
         if role in layout.text and not field:
             return f"{role} is empty"
+        if role in layout.text and "\0" in field:  # NumPy and pandas would cut the id there
+            return f"{role} holds the character NUL; got {shorten(field)}"
         if role in ("user", "item") and role not in layout.text:
-            digits = field.strip().removeprefix("+")
-            short = digits.isascii() and digits.isdecimal() and len(digits.lstrip("0")) < 20
-            if not (short and int(digits) < 2**63):
+            number = integer(field)
+            if number is None or not 0 <= number < 2**63:
                 return f"{role} must be an integer, 0 or more; got {shorten(field)}"
         elif role == "time" and layout.iso:
             try:
                 unix(field)
             except ValueError:
                 return f"time must be a date such as 2011-12-09 12:50:00; got {shorten(field)}"
-        elif role in ("value", "time") and not _finite(field, LARGEST.get(role, math.inf)):
+        elif role in ("value", "time") and not is_finite(field, LARGEST.get(role, math.inf)):
             return f"{role} must be a finite number; got {shorten(field)}"
     return None
 
@@ -221,13 +222,6 @@ def problem(fields: list[str], columns: Sequence[str], layout: Layout) -> str | 
 def incomplete(fields: list[str], columns: Sequence[str]) -> bool:
     """Whether a field that is wanted holds nothing."""
     return any(role != "_" and not x.strip() for role, x in zip(columns, fields, strict=True))
-
-
-def _finite(field: str, largest: float) -> bool:
-    try:
-        return math.isfinite(float(field)) and abs(float(field)) <= largest
-    except ValueError:
-        return False
 
 
 def unix(date: str) -> str:

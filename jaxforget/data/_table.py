@@ -2,11 +2,14 @@
 
 import csv
 import io
+import warnings
+from decimal import Decimal
 from typing import Any
 
+from jaxforget.data import _doubt
+from jaxforget.data._fields import LARGEST
 from jaxforget.data._lines import (
     DAMAGE,
-    LARGEST,
     Layout,
     first_fault,
     first_record,
@@ -30,28 +33,39 @@ def read(layout: Layout, columns: list[str], *, header: bool) -> Any:
         )
     frame, reason = None, "an id or a number is missing"
     try:
-        try:
-            frame = _parse(layout, columns, header, time="int64")
-        except ValueError:  # float64 would confuse times in nanoseconds, so it comes second
-            frame = _parse(layout, columns, header, time="float64")
+        _doubt.check(layout, columns, header=header)
+        frame = _parse(layout, columns, header)
+        if not _plain(frame, layout) and not first_fault(layout, columns, header=header):
+            # every field is sound, but some number is too large for the type that pandas chose
+            frame = _parse(layout, columns, header, wide=True)
     except (ValueError, OverflowError, LookupError, *DAMAGE) as fault:
         reason = str(fault).strip()
-    sound = frame is not None and len(frame) > 0 and _all_valid(frame, layout)
+    sound = frame is not None and len(frame) > 0 and _plain(frame, layout)
+    sound = sound and _all_valid(frame, layout)
     if not sound or _huge(frame):
         fault = first_fault(layout, columns, header=header)
         if fault or not sound:
             raise ValueError(fault or f"{layout.address}: {reason}")
+    assert frame is not None
+    if "time" in frame and frame["time"].dtype.kind == "f":
+        frame["time"] = _times(frame["time"].to_numpy(), layout, columns, header)
     return finished(frame)
 
 
-def _parse(layout: Layout, columns: list[str], header: bool, *, time: str) -> Any:
-    """Reads the file by pandas, which does not say where in the file a fault is."""
+def _parse(layout: Layout, columns: list[str], header: bool, *, wide: bool = False) -> Any:
+    """Reads the file by pandas, which does not say where in the file a fault is.
+
+    The types of numbers are those that pandas finds: told to read integers, it takes ``5.0``,
+    ``1e3`` and ``TRUE`` for some, and rounds the others of the column to 53 bits. ``wide`` names
+    the type of values and times, for fields that are known to be numbers.
+    """
     line, first = first_record(layout)
     if len(first) != len(columns):  # pandas would cut the lines to fit
         raise ValueError("wrong number of columns")
     names = [role if role != "_" else f"_{k}" for k, role in enumerate(columns)]
-    types = dict.fromkeys(names, str) | {"value": "float64", "time": time}
-    types |= {role: "int64" for role in ("user", "item") if role not in layout.text}
+    numbers = {role for role in ROLES if role not in layout.text}
+    types: dict[str, Any] = {name: str for name in names if name not in numbers}
+    types |= {name: "float64" for name in ("value", "time") if wide and name in names}
     names, types = [*names, "_more"], types | {"_more": str}  # what a line has beyond the columns
     # pandas skips a header by counting lines, blank ones and those inside quotes too
     marks = (layout.quote or '"', "\r", "\n")
@@ -65,24 +79,24 @@ def _parse(layout: Layout, columns: list[str], header: bool, *, time: str) -> An
         return _table(stream, layout, types, names, header)
 
 
-def _table(
-    stream: Any, layout: Layout, types: dict[str, Any], names: list[str], header: bool
-) -> Any:
+def _table(stream: Any, layout: Layout, types: Any, names: list[str], header: bool) -> Any:
     """The columns of a file as they stand, each of its type."""
     import pandas as pd
 
-    return pd.read_csv(
-        stream,
-        header=None,
-        skiprows=int(header),
-        names=names,
-        dtype={name: types[name] for name in names},
-        index_col=False,
-        keep_default_na=False,  # a user may be called "NA"
-        na_values=[],
-        encoding=layout.encoding,
-        **layout.dialect,
-    )
+    with warnings.catch_warnings():  # a column of several types, which is refused
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        return pd.read_csv(
+            stream,
+            header=None,
+            skiprows=int(header),
+            names=names,
+            dtype=types,
+            index_col=False,
+            keep_default_na=False,  # a user may be called "NA"
+            na_values=[],
+            encoding=layout.encoding,
+            **layout.dialect,
+        )
 
 
 def _rewritten(layout: Layout, columns: list[str], header: bool) -> bytes:
@@ -101,6 +115,39 @@ def _rewritten(layout: Layout, columns: list[str], header: bool) -> bytes:
             fields[time] = unix(fields[time])
         out.writerow(fields)
     return text.getvalue().encode()
+
+
+def _plain(frame: Any, layout: Layout) -> bool:
+    """Whether every number stands in the file as one: ids as integers of 64 bits."""
+    kinds = {"user": "i", "item": "i", "value": "if", "time": "if"}
+    numbers = [role for role in ROLES if role in frame and role not in layout.text]
+    return all(frame[role].dtype.kind in kinds[role] for role in numbers)
+
+
+def _times(times: Any, layout: Layout, columns: list[str], header: bool) -> Any:
+    """Times that pandas has read as floating-point numbers, as they stand in the file.
+
+    Raises:
+      ValueError: a time has more digits than such a number keeps (nanoseconds do), while others
+        are no whole numbers of 64 bits.
+    """
+    import numpy as np
+
+    if layout.iso or not (np.abs(times) >= 2**53).any():
+        return times
+    found = []
+    for number, (line, fields) in enumerate(records(layout)):
+        if not ((header and number == 0) or (layout.drops and incomplete(fields, columns))):
+            found.append((line, Decimal(fields[columns.index("time")].strip())))
+    if all(time == time.to_integral_value() and -(2**63) <= time < 2**63 for _, time in found):
+        return np.array([int(time) for _, time in found], np.int64)
+    for line, time in found:
+        if abs(time) >= 2**53 and Decimal(repr(float(time))) != time:
+            raise ValueError(
+                f"{layout.address}, line {line}: the time {time} would lose digits beside times "
+                "that are no whole numbers of 64 bits: write all of them so"
+            )
+    return times
 
 
 def _all_valid(frame: Any, layout: Layout) -> bool:
@@ -130,6 +177,7 @@ def finished(frame: Any) -> Any:
     if "value" not in frame:
         frame["value"] = np.float32(1.0)
     frame = frame[[role for role in ROLES if role in frame]].astype({"value": np.float32})
+    assert frame is not None
     if "time" in frame and frame["time"].dtype.kind == "f":
         times = frame["time"]
         if ((times % 1 == 0) & (times.abs() < 2**53)).all():  # these are exact

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxforget._checks import shorten
+from jaxforget.data._fields import LARGEST
 from jaxforget.data._frame import as_pandas, finite, number, require
-from jaxforget.data._lines import LARGEST
 
 
 def write_recbole(frame: Any, path: str | Path) -> None:

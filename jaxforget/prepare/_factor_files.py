@@ -9,6 +9,9 @@ import numpy as np
 from jaxforget.data._lines import DAMAGE
 from jaxforget.types import Factors
 
+TABLES = ("user_factors", "item_factors")
+UNWRITABLE = ("file", "allow_pickle")  # arguments of numpy.savez
+
 
 def implicit_arrays(factors: Factors, *, dtype: Any = np.float32) -> dict[str, np.ndarray]:
     """Factors as ``implicit`` names the arrays of its models.
@@ -38,7 +41,7 @@ def from_implicit(model: Any) -> Factors:
     """
     if isinstance(model, (str, Path)):
         return load_factors(model)
-    arrays = {name: getattr(model, name, None) for name in ("user_factors", "item_factors")}
+    arrays = {name: getattr(model, name, None) for name in TABLES}
     return _factors(arrays, type(model).__name__)
 
 
@@ -100,11 +103,20 @@ def load_settings(path: str | Path) -> dict[str, np.ndarray]:
     """What an ``.npz`` of factors holds beside them, such as ``regularization`` and ``alpha``.
 
     Raises:
-      ValueError: as ``load_factors``.
+      ValueError: as ``load_factors``; or there is an array that could not be kept: a third table of
+        factors, or one with a name that NumPy cannot write.
     """
     load_factors(path)
     with np.load(path, allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays if not name.endswith("_factors")}
+        lost = [x for x in arrays if x.endswith("_factors") and x not in TABLES] + [
+            x for x in arrays if x in UNWRITABLE
+        ]
+        if lost:
+            raise ValueError(
+                f"{path}: {', '.join(lost)} beside {' and '.join(TABLES)} would be lost or spoil "
+                "the file: take it out, or rename what is no table of factors"
+            )
+        return {name: arrays[name] for name in arrays if name not in TABLES}
 
 
 def from_arrays(arrays: Mapping[str, Any], origin: Any = "arrays") -> Factors:
@@ -121,7 +133,7 @@ def from_arrays(arrays: Mapping[str, Any], origin: Any = "arrays") -> Factors:
 
 
 def _factors(arrays: Mapping[str, Any], origin: Any) -> Factors:
-    users, items = (_to_numpy(arrays.get(name)) for name in ("user_factors", "item_factors"))
+    users, items = (_to_numpy(arrays.get(name)) for name in TABLES)
     if users.ndim != 2 or items.ndim != 2 or users.shape[1] != items.shape[1]:
         raise ValueError(
             f"{origin}: user_factors and item_factors must be [U, D] and [I, D]; got shapes "
