@@ -133,7 +133,8 @@ def lines(layout: Layout) -> Iterator[tuple[int, str]]:
 def _pieces(stream: Any, encoding: str) -> Iterator[str]:
     """The decoded lines, whatever ends them: ``\\n``, ``\\r\\n`` or ``\\r`` alone."""
     if "".encode(encoding) or len("a".encode(encoding)) > 1:  # UTF-16 and such: not line by line
-        yield from io.TextIOWrapper(stream, encoding, newline="")
+        with io.TextIOWrapper(stream, encoding, newline="") as texts:
+            yield from texts
         return
     for raw in stream:
         text = raw.decode(encoding)
