@@ -51,7 +51,7 @@ def below(share: float, n: Array) -> Array:
 
     def digit(place: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         found, rest = state
-        bit = (n.astype(jnp.uint32) >> (30 - place).astype(jnp.uint32)) & jnp.uint32(1)
+        bit = (n.astype(jnp.uint32) >> jnp.asarray(30 - place, jnp.uint32)) & jnp.uint32(1)
         rest = 2 * rest + bit * above  # less than three times the denominator
         return 2 * found + rest // under, rest % under
 
