@@ -798,6 +798,7 @@ EXEMPT = {  # a function, or a module of them, and why it is not walked
     "als.mesh": "programs of several devices; tests/test_mesh.py",
     "als.mesh_users": "programs of several devices; tests/test_mesh.py",
     "als.confidence.require_counts": SETTINGS + "tests/test_values.py",
+    "sparse.arithmetic.widened": "the dtype of ``wide``",
     "sparse.arithmetic.wide": "a dtype",
     "sparse.kernels.shape_of": "two Python numbers",
     "sparse.serving.sizes": "two Python numbers",

@@ -115,10 +115,10 @@ def _of_distributions(bank: Bank, found: Measures, name: str) -> Tried:
     """A measure of many models, by its order alone: there is one value of all of them."""
     part = evidence.judged_by(bank)
     none, half, whole = (found.halves[kind, part][name] for kind in (RETRAINED, HALF, UNDELETED))
-    n_models = len(bank.scores[RETRAINED])
-    first, second = (statistics.replicated(x, n_models) for x in (half - none, whole - half))
-    steps = first, second
-    order, n_models = _order(steps), n_models // 2
+    all_models = len(bank.scores[RETRAINED])
+    first, second = (statistics.replicated(x, all_models) for x in (half - none, whole - half))
+    steps, n_models = (first, second), all_models // 2
+    order = _order(steps)
     why = ""
     if n_models < LEAST:
         why = FEW.format(n_models)

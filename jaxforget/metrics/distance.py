@@ -5,7 +5,7 @@ from jax import Array, lax
 
 from jaxforget.metrics import _fits
 from jaxforget.sparse import serving
-from jaxforget.sparse.arithmetic import ratio, times, wide
+from jaxforget.sparse.arithmetic import ratio, times, widened
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Factors, Interactions
 
@@ -46,7 +46,7 @@ def prediction_distance(a: Served, b: Served) -> Array:
 
 
 def _by_triangles(a: Factors, b: Factors) -> Array:
-    a, b = (Factors(*map(_wide, factors)) for factors in (a, b))
+    a, b = (Factors(*map(widened, factors)) for factors in (a, b))
     left = jnp.linalg.qr(jnp.concatenate([a.users, b.users], axis=1), mode="r")
     # one after the other: independent LAPACK calls of one program can wait for each other for ever
     left, a_items = lax.optimization_barrier((left, a.items))
@@ -59,7 +59,7 @@ def _by_triangles(a: Factors, b: Factors) -> Array:
 
 def _by_rows(a: Served, b: Served) -> Array:
     def squares(users: Array) -> tuple[Array, Array]:
-        own, other = (_wide(serving.scores(served, users)) for served in (a, b))
+        own, other = (widened(serving.scores(served, users)) for served in (a, b))
         return jnp.sum((own - other) ** 2), jnp.sum(other**2)
 
     difference, size = serving.sum_over_users(squares, b)
@@ -70,10 +70,10 @@ def mean_square(served: Served) -> Array:
     """Mean of the squared predictions of all user-item pairs, a scalar; 0 where there is none."""
     n_users, n_items = serving.sizes(served)
     if isinstance(served, Factors):
-        users, items = (times(side.T, side) for side in map(_wide, served))
+        users, items = (times(side.T, side) for side in map(widened, served))
         total = jnp.maximum(jnp.sum(users * items), 0)
     else:
-        total = serving.sum_over_users(lambda u: jnp.sum(_wide(served.scores(u)) ** 2), served)
+        total = serving.sum_over_users(lambda u: jnp.sum(widened(served.scores(u)) ** 2), served)
     return total / float(max(1, n_users * n_items))  # more than 32 bits can number, perhaps
 
 
@@ -97,14 +97,9 @@ def distance_on(a: Served, b: Served, cells: Interactions, where: Array) -> Arra
 
 def of_scores(a: Array, b: Array, where: Array, typical: Array) -> Array:
     """``distance_on`` of scores ``[N]``; ``typical`` is the mean square of what b predicts."""
-    a, b, where = map(_wide, (a, b, where))
+    a, b, where = map(widened, (a, b, where))
     a, b = (jnp.where(where > 0, scores, 0) for scores in (a, b))
     difference = jnp.sqrt(jnp.sum(where * (a - b) ** 2))
     norm = jnp.sqrt(jnp.sum(where * b**2))
     least = 1e-6 * jnp.sqrt(typical * jnp.sum(where))
     return jnp.where(norm > least, ratio(difference, norm, otherwise=jnp.nan), jnp.nan)
-
-
-def _wide(numbers: Array) -> Array:
-    """Numbers in a type that their squares can be added up in."""
-    return numbers.astype(wide(numbers.dtype))

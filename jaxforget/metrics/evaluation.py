@@ -12,7 +12,7 @@ from jaxforget.metrics import _fits, distance, ranking
 from jaxforget.metrics.labels import auc, auc_between, rmse, touched
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
 from jaxforget.sparse import serving
-from jaxforget.sparse.arithmetic import ratio, wide
+from jaxforget.sparse.arithmetic import ratio, wide, widened
 from jaxforget.sparse.serving import Served
 from jaxforget.types import ForgetSet, Interactions, Split
 
@@ -163,8 +163,8 @@ def _of_forgotten(
 ) -> dict[str, Array]:
     """How the forgotten pairs are scored, and whether that sets them apart from test pairs."""
     forgotten = forget.before - forget.after
-    forgotten = forgotten.astype(wide(forgotten.dtype))
-    own = scores.train.astype(wide(scores.train.dtype))
+    forgotten = widened(forgotten)
+    own = widened(scores.train)
     total = jnp.sum(jnp.where(forgotten > 0, forgotten * own, 0))
     mean = ratio(total, jnp.sum(forgotten), otherwise=jnp.nan)
     if not len(split.test.users):

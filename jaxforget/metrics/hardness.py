@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from jaxforget import _checks
 from jaxforget._settings import checked
-from jaxforget.sparse.arithmetic import ratio, wide
+from jaxforget.sparse.arithmetic import ratio, widened
 from jaxforget.sparse.degrees import degrees
 from jaxforget.sparse.kernels import spmm
 from jaxforget.types import Factors, Interactions
@@ -43,7 +43,7 @@ def memorisation(scores: Array, held: Array) -> Array:
             f"memorisation: scores and held are tables of one shape [models, pairs]; got "
             f"{scores.shape} and {held.shape}"
         )
-    scores = scores.astype(wide(scores.dtype))
+    scores = widened(scores)
     inside = held.astype(bool).astype(scores.dtype)
     with_it, without = (
         ratio(jnp.sum(x * scores, axis=0), jnp.sum(x, axis=0), otherwise=jnp.nan)

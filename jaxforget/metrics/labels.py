@@ -5,7 +5,7 @@ from jax import Array
 
 from jaxforget import _shares
 from jaxforget._settings import checked
-from jaxforget.sparse.arithmetic import ratio, wide
+from jaxforget.sparse.arithmetic import ratio, widened
 from jaxforget.sparse.serving import Served, scores_of
 from jaxforget.types import ForgetSet, Interactions
 
@@ -27,7 +27,7 @@ def auc(scores: Array, labels: Array, where: Array) -> Array:
       >>> float(auc(s, y, jnp.ones(4, bool)))
       0.75
     """
-    scores, where = _floating(scores), _mask(where)
+    scores, where = widened(scores), _mask(where)
     known = jnp.all(jnp.isfinite(scores) | ~where)
     # rows that do not count are sorted last, where they change no rank of the others
     scores = jnp.where(where, scores, jnp.inf)
@@ -63,10 +63,8 @@ def auc_between(higher: Array, counted: Array, lower: Array, among: Array) -> Ar
       >>> float(auc_between(jnp.array([0.35, 0.8]), yes, jnp.array([0.1, 0.4]), yes))
       0.75
     """
-    (higher, lower), (counted, among) = (
-        map(_floating, (higher, lower)),
-        map(_mask, (counted, among)),
-    )
+    higher, lower = widened(higher), widened(lower)
+    counted, among = _mask(counted), _mask(among)
     known = jnp.all(jnp.isfinite(higher) | ~counted) & jnp.all(jnp.isfinite(lower) | ~among)
     ordered = jnp.sort(jnp.where(among, lower, jnp.inf))  # those that do not count stand last
     n = jnp.sum(among, dtype=jnp.int32)
@@ -103,7 +101,7 @@ def tpr_at_fpr(scores: Array, labels: Array, *, fpr: float) -> Array:
       >>> float(tpr_at_fpr(s, y, fpr=0.01)), float(tpr_at_fpr(s, y, fpr=0.5))
       (0.5, 1.0)
     """
-    positive, scores = labels > 0, _floating(scores)
+    positive, scores = labels > 0, widened(scores)
     n_negative = jnp.sum(~positive, dtype=jnp.int32)
     negatives = jnp.sort(jnp.where(positive, -jnp.inf, scores), descending=True)
     if isinstance(fpr, (int, float)):  # the decimal that was written: .53 of 100 is 53
@@ -175,17 +173,11 @@ def rmse(scores: Array, values: Array, where: Array) -> Array:
       scalar, in the units of the values; NaN where no row counts, or where a score that counts is
       not finite.
     """
-    scores, values, where = _floating(scores), _floating(values), _mask(where)
+    scores, values, where = widened(scores), widened(values), _mask(where)
     squares = jnp.sum(jnp.where(where, (scores - values) ** 2, 0))
     known = jnp.all(jnp.isfinite(scores) | ~where)
     mean = ratio(squares, jnp.sum(where, dtype=scores.dtype), otherwise=jnp.nan)
     return jnp.where(known, jnp.sqrt(mean), jnp.nan)
-
-
-def _floating(numbers: Array) -> Array:
-    """Scores or values in a type that can be counted and added up in; see ``wide``."""
-    numbers = jnp.asarray(numbers)
-    return numbers.astype(wide(numbers.dtype))
 
 
 def _mask(where: Array) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxforget.metrics.labels import auc
-from jaxforget.sparse.arithmetic import ratio, times, wide
+from jaxforget.sparse.arithmetic import ratio, times, widened
 
 
 def moved_rows(before: Array, after: Array) -> Array:
@@ -82,7 +82,7 @@ def r_precision(scores: Array, truth: Array) -> Array:
       >>> round(float(r_precision(jnp.array([3.0, 2.0, 1.0]), jnp.array([True, False, True]))), 2)
       0.5
     """
-    scores, truth = scores.astype(wide(scores.dtype)), truth.astype(bool)
+    scores, truth = widened(scores), truth.astype(bool)
     n_true = jnp.sum(truth, dtype=jnp.int32)
     ordered = jnp.sort(scores, descending=True)
     least = ordered[jnp.maximum(n_true - 1, 0)]

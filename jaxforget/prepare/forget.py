@@ -180,13 +180,10 @@ def _count(ratio: Ratio, count: int | Array, n: int | Array | None, unit: str) -
     if ratio is not None:
         raise ValueError(f"give a ratio or a count, not both; got {ratio} and {count}")
     kind = jnp.result_type(count) if is_traced(count) else np.asarray(count).dtype
-    if not jnp.issubdtype(kind, jnp.integer):
+    if not jnp.issubdtype(kind, jnp.integer) or (not is_traced(count) and count < 0):
         raise ValueError(f"count must be an integer, 0 or more; got {count!r}")
-    if not is_traced(count):
-        if count < 0:
-            raise ValueError(f"count must be an integer, 0 or more; got {count!r}")
-        if isinstance(n, int) and count > n:
-            raise ValueError(f"count must be at most the {n} {unit} still there; got {count}")
+    if isinstance(n, int) and not is_traced(count) and count > n:
+        raise ValueError(f"count must be at most the {n} {unit} still there; got {count}")
     return count
 
 

@@ -44,6 +44,12 @@ def wide(dtype: Any) -> Any:
     return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
+def widened(numbers: Array) -> Array:
+    """Numbers in the dtype to count and to add up in; see ``wide``."""
+    numbers = jnp.asarray(numbers)
+    return numbers.astype(wide(numbers.dtype))
+
+
 def times(a: Array, b: Array) -> Array:
     """Multiplies matrices as ``a @ b`` does, at the highest precision of the device.
 
