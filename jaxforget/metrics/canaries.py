@@ -10,7 +10,7 @@ from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.metrics import _fits, ranking
 from jaxforget.sparse import serving
-from jaxforget.sparse.arithmetic import ratio, wide
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
 
@@ -63,7 +63,7 @@ def rank_exposure(
             f"{items.shape}"
         )
     _fits.check("rank_exposure", factors, [(train, weights)])
-    (n_users, n_items), dtype = serving.sizes(factors), wide(serving.precision(factors))
+    (n_users, n_items), dtype = serving.sizes(factors), serving.precision(factors)
     _checks.shape("rank_exposure", (n_items,), pool=pool)
     _checks.ids("rank_exposure", n_users, users=users)
     _checks.ids("rank_exposure", n_items, items=items)

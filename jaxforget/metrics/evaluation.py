@@ -148,7 +148,7 @@ def _of_rankings(
     ks: Sequence[int],
 ) -> dict[str, Array]:
     """Means over users of what the ranking of the catalogue is worth on a part."""
-    dtype = wide(serving.precision(factors))
+    dtype = serving.precision(factors)
 
     def measure(ranked: ranking.Ranked) -> dict[str, Array]:
         values = {f"{m}{name}@{k}": f(ranked, k=k) for m, f in AT_K.items() for k in ks}

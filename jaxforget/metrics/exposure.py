@@ -14,7 +14,7 @@ from jaxforget import _checks
 from jaxforget.metrics import _fits, ranking, top
 from jaxforget.metrics.ranking import Hidden
 from jaxforget.sparse import serving
-from jaxforget.sparse.arithmetic import ratio, wide
+from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
 
@@ -55,7 +55,7 @@ def of_items(
     _fits.check(owner, factors, hidden)
     _checks.shape(owner, (n_items,), items=items)
     _checks.shape(owner, (n_users,), people=people)
-    dtype = wide(serving.precision(factors))
+    dtype = serving.precision(factors)
 
     def shares(users: Array) -> tuple[dict[int, Array], Array]:
         lists, shown, known = _lists(factors, users, hidden, ks)
@@ -106,7 +106,7 @@ def of_pairs(
     _checks.count(owner, 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
     _fits.check(owner, factors, hidden, pairs=pairs)
     _checks.shape(owner, pairs.users.shape, where=where)
-    dtype, width = wide(serving.precision(factors)), max(pairs.by_user.widths, default=0)
+    dtype, width = serving.precision(factors), max(pairs.by_user.widths, default=0)
 
     def counts(users: Array) -> tuple[dict[int, Array], Array]:
         lists, shown, known = _lists(factors, users, hidden, ks)
@@ -128,7 +128,7 @@ def _lists(
 ) -> tuple[list[Array], Array, Array]:
     """Of some users: each item's chance to be in a list of each length, whether it can be shown,
     and ``[R]`` whether all scores are finite."""
-    scores, dtype = serving.scores(factors, users), wide(serving.precision(factors))
+    scores, dtype = serving.scores(factors, users), serving.precision(factors)
     known = jnp.all(jnp.isfinite(scores), axis=1)
     shown = ~ranking.hide(hidden, users, scores.shape[1])
     chances = top.chances(jnp.where(shown, scores, -jnp.inf), shown, ks)

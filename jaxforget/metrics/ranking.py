@@ -89,7 +89,7 @@ def over_users(
         values = {k: jnp.where(known, v, jnp.nan) for k, v in measure(ranked).items()}
         values = {k: jnp.where(counted, v, 0) for k, v in values.items()}
         values = {k: jnp.sum(v, dtype=wide(v.dtype)) for k, v in values.items()}
-        return values, jnp.sum(counted, dtype=wide(serving.precision(factors)))
+        return values, jnp.sum(counted, dtype=serving.precision(factors))
 
     first = side.starts[0]  # users without a held-out item stand before all others
 
@@ -125,7 +125,7 @@ def overlap(a: Served, b: Served, hidden: Hidden, *, ks: Sequence[int]) -> dict[
     """
     _checks.count("overlap", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
     _fits.check("overlap", a, hidden, b=b)
-    n_items, dtype = serving.sizes(a)[1], wide(serving.precision(a))
+    n_items, dtype = serving.sizes(a)[1], serving.precision(a)
 
     def common(users: Array) -> tuple[dict[int, Array], Array]:
         shown = ~hide(hidden, users, n_items)
@@ -168,7 +168,7 @@ def exposure(
     """
     _checks.count("exposure", 1, **{f"ks[{n}]": k for n, k in enumerate(ks)})
     _fits.check("exposure", factors, hidden)
-    (n_users, n_items), dtype = serving.sizes(factors), wide(serving.precision(factors))
+    (n_users, n_items), dtype = serving.sizes(factors), serving.precision(factors)
     _checks.shape("exposure", (n_users,), where=where)
     _checks.ids("exposure", n_items, target=target)
     real, target = (target >= 0) & (target < n_items), jnp.clip(target, 0, max(n_items - 1, 0))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from jaxforget import _checks, _varying
-from jaxforget.sparse.arithmetic import times
+from jaxforget.sparse.arithmetic import times, wide
 from jaxforget.sparse.kernels import sddmm
 from jaxforget.types import Factors, Interactions
 
@@ -55,8 +55,8 @@ def sizes(served: Served) -> tuple[int, int]:
 
 
 def precision(served: Served) -> Any:
-    """The dtype of the scores."""
-    return served.users.dtype if isinstance(served, Factors) else served.dtype
+    """The dtype to count and to add up the scores in: theirs, or one of 32 bits; see ``wide``."""
+    return wide(served.users.dtype if isinstance(served, Factors) else served.dtype)
 
 
 def scores(served: Served, users: Array) -> Array:
