@@ -165,6 +165,18 @@ def test_bad_settings_are_named(how, match):
         methods.load("sisa")(models.load("mf")(**GRADIENT), **how)
 
 
+def test_an_attention_is_refused_where_the_loss_is_none_of_factors(labelled):
+    how = {"n_shards": 2, "attention_lr": 0.1, "attention_steps": 2}
+    ease = models.load("ease")(reg=1.0)
+    for name, settings in (("sisa", how | {"aggregation": "attention"}), ("receraser", how)):
+        with pytest.raises(ValueError, match="the parameters of this model are no Factors"):
+            methods.load(name)(ease, **settings)
+    own = ease._replace(update=None)  # a model of somebody else, of which no more is known
+    method = methods.load("receraser")(own, **how, partition="random")
+    with pytest.raises(ValueError, match="the parameters of this model are no Factors"):
+        method.fit(KEY, labelled, jnp.ones_like(labelled.values))
+
+
 def test_a_shard_without_validation_rows_does_not_hide_the_scores_of_the_others(labelled):
     model = models.load("mf")(**GRADIENT | {"patience": 1})
     alone = labelled.users == labelled.users[0]

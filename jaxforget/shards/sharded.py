@@ -18,6 +18,12 @@ from jaxforget.shards.training import Info, first_changed, slices_of, train_shar
 from jaxforget.sparse import serving
 from jaxforget.types import Factors, Interactions, Method, Model
 
+NO_FACTORS = (
+    "the attention over shards is trained by the model's loss of the factors that are served; "
+    "the parameters of this model are no Factors and it has no margins: take sisa with "
+    'aggregation="mean"'
+)
+
 
 class Sharded(NamedTuple):
     """The sub-models, and what is needed to train some of them again as if for the first time."""
@@ -61,7 +67,14 @@ def method(
       n_slices: a shard is trained on its first slice, from there on its first two, and so on.
       redivide: call ``divide`` again after a request, where it depends on the data.
       aggregation: None serves the mean of the sub-models' scores.
+
+    Raises:
+      ValueError: an attention is asked for, and the model's loss is none of served factors: it has
+        no ``margins``, and its parameters are no ``Factors``. A model in closed form is refused
+        here, another one when it is trained.
     """
+    if aggregation is not None and model.margins is None and model.update is not None:
+        raise ValueError(NO_FACTORS)
     # compiled by itself, so that a call outside of a compiled function gives the same bits
     serve = jax.jit(functools.partial(_served, model))
     train_parts = functools.partial(train_shards, model, n_shards=n_shards, n_slices=n_slices)
@@ -69,6 +82,8 @@ def method(
     def aggregate(key, state, train, weights, info):
         if aggregation is None:
             return state, info
+        if model.margins is None and not isinstance(state.params, Factors):
+            raise ValueError(NO_FACTORS)
         parts, loss = serve(state, train, weights), _served_loss(model, train, weights)
         return _aggregated(aggregation, key, state, parts, loss, info)
 
