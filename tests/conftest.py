@@ -1,6 +1,7 @@
 """Every test runs in 64 bits, without silent promotion of dtypes or ranks."""
 
 import dataclasses
+import gc
 import itertools
 import os
 from pathlib import Path
@@ -25,6 +26,9 @@ import pytest
 hypothesis.settings.register_profile("quick", max_examples=25, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("thorough", max_examples=10_000, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+# tracing makes objects by the million that live on: looking through them is 6 % of the time here
+gc.set_threshold(50_000, 20, 100)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -365,7 +365,7 @@ def test_the_command_prints_a_verdict_per_method_and_writes_a_table(tmp_path):
         "[methods.unlearn_als]\nmax_sweeps = [1, 2]\n[methods.ifru]\n[methods.sisa]\nn_shards = 2\n"
     )
     path = toy_runs.small(tmp_path, text)
-    done = toy_runs.command("audit", path, "--results", tmp_path, "--only", "method=retrain,ifru")
+    done = toy_runs.within("audit", path, "--results", tmp_path, "--only", "method=retrain,ifru")
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(tmp_path / "toy" / "audit.csv").set_index("method")
     assert table.loc["retrain", "verdict"] == "kept: exact, bit for bit"

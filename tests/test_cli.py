@@ -331,7 +331,7 @@ def test_one_seed_gives_every_method_the_same_start_and_the_same_reference(finis
 def test_a_finished_run_is_not_repeated(finished):
     path, folder, _ = finished
     before = {p: p.stat().st_mtime_ns for p in (folder / "toy/cells").iterdir()}
-    done = toy_runs.command("run", path, *TINY, "--results", folder)
+    done = toy_runs.within("run", path, *TINY, "--results", folder)
     assert done.returncode == 0 and "8 already there" in done.stdout
     assert before == {p: p.stat().st_mtime_ns for p in (folder / "toy/cells").iterdir()}
 

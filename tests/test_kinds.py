@@ -91,7 +91,7 @@ def test_kinds_have_panels_of_their_own(tmp_path):
 def test_an_attack_is_injected_measured_and_forgotten(tmp_path):
     path = toy_runs.small(tmp_path, SHILLING)
     words = [path, "seeds=0", "ks=3", "models.ials.reg=1.0", "--results", str(tmp_path)]
-    done = toy_runs.command("run", *words, "--quiet")
+    done = toy_runs.within("run", *words, "--quiet")
     assert done.returncode == 0, done.stderr
     assert cli.main(["collect", *words]) == 0
     found = _tables.read(tmp_path / "toy")
@@ -120,7 +120,7 @@ def test_planted_profiles_are_measured_and_forgotten(tmp_path, kind):
     text = text if kind == "canaries" else text.replace("\nunpopular = 0.5", "")
     path = toy_runs.small(tmp_path, text)
     words = [path, "seeds=0", "ks=3", "models.ials.reg=1.0", "--results", str(tmp_path)]
-    done = toy_runs.command("run", *words, "--quiet")
+    done = toy_runs.within("run", *words, "--quiet")
     assert done.returncode == 0, done.stderr
     assert cli.main(["collect", *words]) == 0
     found = _tables.read(tmp_path / "toy")

@@ -38,7 +38,7 @@ def found(tmp_path_factory):
         steps = 'steps = [{use = "binarise", threshold = 3.0, negatives = "keep"}]\n[request]'
         file.seek(0)
         file.write(text.replace("[request]", steps))
-    done = toy_runs.command("run", path, "--results", folder)
+    done = toy_runs.within("run", path, "--results", folder)
     assert done.returncode == 0, done.stderr + done.stdout
     rows = (json.loads(path.read_text()) for path in (folder / "toy/cells").glob("*.json"))
     return {row["spec"]["method"]["use"]: row for row in rows}

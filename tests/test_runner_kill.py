@@ -33,9 +33,9 @@ def killed(path, results, n_cells, delay):
 
 
 def collected(path, results):
-    done = toy_runs.command("run", path, *WORDS, "--results", results)
+    done = toy_runs.within("run", path, *WORDS, "--results", results)
     assert done.returncode == 0, done.stderr
-    done = toy_runs.command("collect", path, *WORDS, "--results", results)
+    done = toy_runs.within("collect", path, *WORDS, "--results", results)
     assert done.returncode == 0, done.stderr
     return {name: (results / "toy" / name).read_bytes() for name in ("cells.csv", "metrics.csv")}
 

@@ -156,7 +156,7 @@ def test_a_reader_that_leaves_changes_no_exit_code_and_makes_no_noise(tmp_path):
     (tmp_path / "toy/cells" / f"{cells[0].id}.json").unlink()
     done = unread("collect", *words)
     assert done.returncode == 1 and done.stderr.startswith("1 cells have no result yet")
-    assert toy_runs.command("collect", *words).returncode == 1
+    assert toy_runs.within("collect", *words).returncode == 1
     done = unread("collect", path, "--results", tmp_path / "nothing")
     assert done.returncode == 2 and done.stderr.startswith("error: ")
 

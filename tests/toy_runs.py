@@ -1,6 +1,8 @@
 """A tiny config, and made-up results for it: what the tests of the runner share."""
 
+import contextlib
 import hashlib
+import io
 import math
 import os
 import subprocess
@@ -9,6 +11,7 @@ from pathlib import Path
 
 from compiling import FLAGS
 
+from experiments import cli
 from experiments.config import grid, reading
 from experiments.lab import store
 
@@ -167,6 +170,14 @@ def command(*words: object, **more: object) -> subprocess.CompletedProcess:
         check=False,
         **more,
     )
+
+
+def within(*words: object) -> subprocess.CompletedProcess:
+    """What ``command`` gives, run in this process: nothing is imported or compiled once more."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.main([str(word) for word in words])
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def tweets(*parts: str, seeds: str = "[0]") -> str:
