@@ -7,8 +7,15 @@ import pandas as pd
 import pytest
 
 from experiments import cli
-from experiments.bench import _kept, gowalla, gowalla_exact, gowalla_forgetting, ncf
-from jaxforget import metrics, models
+from experiments.bench import (
+    _kept,
+    gowalla,
+    gowalla_exact,
+    gowalla_forgetting,
+    gowalla_shards,
+    ncf,
+)
+from jaxforget import methods, metrics, models
 from jaxforget.prepare import split
 from jaxforget.sparse import layout
 
@@ -189,6 +196,48 @@ def test_lightgcn_forgets_beside_training_again_for_the_requests_asked_for(
     found = metrics.evaluate(served, whole, asked, ks=(gowalla.K,))
     for name in (f"recall@{gowalla.K}", "membership"):
         own = rows.loc["nothing", name.split("@")[0]]
+        np.testing.assert_allclose(own, found[name], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_shards_are_judged_before_and_after_a_request_and_kept(tmp_path, monkeypatch, as_published):
+    small = {"dim": 4, "batch_size": 64, "n_epochs": 60, "lr": 0.02}
+    settings = gowalla.GRIDS["lightgcn"][0] | small
+    monkeypatch.setitem(gowalla.GRIDS, "lightgcn", [settings])
+    monkeypatch.setattr(gowalla_shards, "N_EPOCHS", 60)
+    monkeypatch.setattr(gowalla_shards, "REQUEST", "5 %")
+    monkeypatch.setattr(gowalla_forgetting, "REQUESTS", {"5 %": 0.05})
+    for how in gowalla_shards.METHODS.values():
+        monkeypatch.setitem(how, "n_shards", 2)
+    chosen, path, keep = tmp_path / "gowalla.csv", tmp_path / "shards.csv", tmp_path / "kept"
+    keep.mkdir()
+    facts = _kept.provenance.lasting() | {"dirty": False}
+    monkeypatch.setattr(_kept.provenance, "lasting", lambda: facts)
+    assert cli.main(["bench", "gowalla", "--model=lightgcn", "--seeds=1", f"--out={chosen}"]) == 0
+    command = ["bench", "gowalla_shards", f"--chosen={chosen}", f"--out={path}", f"--keep={keep}"]
+    assert cli.main(command) == 0
+    first = pd.read_csv(path).set_index(["method", "stage"])
+    assert set(first.index) == {(m, s) for m in gowalla_shards.METHODS for s in ("before", "after")}
+    assert (first["recall"] > 0.1).all() and (first["shards_touched"] == 2).all()
+    assert first["settings"].str.contains("batch_size=16 n_epochs=60 n_shards=2").all()
+
+    path.unlink()  # with what was kept, the same numbers
+    assert cli.main([*command, "--method", "receraser"]) == 0
+    again = pd.read_csv(path).set_index(["method", "stage"])
+    names = ["recall", "ndcg", "membership"]
+    pd.testing.assert_frame_equal(again[names], first.loc[again.index, names])
+
+    whole = gowalla.read(None)
+    model = models.load("lightgcn")(**settings | {"batch_size": 16})
+    method, ones = methods.load("sisa")(model, n_shards=2), jnp.ones_like(whole.train.values)
+    asked = dict(gowalla_forgetting.requests(jax.random.key(0), whole.train))["5 %"]
+    state, _ = jax.jit(method.fit)(jax.random.key(0), whole.train, ones)
+    state, _ = jax.jit(method.unlearn)(jax.random.key(0), state, whole.train, asked)
+    found = metrics.evaluate(
+        method.factors(state, whole.train, asked.after), whole, asked, ks=(gowalla.K,)
+    )
+    for name in (f"recall@{gowalla.K}", "membership"):
+        own = first.loc[("sisa", "after"), name.split("@")[0]]
         np.testing.assert_allclose(own, found[name], atol=1e-3)
 
 

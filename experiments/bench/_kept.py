@@ -37,21 +37,29 @@ class Kept:
         fit = jax.jit(model.fit)
         path = self.folder and self.folder / f"{self._digest(name, args)}.npz"
         if path and path.is_file():
+            shapes, tree = jax.tree.flatten(jax.eval_shape(fit, *args)[0])
             with np.load(path, allow_pickle=False) as arrays:
-                leaves = [jnp.asarray(arrays[str(n)]) for n in range(len(arrays) - 1)]
+                leaves = [_as(shape, arrays[str(n)]) for n, shape in enumerate(shapes)]
                 seconds = float(arrays["seconds"])
-            tree = jax.tree.structure(jax.eval_shape(fit, *args)[0])
             return jax.tree.unflatten(tree, leaves), seconds
         (params, _), timing = clock.timed(fit, *args)
         if path:
-            leaves = {str(n): np.asarray(x) for n, x in enumerate(jax.tree.leaves(params))}
+            leaves = {str(n): np.asarray(_plain(x)) for n, x in enumerate(jax.tree.leaves(params))}
             files.write_atomically(path, files.archive(leaves | {"seconds": timing.run}))
         return params, timing.run
 
     def _digest(self, name, args):
         words = np.frombuffer(f"{self.facts}\n{name}".encode(), np.uint8)
-        arrays = (jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(args))
-        return hash_arrays(words, *arrays)[:32]
+        return hash_arrays(words, *map(_plain, jax.tree.leaves(args)))[:32]
+
+
+def _plain(leaf):
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+
+
+def _as(shape, array):
+    """What ``_plain`` gave, as the leaf that it was."""
+    return jax.random.wrap_key_data(array) if _is_key(shape) else jnp.asarray(array)
 
 
 def _is_key(leaf):

@@ -64,7 +64,7 @@ def main(argv: list[str]) -> int:
     setup.configure(None, "float32")
     kept = Kept(options.keep)
     dim = options.dim or (1024 if options.model == "ials" else None)
-    settings = best(Path(options.chosen), options.model, dim)
+    settings = best(Path(options.chosen), options.model, **({"dim": dim} if dim else {}))
     whole = gowalla.read(setup.root(options.root))
     rows = Rows(options.out, KEYS, VALUES)
     for seed in range(options.seeds):
@@ -72,20 +72,20 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def best(path, model, dim=None):
-    """The settings of a model, or of one size of it, with the best recall on validation."""
+def best(path, model, **size):
+    """The settings of a model with the best recall on validation; ``size`` fixes some of them."""
     if not path.is_file():
         raise Refused(f"{path} is not there; first: {PROGRAM} bench gowalla --model {model}")
     table = pd.read_csv(path)
     table = table[(table["stage"] == "validation") & (table["model"] == model)]
     recall = dict(zip(table["settings"], table["recall"], strict=True))
     tried = [one for one in gowalla.GRIDS[model] if gowalla.spelled(one) in recall]
-    of_size = [one for one in tried if dim is None or one["dim"] == dim]
+    of_size = [one for one in tried if size.items() <= one.items()]
     if not tried:
         raise Refused(f"{path} has no {model}; first: {PROGRAM} bench gowalla --model {model}")
     if not of_size:
-        sizes = ", ".join(map(str, sorted({one["dim"] for one in tried})))
-        raise Refused(f"--dim {dim}: tried were {sizes}")
+        sizes = ", ".join(map(str, sorted({one[name] for one in tried for name in size})))
+        raise Refused(f"{gowalla.spelled(size)}: tried were {sizes}")
     return max(of_size, key=lambda one: recall[gowalla.spelled(one)])
 
 

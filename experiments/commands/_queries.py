@@ -56,7 +56,14 @@ read = functools.cache(_tables.read)
 OTHERS = (
     *("audit", "verdict", "evidence", "measures", "reconstruction", "advice"),
     *("sequence", "games", "components"),
-    *("gowalla", "gowalla_forgetting", "gowalla_exact", "ncf", "erase"),  # of bench
+    *(
+        "gowalla",
+        "gowalla_forgetting",
+        "gowalla_exact",
+        "gowalla_shards",
+        "ncf",
+        "erase",
+    ),  # of bench
 )
 
 
