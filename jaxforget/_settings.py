@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _weights
 from jaxforget._jax import is_traced
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -124,7 +124,7 @@ def is_setting(parameter: inspect.Parameter, hint: Any) -> bool:
 
 
 def _guarded(owner: str, built: Any, model: Any) -> Any:
-    """The same model or method, which refuses weights that are no weights.
+    """The same model or method, which refuses weights that are no weights; masks are weights.
 
     A method that trains as its model does keeps that very function: it is how one tells.
     """
@@ -134,7 +134,7 @@ def _guarded(owner: str, built: Any, model: Any) -> Any:
     @functools.wraps(built.fit)
     def fit(key: Any, train: Interactions, weights: Any, *start: Any) -> Any:
         _checks.weights(f"{owner}: weights", weights, len(train.users))
-        return built.fit(key, train, weights, *start)
+        return built.fit(key, train, _weights.floating(train, weights), *start)
 
     if isinstance(built, Model):
         return built._replace(fit=fit)
@@ -142,7 +142,7 @@ def _guarded(owner: str, built: Any, model: Any) -> Any:
     @functools.wraps(built.unlearn)
     def unlearn(key: Any, state: Any, train: Interactions, forget: ForgetSet) -> Any:
         _checks.request(owner, *forget, len(train.users))
-        return built.unlearn(key, state, train, forget)
+        return built.unlearn(key, state, train, _weights.of_request(train, forget))
 
     plain = isinstance(model, Model) and built.fit is model.fit
     return built._replace(fit=built.fit if plain else fit, unlearn=unlearn)

@@ -14,7 +14,7 @@ TOUCHES_FILES = ("os", "pathlib", "io", "gzip", "zipfile", "shutil", "tempfile",
 # what may import what: only from a later floor to an earlier one, never to a neighbour on its own
 FLOORS = (
     ("_jax",),
-    ("types", "_plugins", "_checks", "_varying"),
+    ("types", "_plugins", "_checks", "_varying", "_weights"),
     ("_settings", "_shares"),
     ("sparse",),
     ("als", "metrics", "data"),

@@ -5,10 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxforget import methods, metrics, models
-from jaxforget.metrics import ranking
+from jaxforget import als, methods, metrics, models
+from jaxforget.als import certificate
+from jaxforget.gradient import descent, graph, losses
+from jaxforget.gradient.influence import damping, importance, single
+from jaxforget.metrics import canaries, distance, hardness, labels, ranking, stable
 from jaxforget.prepare import forget, interop
-from jaxforget.sparse import layout
+from jaxforget.sparse import degrees, layout
 from jaxforget.types import Factors, ForgetSet, Split
 
 N = 5
@@ -132,3 +135,110 @@ def test_lists_longer_than_the_catalogue_are_the_whole_of_it():
     assert float(shown[1]) == 0.0 and float(shown[9]) == 1.0  # the last of all, to those without it
     with pytest.raises(ValueError, match="must be an integer, 1 or more; got 0"):
         metrics.evaluate(SERVED, split, asked, ks=(0,))
+
+
+# ---- masks and integers say 1 and 0 too, and are read as such by all that takes weights
+
+KEY, REG = jax.random.key(0), {"reg": 20.5}  # a ridge that no integer is
+LOSS = losses.build("bce", reg=0.3, n_layers=1)
+PAIR = Factors(jnp.full((3, 2), 0.5), jnp.linspace(0.1, 0.8, 8).reshape(4, 2))
+SMALL = {"dim": 2, "init_scale": 0.1, "reg": 0.3, "n_epochs": 2}
+PROOF = {"proof": "cholesky", "steps": 2, "width": 2, "deflate": 1}
+
+
+def fitted(name, **settings):
+    def of(weights):
+        model = models.load(name)(**settings)
+        params, info = model.fit(KEY, TRAIN, weights)
+        return params, info, model.factors(params, TRAIN, weights)
+
+    return of
+
+
+def left_by(name, model=MODEL, **settings):
+    def of(weights):
+        method = methods.load(name)(model, **settings)
+        state, _ = method.fit(KEY, TRAIN, jnp.ones(N))
+        return method.unlearn(KEY, state, TRAIN, ForgetSet(jnp.ones(N), weights))
+
+    return of
+
+
+MF = models.load("mf")(**SMALL, lr=0.1, batch_size=2)
+READ = {
+    "als.implicit": lambda w: als.implicit(TRAIN, w, **REG, alpha=2.0, nu=0.0),
+    "als.implicit, counted": lambda w: als.implicit(TRAIN, w, **REG, alpha=2.0, nu=0.5),
+    "als.explicit": lambda w: als.explicit(TRAIN, w, **REG, nu=0.0),
+    "als.explicit, counted": lambda w: als.explicit(TRAIN, w, **REG, nu=1.0),
+    "als.objective": lambda w: als.objective(PAIR, TRAIN, w, **REG, alpha=2.0),
+    "als.residual": lambda w: als.residual(PAIR, TRAIN, w, **REG, alpha=2.0),
+    "als.run": lambda w: als.run(PAIR, TRAIN, w, n_sweeps=2, **REG, alpha=2.0),
+    "als.sweep": lambda w: als.sweep(PAIR, TRAIN, w, **REG, alpha=2.0),
+    "bm25": lambda w: als.confidence.bm25(TRAIN, w, b=0.5, k1=1.2),
+    "duality_gap": lambda w: certificate.duality_gap(
+        PAIR, TRAIN, w, key=KEY, **REG, alpha=2.0, **PROOF
+    ),
+    "hash_data": lambda w: certificate.digests.hash_data(TRAIN, w),
+    "degrees": lambda w: degrees.degrees(TRAIN, w),
+    "clear_emptied": lambda w: degrees.clear_emptied(PAIR, TRAIN, ForgetSet(jnp.ones(N), w)),
+    "loss": lambda w: LOSS(PAIR, TRAIN, w, w),
+    "ridges": lambda w: LOSS.ridges(TRAIN, w),
+    "ridges, counted": lambda w: losses.build("bpr", reg=0.3, n_layers=0, nu=1.0).ridges(TRAIN, w),
+    "minibatch": lambda w: descent.minibatch(
+        KEY, LOSS, PAIR, TRAIN, w, lr=0.1, batch_size=2, n_epochs=2
+    ),
+    "shuffled": lambda w: descent.shuffled(KEY, TRAIN, w),
+    "propagate": lambda w: graph.propagate(PAIR, TRAIN, w, n_layers=1),
+    "links": lambda w: graph.links(TRAIN, w).values,
+    "degree_scale": lambda w: damping.degree_scale(TRAIN, w, power=0.5),
+    "predicted_change": lambda w: single.predicted_change(MF, PAIR, TRAIN, w),
+    "once": lambda w: importance.once(TRAIN, w),
+    "reach": lambda w: importance.reach(TRAIN, ForgetSet(jnp.ones(N), w), hops=1),
+    "evaluate": lambda w: metrics.evaluate(PAIR, SPLIT, ForgetSet(jnp.ones(N), w), ks=(1,)),
+    "distance_on": lambda w: distance.distance_on(PAIR, SERVED, TRAIN, w),
+    "hide": lambda w: ranking.hide([(TRAIN, w)], jnp.arange(3, dtype=jnp.int32), 4),
+    "remembered": lambda w: labels.remembered(HELD_OUT, TRAIN, w),
+    "touched": lambda w: labels.touched(TRAIN, ForgetSet(jnp.ones(N), w)),
+    "entanglement": lambda w: hardness.entanglement(PAIR, TRAIN, w),
+    "stable_items": lambda w: stable.stable_items(PAIR, TRAIN, w, jnp.asarray(0.1), k=1),
+    "rank_exposure": lambda w: canaries.rank_exposure(
+        PAIR, TRAIN.users[1:2], TRAIN.items[1:2], jnp.ones(4, bool), TRAIN, w
+    ),
+    "random": lambda w: forget.random(KEY, TRAIN, 0.5, before=w),
+    "active": lambda w: forget.active(KEY, TRAIN, count=1, before=w),
+    "ials": fitted("ials", dim=2, **REG, alpha=2.0, max_sweeps=2),
+    "ials, bm25": fitted("ials", dim=2, **REG, alpha=2.0, max_sweeps=2, nu=0.5, weighting="bm25"),
+    "explicit_als": fitted("explicit_als", dim=2, reg=0.5, max_sweeps=2),
+    "ease": fitted("ease", reg=0.5),
+    "mf": fitted("mf", **SMALL, lr=0.1, batch_size=2),
+    "lightgcn": fitted("lightgcn", **SMALL, optimiser="lbfgs"),
+    "unlearn_als": left_by("unlearn_als", max_sweeps=2),
+    "local_als": left_by("local_als"),
+    "newton": left_by("newton", MF, damping=1.0, n_steps=2),
+    "retrain": left_by("retrain", MF),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_mask_and_integers_weigh_as_the_numbers_do(name):
+    kept = np.array([1, 0, 1, 1, 1])
+    want = READ[name](jnp.asarray(kept, TRAIN.values.dtype))
+    for dtype in (bool, np.int32, np.uint8, jnp.bfloat16):
+        got = READ[name](jnp.asarray(kept).astype(dtype))
+        assert jax.tree.structure(got) == jax.tree.structure(want), dtype
+        for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want)):
+            assert a == b if isinstance(a, str) else a.shape == b.shape, dtype
+            if not isinstance(a, str):
+                same = np.array_equal(np.float64(a), np.float64(b), equal_nan=True)
+                assert same, f"{dtype}: {a} instead of {b}"
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32, jnp.bfloat16, np.float16])
+def test_counts_do_not_wrap_or_stop_where_weights_are_narrow(dtype):
+    n = 300
+    users, items = np.repeat([0, 1], [n, 5]), np.r_[np.arange(n), np.arange(5)]
+    train = layout.build(users, items, np.ones(n + 5, np.float32))
+    ones = jnp.ones(n + 5, dtype)
+    assert degrees.degrees(train, ones)[0].tolist() == [300, 5]
+    ridges = als.explicit(train, ones, reg=0.5, nu=1.0).ridge_users
+    assert ridges.tolist() == [150, 2.5]

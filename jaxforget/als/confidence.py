@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _weights
 from jaxforget._jax import is_traced
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio
@@ -38,6 +38,7 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     Source: ``bm25_weight`` of the library ``implicit``, on the item x user matrix.
     """
     require_counts(train)
+    weights = _weights.floating(train, weights)
     _, lengths = degrees(train, weights * train.values)
     counts, _ = degrees(train, weights)
     mean = jnp.mean(lengths)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _weights
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, times
 from jaxforget.sparse.degrees import degrees, exchange, ridge
@@ -41,7 +42,7 @@ def implicit(
       nu: exponent of the counts in the ridges.
       unobserved: what a pair that was not observed adds to a count.
     """
-    strength = alpha * train.values
+    weights, strength = _weights.floating(train, weights), alpha * train.values
     ridges = _ridges(train, weights, reg, nu, unobserved)
     target = weights * jnp.maximum(strength, 0)  # confidence times preference
     return Terms(
@@ -59,6 +60,7 @@ def explicit(train: Interactions, weights: Array, *, reg: float, nu: float = 0.0
 
     ``ridge_u = reg * count_u^nu``; ``nu = 1`` is ALS-WR (Zhou et al., AAIM 2008).
     """
+    weights = _weights.floating(train, weights)
     ridges = _ridges(train, weights, reg, nu, 0.0)
     target = weights * train.values
     return Terms(

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from jaxforget import _varying
+from jaxforget import _varying, _weights
 from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.gradient.vectors import dot
@@ -81,7 +81,7 @@ def minibatch(
       the parameters (with ``patience`` those of the best epoch), and ``epochs``, how many were run,
       and ``score``, that of the best epoch (0 without patience).
     """
-    rule = adam(lr)
+    rule, weights = adam(lr), _weights.floating(train, weights)
     total = jnp.maximum(jnp.sum(weights), 1)
     n_steps = -(-jnp.sum(weights > 0, dtype=jnp.int32) // batch_size)
     pad = -len(train.users) % batch_size
@@ -135,6 +135,7 @@ def _judge(now: Epochs, params: Any, state: Any, score: Callable[[Any], Array] |
 def shuffled(key: Array, train: Interactions, weights: Array) -> Array:
     """``[N]`` a random order, the forgotten last; drawn per pair, whatever else is there."""
     bits = pair_bits(key, train) >> jnp.uint32(1)
+    weights = _weights.floating(train, weights)
     return jnp.argsort(jnp.where(weights > 0, bits, bits | jnp.uint32(FORGOTTEN)))
 
 

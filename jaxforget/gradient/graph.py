@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _weights
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import gather
 from jaxforget.sparse.compact import compact
@@ -48,7 +49,7 @@ def propagate(factors: Factors, train: Interactions, edges: Array, *, n_layers: 
 
 def normalise(train: Interactions, edges: Array) -> Array:
     """``[N]`` weights ``1 / sqrt(deg_user deg_item)`` of the positive edges; 0 for other pairs."""
-    linked = jnp.where(train.values > 0, edges, 0)
+    linked = jnp.where(train.values > 0, _weights.floating(train, edges), 0)
     users, items = degrees(train, linked)
     return (
         linked

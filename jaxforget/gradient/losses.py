@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _weights
 from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.gradient.graph import Links
@@ -121,7 +121,7 @@ class Ranking(Margins):
 
     def counts(self, train: Interactions, weights: Array) -> tuple[Array, Array]:
         """Positive pairs of each row, and how often an item is drawn against one on average."""
-        positive = jnp.where(train.values > 0, weights, 0)
+        positive = jnp.where(train.values > 0, _weights.floating(train, weights), 0)
         users, items = degrees(train, positive)
         return users, items + jnp.sum(positive) / train.n_items
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _varying
+from jaxforget import _varying, _weights
 from jaxforget.gradient.graph import Links
 from jaxforget.gradient.vectors import dot
 from jaxforget.sparse.degrees import degrees, ridge
@@ -45,6 +45,7 @@ class Margins:
 
     def __call__(self, params: Factors, train: Interactions, weights: Array, edges: Array) -> Array:
         """Evaluates the loss: a scalar, twice differentiable."""
+        weights = _weights.floating(train, weights)
         margins = self.margins(params, train, edges)
         summed = jnp.sum(self.outcomes(margins, train, weights))
         return summed + dot(params, params, scale=self.ridges(train, weights))
@@ -52,7 +53,7 @@ class Margins:
     def ridges(self, train: Interactions, weights: Array) -> Factors:
         """``[U, 1]`` and ``[I, 1]`` the ridge of each row; ``[1, 1]`` where it is one for all."""
         if self.nu == 0:  # counts do not enter: then a deletion changes no ridge
-            alike = jnp.full((1, 1), self.reg, weights.dtype)
+            alike = jnp.full((1, 1), self.reg, _weights.floating(train, weights).dtype)
             return Factors(alike, alike)
         counts = self.counts(train, weights)
         return Factors(*(ridge(x, reg=self.reg, nu=self.nu)[:, None] for x in counts))

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _weights
 from jaxforget.metrics import _fits
 from jaxforget.sparse import serving
 from jaxforget.sparse.arithmetic import ratio, times, widened
@@ -92,7 +93,7 @@ def distance_on(a: Served, b: Served, cells: Interactions, where: Array) -> Arra
       below 1e-6 of that of all its predictions. A user who lost everything is such a case.
     """
     own, other = (serving.scores_of(served, cells) for served in (a, b))
-    return of_scores(own, other, where, mean_square(b))
+    return of_scores(own, other, _weights.floating(cells, where), mean_square(b))
 
 
 def of_scores(a: Array, b: Array, where: Array, typical: Array) -> Array:

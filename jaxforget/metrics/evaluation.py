@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks
+from jaxforget import _checks, _weights
 from jaxforget.metrics import _fits, distance, ranking
 from jaxforget.metrics.labels import auc, auc_between, rmse, touched
 from jaxforget.metrics.rank_measures import auc_unseen, hit, mrr, ndcg, precision, recall
@@ -72,7 +72,8 @@ def evaluate(
     goal = factors if reference is None else reference
     _fits.check("evaluate", factors, train=split.train, reference=goal)
     # arrays of numpy would be asked for entries that only the compiled loops know
-    factors, forget, reference = jax.tree.map(jnp.asarray, (factors, forget, reference))
+    factors, reference = jax.tree.map(jnp.asarray, (factors, reference))
+    forget = _weights.of_request(split.train, forget)
     remembered = (split.train, forget.after)
     validated = (split.valid, jnp.ones_like(split.valid.values))
     in_test, in_valid = (_counted(part, split.train, forget) for part in (split.test, split.valid))

@@ -6,7 +6,7 @@ A request drawn at random is an easy one: most of what it asks for would be pred
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks
+from jaxforget import _checks, _weights
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, widened
 from jaxforget.sparse.degrees import degrees
@@ -78,7 +78,7 @@ def entanglement(factors: Factors, train: Interactions, weights: Array) -> Array
       [0.707, 0.707, 0.0]
     """
     _checks.weights("entanglement", weights, len(train.users))
-    own = factors.items[train.items]
+    weights, own = _weights.floating(train, weights), factors.items[train.items]
     sums = spmm(train, weights, factors.items, by="user")
     others = sums[train.users] - weights[:, None] * own
     known = (weights > 0).astype(own.dtype)

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _shares
+from jaxforget import _shares, _weights
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import ratio, widened
 from jaxforget.sparse.serving import Served, scores_of
@@ -150,13 +150,15 @@ def remembered(part: Interactions, train: Interactions, weights: Array) -> Array
       [True, False]
     """
     users, items = jnp.zeros(train.n_users, bool), jnp.zeros(train.n_items, bool)
-    users, items = users.at[train.users].max(weights > 0), items.at[train.items].max(weights > 0)
+    kept = _weights.floating(train, weights) > 0
+    users, items = users.at[train.users].max(kept), items.at[train.items].max(kept)
     return users[part.users] & items[part.items]
 
 
 def touched(train: Interactions, forget: ForgetSet) -> tuple[Array, Array]:
     """Marks users ``[U]`` and items ``[I]`` that lose an interaction, whatever its value."""
-    lost = forget.before > forget.after
+    before, after = _weights.of_request(train, forget)
+    lost = before > after
     users, items = jnp.zeros(train.n_users, bool), jnp.zeros(train.n_items, bool)
     return users.at[train.users].max(lost), items.at[train.items].max(lost)
 

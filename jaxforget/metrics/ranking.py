@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget import _checks, _varying
+from jaxforget import _checks, _varying, _weights
 from jaxforget.metrics import _fits, counting, top
 from jaxforget.sparse import layout, serving
 from jaxforget.sparse.arithmetic import ratio, wide
@@ -204,7 +204,7 @@ def hide(hidden: Hidden, users: Array, n_items: int) -> Array:
     mask = jnp.zeros((len(users), n_items), bool)
     for interactions, weights in hidden:
         if interactions.by_user.widths:
-            args = (mask, users, interactions, weights)
+            args = (mask, users, interactions, _weights.floating(interactions, weights))
             few, many = (functools.partial(_mark, places=n) for n in (PLACES, MANY_PLACES))
             mask = lax.platform_dependent(*args, cpu=few, default=many)
     return mask

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _weights
 from jaxforget._settings import checked
 from jaxforget.models import _item_item
 from jaxforget.sparse.arithmetic import times
@@ -98,11 +99,12 @@ def build(*, reg: float) -> Model:
         return Inverse(found), info
 
     def factors(params: Inverse, train: Interactions, edges: Array) -> ItemItem:
-        return ItemItem(train, edges * train.values, item_item(params))
+        return ItemItem(train, _weights.floating(train, edges) * train.values, item_item(params))
 
     def loss(params: Inverse, train: Interactions, weights: Array, edges: Array) -> Array:
         del edges
-        gram, matrix = _item_item.gram(train, weights * train.values), item_item(params)
+        x = _weights.floating(train, weights) * train.values
+        gram, matrix = _item_item.gram(train, x), item_item(params)
         left = jnp.eye(len(matrix), dtype=matrix.dtype) - matrix
         return jnp.sum(left * times(gram, left)) + reg * jnp.sum(matrix**2)
 

@@ -3,6 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _weights
+from jaxforget.sparse.arithmetic import widened
 from jaxforget.sparse.kernels import spmm
 from jaxforget.types import Factors, ForgetSet, Interactions
 
@@ -13,9 +15,11 @@ def degrees(train: Interactions, weights: Array) -> tuple[Array, Array]:
     Returns:
       ``[U]`` and ``[I]``; counts where the weights are 0 or 1.
     """
-    ones = Factors(*(jnp.ones((n, 1), weights.dtype) for n in (train.n_users, train.n_items)))
-    users, items = exchange(train, weights, ones)
-    return users[:, 0], items[:, 0]
+    weights = _weights.floating(train, weights)
+    counted = widened(weights)
+    ones = Factors(*(jnp.ones((n, 1), counted.dtype) for n in (train.n_users, train.n_items)))
+    users, items = exchange(train, counted, ones)
+    return users[:, 0].astype(weights.dtype), items[:, 0].astype(weights.dtype)
 
 
 def ridge(count: Array, *, reg: float, nu: float) -> Array:

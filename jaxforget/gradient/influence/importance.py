@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from jaxforget import _weights
 from jaxforget._settings import checked
 from jaxforget.sparse.arithmetic import gather
 from jaxforget.sparse.compact import compact
@@ -51,8 +52,9 @@ def reach(train: Interactions, forget: ForgetSet, *, hops: int) -> Importance:
 
     Source: arXiv 2307.02147, as its code computes it.
     """
-    known = (forget.before > 0).astype(train.values.dtype)
-    gone = (forget.before > forget.after).astype(known.dtype)
+    before, after = _weights.of_request(train, forget)
+    known = (before > 0).astype(train.values.dtype)
+    gone = (before > after).astype(known.dtype)
     (all_users, all_items), (users, items) = (degrees(train, x) for x in (known, gone))
     requested = users > 0, items > 0
     users, items = users / (1 + all_users), items / (1 + all_items)
@@ -66,6 +68,7 @@ def reach(train: Interactions, forget: ForgetSet, *, hops: int) -> Importance:
 
 def once(train: Interactions, known: Array) -> Array:
     """``[N]`` the weights, of each pair's repetitions only the first that is not 0."""
+    known = _weights.floating(train, known)
     slots = jnp.arange(len(known), dtype=jnp.int32)
     new = jnp.append(jnp.ones(1, bool), (jnp.diff(train.users) != 0) | (jnp.diff(train.items) != 0))
     first = jax.lax.cummax(jnp.where(new[: len(known)], slots, 0))  # of the same pair

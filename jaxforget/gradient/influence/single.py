@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from jaxforget import _checks, _varying
+from jaxforget import _checks, _varying, _weights
 from jaxforget._settings import checked
 from jaxforget.gradient import graph
 from jaxforget.gradient.influence import damping
@@ -51,7 +51,7 @@ def predicted_change(
     Source: Koh and Liang, ICML 2017, with the curvature of each coordinate alone.
     """
     _checks.weights("predicted_change", weights, len(train.users))
-    loss = margins_of(model, "predicted_change")
+    weights, loss = _weights.floating(train, weights), margins_of(model, "predicted_change")
     if loss.draws_items:
         raise ValueError(
             "predicted_change: an interaction of this loss also moves a row that is drawn for it; "
