@@ -125,6 +125,30 @@ def test_what_a_session_cannot_serve_is_refused_and_leaves_it_as_it_was():
     np.testing.assert_array_equal(session.weights, 1)
 
 
+@pytest.mark.parametrize(("kind", "ids"), [("users", [3]), ("items", [5, 6, 7, 8])])
+def test_a_session_does_not_begin_with_the_interactions_of_who_was_erased_before(kind, ids):
+    model, served = trained()
+    first = erase.Session(model, served, TRAIN)
+    first.erase(**{kind: ids})
+    some = "5, 6, 7, ..." if len(ids) > 3 else "3"
+    with pytest.raises(ValueError, match=rf"{len(ids)} {kind} whose rows are 0 \({some}\): if"):
+        erase.Session(model, first.factors, TRAIN)
+    numbers, later = (USERS, ITEMS)[kind == "items"], {"users": [8], "items": [9]}
+    rest = ~np.isin(numbers, ids)
+    sizes = {"n_users": U, "n_items": I}
+    left = layout.build(USERS[rest], ITEMS[rest], VALUES[rest].astype(np.float64), **sizes)
+    known = erase.Session(model, first.factors, TRAIN, weights=first.weights)
+    for session in (known, erase.Session(model, first.factors, left)):  # as it should be told
+        for name, asked in later.items():
+            session.erase(**{name: asked})
+        np.testing.assert_array_equal(np.asarray(getattr(session.factors, kind))[ids], 0)
+        session.retrain(jax.random.key(0))
+        np.testing.assert_array_equal(np.asarray(getattr(session.factors, kind))[ids], 0)
+    trusted = erase.Session(model, first.factors, TRAIN, trust=True)
+    trusted.retrain(jax.random.key(0))
+    assert np.asarray(getattr(trusted.factors, kind))[ids].any(axis=1).all()
+
+
 # ---- the command
 
 

@@ -95,17 +95,15 @@ def refuse_erased(
 ) -> None:
     """Refuses a table with the rows of people, or items, that were erased from this model before.
 
-    Training on such rows brings the person back. Whoever was erased has a row of zeros, where the
-    equations of the row, on what stays after this request, want another. A row may be 0 for other
-    reasons: all are, or it has no interactions, or all these are with zeros or count 0.
+    Training on such rows brings the person back. The equations are those of what stays after this
+    request.
     """
+    from jaxforget.erase import _before
     from jaxforget.sparse.degrees import exchange
 
     pulls = exchange(table.train, model.terms(table.train, after).target, factors)
-    for name, rows, pull in zip(("users", "items"), factors, pulls):
-        rows, pull = (np.asarray(side).any(axis=1) for side in (rows, pull))
-        erased = ~rows & pull
-        if rows.any() and erased.any():
+    for name, erased in zip(("users", "items"), _before.erased(factors, pulls)):
+        if erased.any():
             ids = getattr(table, name)[erased]
             some = ", ".join(map(str, ids[:3].tolist())) + (", ..." if len(ids) > 3 else "")
             raise Refused(

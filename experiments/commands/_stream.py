@@ -209,4 +209,5 @@ def _session(train: Any, how: dict[str, Any], state: dict[str, Any]) -> Any:
 
     factors = both("factors")
     more = {"weights": state.get("weights"), "rest": both("rest"), "rhs": both("rhs")}
-    return Session(_beginning.model(how, factors), factors, train, tol=how["tol"], **more)
+    more |= {"tol": how["tol"], "trust": True}  # who was erased before is asked at the beginning
+    return Session(_beginning.model(how, factors), factors, train, **more)

@@ -11,6 +11,7 @@ from jaxforget import _checks, als
 from jaxforget._settings import checked
 from jaxforget.als import local
 from jaxforget.als.objectives import squares
+from jaxforget.erase import _before
 from jaxforget.prepare import forget
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.degrees import clear_emptied, exchange
@@ -49,6 +50,7 @@ class Session:
         rhs: Factors | None = None,
         tol: float = 0.1,
         max_rounds: int = 1,
+        trust: bool = False,
     ):
         """Begins, or goes on with, a session.
 
@@ -59,10 +61,12 @@ class Session:
           weights: ``[N]`` what it may know; None: all of it.
           rest, rhs: of an earlier session, to go on with that one; None begins one.
           tol, max_rounds: of ``als.local.repair``.
+          trust: that a row of zeros whose interactions want another is of nobody who was erased.
 
         Raises:
           ValueError: the model is not trained by ALS; factors of other shapes than the
-            interactions, or that are not finite.
+            interactions, or that are not finite; or, without ``trust``, the interactions of who
+            was erased before, whom the session would bring back.
         """
         if model.terms is None:
             raise ValueError("a session needs a model trained by ALS (ials, explicit_als)")
@@ -83,9 +87,11 @@ class Session:
         terms_of: Any = model.terms
         self._terms, self._meet = jax.jit(terms_of), jax.jit(self._repaired)
         terms = self._terms(train, self.weights)
+        pulls = exchange(train, terms.target, self.factors)
+        if not trust:
+            _refuse_erased(self.factors, pulls)
         if rest is None or rhs is None:
-            rest = als.objectives.gaps(self.factors, train, terms)
-            rhs = exchange(train, terms.target, self.factors)
+            rest, rhs = als.objectives.gaps(self.factors, train, terms), pulls
         self.rest, self.rhs = jax.tree.map(jnp.asarray, (rest, rhs))
 
     def erase(self, *, users: Any = None, items: Any = None) -> dict[str, Any]:
@@ -161,6 +167,19 @@ class Session:
         lost = jnp.sum(request.before > request.after, dtype=jnp.int32)
         # what has no data left keeps no gap either, or later requests would bring it back
         return new, clear_emptied(rest, train, request), lost, info
+
+
+def _refuse_erased(factors: Factors, pulls: Factors) -> None:
+    """Refuses interactions of who was erased before: the session would bring the person back."""
+    for name, gone in zip(("users", "items"), _before.erased(factors, pulls), strict=True):
+        if gone.any():
+            ids = np.flatnonzero(gone).tolist()
+            some = ", ".join(map(str, ids[:3])) + (", ..." if len(ids) > 3 else "")
+            raise ValueError(
+                f"a session: train has interactions of {len(ids)} {name} whose rows are 0 ({some}):"
+                " if they were erased before, take their interactions out, or give weights that "
+                "are 0 there, or they come back; if not, give trust=True"
+            )
 
 
 @jax.jit
