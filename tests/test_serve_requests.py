@@ -550,3 +550,71 @@ def test_what_is_interrupted_while_it_is_met_is_met_again(folder, monkeypatch, c
     capsys.readouterr()
     told = refused(capsys, begin(folder, "stream", *how))
     assert "request 4, which is in the journal: a session" in told
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.npz", "model.safetensors", "table.npz", "receipt.json", "report.html", "notes.txt"],
+)
+def test_a_stream_does_not_begin_among_the_files_of_something_else(name, folder, capsys):
+    site = folder / "site"
+    site.mkdir()
+    (site / name).write_bytes(b"of somebody else")
+    told = refused(capsys, begin(folder, "site"))
+    assert f"site has {name}: a stream begins in a folder of its own" in told
+    assert contents(site) == {name: b"of somebody else"}
+
+
+def test_a_stream_does_not_begin_where_its_inputs_lie(folder, capsys, monkeypatch):
+    site = folder / "site"
+    site.mkdir()
+    (folder / "link").symlink_to(site)
+    asked = folder / "requests.csv"
+    for name in ("model", "data"):
+        (folder / f"{name}.npz").rename(site / f"{name}.npz")
+    before = contents(site)
+    inputs = ["--model", str(site / "model.npz"), "--interactions", str(site / "data.npz")]
+    for out in ("site", "link"):
+        words = ["serve-requests", str(folder / out), *inputs, "--requests", str(asked)]
+        told = refused(capsys, words)
+        assert f"site/model.npz lies in {folder / out}, where the stream writes" in told
+        assert contents(site) == before
+    monkeypatch.chdir(site)
+    words[1], words[3] = ".", "model.npz"
+    told = refused(capsys, words)
+    assert "--model model.npz lies in ., where" in told
+    assert contents(site) == before
+
+
+def test_a_stream_begins_in_an_empty_folder_and_where_a_first_call_was_killed(
+    folder, capsys, monkeypatch
+):
+    asks(folder, 3)
+    (folder / "stream").mkdir()
+    (folder / "stream" / ".lock").touch()
+    for moment in (0, 1, 2):  # before the table, the model and the state
+        assert killed_at(folder, moment, monkeypatch, begin(folder))
+        assert not (folder / "stream" / "state.npz").exists()
+    assert cli.main(begin(folder)) == 0
+    assert set(contents(folder / "stream")) == {".lock", "model.npz", *_stream.PARTS}
+    assert erased(folder) == {3}
+
+
+def test_of_two_processes_that_begin_a_stream_the_later_one_is_refused(folder, capsys, monkeypatch):
+    asks(folder, 3)
+    of, mine = _beginning.of, []
+
+    def read_slowly(args):
+        found = of(args)
+        if not mine:  # the other begins, meets its request and ends while this one reads
+            mine.append(found)
+            assert cli.main(begin(folder)) == 0
+        return found
+
+    monkeypatch.setattr(_beginning, "of", read_slowly)
+    assert "has journal.jsonl, model.npz, state.npz, ...: a" in refused(capsys, begin(folder))
+    assert erased(folder) == {3}

@@ -13,8 +13,9 @@ from ..files import archive, clean, write_atomically
 from . import _beginning, _erased, _journal, _served, _state
 from . import _receipt_files as receipts
 from ._asked import SIDES, Line
+from ._stream_folder import BEGINNING, JOURNAL, STATE, TABLE, locked, refuse_used
 
-PARTS = STATE, JOURNAL, TABLE = "state.npz", "journal.jsonl", "table.npz"
+PARTS = STATE, JOURNAL, TABLE
 
 
 class Stream:
@@ -159,44 +160,40 @@ def opened(folder: Path, args: argparse.Namespace, *, new: bool) -> Iterator[Str
     Raises:
       Refused: what ``args`` say of the beginning is not how the stream began.
     """
-    if new:
-        table, how, state = _beginning.of(args)
-        folder.mkdir(parents=True, exist_ok=True)
-        if (folder / JOURNAL).exists():
-            raise Refused(f"{folder / JOURNAL} is there, but no {STATE}: put that back")
-    with _locked(folder):
+    begun = _begun(folder, args) if new else None
+    with locked(folder):
         clean(folder)
-        if new:
-            content = _state.table_bytes(table)
-            state["table"] = _state.digest(content)
-            write_atomically(folder / TABLE, content)
+        if begun is None:
+            stream = _gone_on(folder, args)
         else:
-            state = receipts.read(_state.read, folder / STATE)
-            how = receipts.read(lambda _: _state.unpacked(state["how"].tobytes()), folder / STATE)
-            wanted = str(state["table"])
-            table = receipts.read(lambda path: _state.read_table(path, wanted), folder / TABLE)
-            _beginning.same(folder, how["began"], args)
-        stream = Stream(folder, table, how, state)
-        if new:
+            stream, content = begun
+            refuse_used(folder, args)  # another process may have begun one meanwhile
+            (folder / BEGINNING).touch()
+            write_atomically(folder / TABLE, content)
             stream.save()
+        (folder / BEGINNING).unlink(missing_ok=True)
         yield stream
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keeps a second process out of the folder, where the system can."""
-    if not folder.is_dir():
-        raise Refused(f"{folder}: no such folder")
-    with open(folder / ".lock", "wb") as file:
-        try:
-            import fcntl
+def _begun(folder: Path, args: argparse.Namespace) -> tuple[Stream, bytes]:
+    """A new stream and its table, for a folder that is made once nothing can be refused."""
+    refuse_used(folder, args)
+    table, how, state = _beginning.of(args)
+    content = _state.table_bytes(table)
+    state["table"] = _state.digest(content)
+    stream = Stream(folder, table, how, state)
+    folder.mkdir(parents=True, exist_ok=True)
+    return stream, content
 
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except OSError:
-            raise Refused(f"{folder}: another process is serving requests there") from None
-        yield
+
+def _gone_on(folder: Path, args: argparse.Namespace) -> Stream:
+    """The stream that was begun in a folder."""
+    state = receipts.read(_state.read, folder / STATE)
+    how = receipts.read(lambda _: _state.unpacked(state["how"].tobytes()), folder / STATE)
+    wanted = str(state["table"])
+    table = receipts.read(lambda path: _state.read_table(path, wanted), folder / TABLE)
+    _beginning.same(folder, how["began"], args)
+    return Stream(folder, table, how, state)
 
 
 def _session(train: Any, how: dict[str, Any], state: dict[str, Any]) -> Any:

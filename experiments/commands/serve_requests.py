@@ -1,7 +1,8 @@
 """Meets deletion requests one after another, on a model that is being served, and keeps a journal.
 
-The first call gives --model and --interactions, as `erase` takes them, and makes FOLDER. The same
-command goes on from there, also after a kill; so does one without the options of the first call.
+The first call gives --model and --interactions, as `erase` takes them, and makes FOLDER, which
+may be there if it is empty. The same command goes on from there, also after a kill; so does one
+without the options of the first call.
 
 --requests is a CSV with the header user, item, or user,item, and original ids: one request per
 line, or --batch lines together. Of a file, what the journal has is not met again: it may have
