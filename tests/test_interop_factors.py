@@ -1,8 +1,12 @@
 """One format of factor files: ours, that of the library ``implicit``, and that of receipts."""
 
+import contextlib
 import dataclasses
+import os
+import resource
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.commands import verify
@@ -186,3 +190,86 @@ def test_a_file_that_holds_no_factors_is_one_clear_error(damage, words, tmp_path
 def written(path, users):
     with path.open("wb") as file:
         np.savez(file, user_factors=users, item_factors=np.ones((3, 2)))
+
+
+# ---- files are whole, or as they were
+
+
+@contextlib.contextmanager
+def full_disk(at=100):
+    """No file grows beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (at, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+FRAME = pd.DataFrame({"user": range(50), "item": range(50), "value": 1.0})
+WRITERS = {
+    "save_factors": lambda path: interop.save_factors(path, random_factors()),
+    "like itself": lambda path: interop.save_factors(path, random_factors(), like=path),
+    "to_recbole": lambda path: interop.to_recbole(FRAME, path),
+}
+
+
+@pytest.fixture(params=WRITERS)
+def write(request):
+    return WRITERS[request.param]
+
+
+def served(folder):
+    path = folder / "served"
+    interop.save_factors(path, Factors(np.ones((3, 4)), np.ones((2, 4))))
+    return path
+
+
+def test_a_file_that_cannot_be_written_whole_is_as_it_was(write, tmp_path):
+    path = served(tmp_path)
+    before = path.read_bytes()
+    with full_disk(), pytest.raises(OSError, match=f"File too large: '{path}'"):
+        write(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+    write(path)
+    assert path.read_bytes() != before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(write, tmp_path, monkeypatch):
+    path = served(tmp_path)
+    before = path.read_bytes()
+
+    def killed(_):
+        assert path.read_bytes() == before
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write(path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_links_permissions_and_what_is_no_file_are_as_open_leaves_them(write, tmp_path):
+    path, link = served(tmp_path), tmp_path / "link"
+    path.chmod(0o640)
+    link.symlink_to(path)
+    before = path.read_bytes()
+    write(link)
+    assert link.is_symlink() and path.read_bytes() != before
+    assert path.stat().st_mode & 0o777 == 0o640
+    with pytest.raises(IsADirectoryError):
+        WRITERS["to_recbole"](tmp_path)
+    with pytest.raises(FileNotFoundError, match="missing/served"):
+        WRITERS["save_factors"](tmp_path / "missing" / "served")
+    WRITERS["to_recbole"](os.devnull)
+    assert not os.path.isfile(os.devnull) and not (tmp_path / "missing").exists()
+    assert sorted(tmp_path.iterdir()) == [link, path]
+
+
+def test_what_is_no_text_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "a.inter"
+    WRITERS["to_recbole"](path)
+    before = path.read_bytes()
+    with pytest.raises(UnicodeEncodeError):
+        interop.to_recbole(pd.DataFrame({"user": ["\ud800"], "item": [1], "value": [1.0]}), path)
+    assert path.read_bytes() == before

@@ -7,7 +7,6 @@ of which all parts are there.
 
 import functools
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -156,7 +155,5 @@ def _finish(kept: Checkpoints, stage: Stage, dealt: dealing.Dealt, todo: Work, p
         parts = [kept.read(stage.name, stage.n_passes, part) for part in range(kept.n_parts)]
         tables = Factors(*(np.concatenate(side) for side in zip(*parts, strict=True)))
         factors = mesh.from_tables(dealt, Factors(*map(jax.numpy.asarray, tables)), todo.train)
-        temporary = path.with_suffix(".part")
-        interop.save_factors(temporary, factors, dtype=factors.users.dtype)
-        os.replace(temporary, path)
+        interop.save_factors(path, factors, dtype=factors.users.dtype)
     multihost_utils.sync_global_devices(f"{stage.name} written")

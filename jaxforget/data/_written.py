@@ -6,10 +6,11 @@ from typing import Any
 from jaxforget._checks import shorten
 from jaxforget.data._fields import LARGEST
 from jaxforget.data._frame import as_pandas, finite, number, require
+from jaxforget.data._whole import written
 
 
 def write_recbole(frame: Any, path: str | Path) -> None:
-    """Writes a raw table as a RecBole ``.inter`` file.
+    """Writes a raw table as a RecBole ``.inter`` file, whole or not at all.
 
     Args:
       frame: pandas, Polars or Arrow, with the columns ``user``, ``item``, ``value`` and perhaps
@@ -20,10 +21,13 @@ def write_recbole(frame: Any, path: str | Path) -> None:
       ValueError: a column, an id, a value or a time is missing; ids that are neither all text nor
         all integers; a value or a time that is no finite number, or a value that is no float32;
         or an id that is empty, below 0, or has a tab or a line break in it.
+      OSError: it cannot be written, and what was there is as it was.
     """
     frame = as_pandas(frame)
     require(frame)
-    Path(path).write_text(recbole_text(frame), encoding="utf-8", newline="\n")
+    content = recbole_text(frame).encode()
+    with written(path) as file:
+        file.write(content)
 
 
 def recbole_text(frame: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxforget.data._lines import DAMAGE
+from jaxforget.data._whole import written
 from jaxforget.types import Factors
 
 TABLES = ("user_factors", "item_factors")
@@ -55,7 +56,8 @@ def save_factors(
 ) -> None:
     """Writes factors as an ``.npz`` that ``implicit``'s ``AlternatingLeastSquares.load`` reads.
 
-    ``implicit`` solves for users anew with the settings of the file, or else its defaults.
+    ``implicit`` solves for users anew with the settings of the file, or else its defaults. A file
+    that was there is replaced once the new one is whole.
 
     Args:
       path: of the file, as it stands: no suffix is added.
@@ -66,13 +68,14 @@ def save_factors(
 
     Raises:
       ValueError: ``like`` is no file of factors, or of another width.
+      OSError: it cannot be written, and what was there is as it was.
     """
     width = factors.items.shape[1]
     kept: dict[str, Any] = {"factors": width} if like is None else load_settings(like)
     if like is not None and (there := load_factors(like).items.shape[1]) != width:
         raise ValueError(f"{like}: has {there} factors, the model to be written {width}")
     arrays: dict[str, Any] = kept | dict(settings or {}) | implicit_arrays(factors, dtype=dtype)
-    with open(path, "wb") as file:  # given a name, NumPy might add a suffix to it
+    with written(path) as file:  # given a name, NumPy might add a suffix to it
         np.savez(file, **arrays)
 
 
