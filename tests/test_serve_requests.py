@@ -149,6 +149,19 @@ def test_a_session_does_not_begin_with_the_interactions_of_who_was_erased_before
     assert np.asarray(getattr(trusted.factors, kind))[ids].any(axis=1).all()
 
 
+def test_a_session_keeps_something_to_serve():
+    model, served = trained()
+    session = erase.Session(model, served, TRAIN)
+    some, rest = np.unique(ITEMS)[:2], np.unique(ITEMS)[2:]
+    session.erase(items=some)
+    before = session.factors, session.weights, session.rest
+    for named in ({"items": rest}, {"users": np.unique(USERS)}, {"users": USERS, "items": ITEMS}):
+        with pytest.raises(ValueError, match="names every interaction: there is nothing to serve"):
+            session.erase(**named)
+    assert (session.factors, session.weights, session.rest) == before
+    assert session.erase(items=rest[1:])["interactions"] > 0  # one item is left
+
+
 # ---- the command
 
 
@@ -618,3 +631,28 @@ def test_of_two_processes_that_begin_a_stream_the_later_one_is_refused(folder, c
     monkeypatch.setattr(_beginning, "of", read_slowly)
     assert "has journal.jsonl, model.npz, state.npz, ...: a" in refused(capsys, begin(folder))
     assert erased(folder) == {3}
+
+
+def test_a_stream_keeps_something_to_serve(folder, capsys, monkeypatch):
+    def pipe(*lines):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(["user", *map(str, lines)]) + "\n"))
+        arguments = go_on(folder)
+        arguments[arguments.index("--requests") + 1] = "-"
+        return arguments
+
+    everybody = np.unique(USERS).tolist()
+    told = "names every interaction: there is nothing to serve then"
+    for batch in ("--batch=1", f"--batch={len(everybody)}"):
+        asks(folder, *everybody)
+        assert told in refused(capsys, begin(folder, batch, batch))
+        assert not (folder / batch / "journal.jsonl").exists() and erased(folder, batch) == set()
+    asks(folder, *everybody[:-1])
+    assert cli.main(begin(folder, "stream", "--batch=99")) == 0
+    before = (folder / "stream" / "journal.jsonl").read_bytes()
+    asks(folder, *everybody)  # the list has grown by who is left
+    assert told in refused(capsys, go_on(folder))
+    assert told in refused(capsys, pipe(everybody[-1]))
+    assert (folder / "stream" / "journal.jsonl").read_bytes() == before
+    assert cli.main(pipe(everybody[0], everybody[-1])) == 1
+    assert f"{told}: it stopped there" in capsys.readouterr().err
+    assert erased(folder) == set(everybody[:-1])

@@ -61,15 +61,23 @@ class Stream:
         return len(todo)
 
     def check(self, columns: list[str], lines: list[Line]) -> None:
-        """Refuses lines for people, or items, whose rows were not theirs when the stream began."""
+        """Refuses lines that cannot be met, before the journal has them.
+
+        They name all that is left, or people, or items, whose rows were not theirs when the stream
+        began.
+        """
         from jaxforget.prepare import forget
 
         known = self._known(columns, lines)
-        if not known or not any(side.any() for side in self.unfit):
+        if not known:
             return
         named = {f"{side}s": np.array(ids, np.int32) for side, ids in zip(columns, zip(*known))}
         train, before = self.session.train, self.session.weights
         _, request = forget.listed(train, before=before, **named)
+        if not np.asarray(request.after).any():
+            raise Refused(
+                "the list of requests names every interaction: there is nothing to serve then"
+            )
         _erased.refuse_unfit(self.unfit, train, request, "the list of requests", "the model")
 
     def meet(self, columns: list[str], lines: list[Line]) -> tuple[str, int]:

@@ -107,10 +107,14 @@ class Session:
           ``interactions``, how many were forgotten, and the info of ``als.local.repair``.
 
         Raises:
-          ValueError: as ``forget.listed``; or the equations gave what is no number, and the
-            session is as it was.
+          ValueError: as ``forget.listed``; the request names every interaction that is left; or
+            the equations gave what is no number, and the session is as it was.
         """
         _, request = forget.listed(self.train, users=users, items=items, before=self.weights)
+        if not np.asarray(request.after).any():
+            raise ValueError(
+                "a session: the request names every interaction: there is nothing to serve then"
+            )
         factors, rest, lost, info = self._meet(
             self.factors, self.train, request, self.rest, self.rhs
         )
