@@ -124,6 +124,24 @@ def test_a_checkpoint_of_another_stage_pass_or_model_is_refused(path, straight, 
     assert_same(found, straight)
 
 
+@pytest.mark.parametrize("name", [f"{stage}.npz" for stage in spreading.STAGES])
+def test_finished_tables_whose_checkpoints_are_not_there_are_kept(name, path, tmp_path, capsys):
+    """As of ``cp``, which leaves out what is hidden: nobody can say of what they are."""
+    out = tmp_path / "copied"
+    out.mkdir()
+    (out / name).write_bytes(b"of another run")
+    words = ["train", path, *WORDS, "--out", str(out)]
+    assert cli.main(words) == 2
+    err = capsys.readouterr().err
+    assert f"{name}: is there without the checkpoints" in err and err.count("\n") == 1
+    assert "give another --out, or --force" in err
+    assert [(x.name, x.read_bytes()) for x in out.iterdir()] == [(name, b"of another run")]
+    assert cli.main([*words, "--force"]) == 0
+    assert set(factors(out)) == {
+        f"{stage} {side}_factors" for stage in ("trained", "unlearned") for side in ("item", "user")
+    }
+
+
 def test_the_trained_model_is_the_one_of_the_runner(path, straight):
     """The start, the data and the passes are those of ``run``."""
     from experiments.config import grid, reading

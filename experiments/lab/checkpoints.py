@@ -23,12 +23,22 @@ class Checkpoints:
     def check(self) -> None:
         """Refuses a folder with tables of another model: they would stand beside this one's.
 
+        Finished tables do not say of what they are; the checkpoints beside them do.
+
         Raises:
-          Refused: a file of any stage is of other data, another model or request, or is damaged.
+          Refused: a file of any stage is of other data, another model or request, or is damaged; or
+            there are finished tables, and no checkpoint.
         """
-        for path in sorted(x for stage in STAGES for x in self.folder.glob(f".{stage}-*.npz")):
+        found = sorted(x for stage in STAGES for x in self.folder.glob(f".{stage}-*.npz"))
+        for path in found:
             if str(*_arrays(path, "base")) != self.base:
                 raise Refused(f"{path}: of other data, settings or devices; {ANEW}")
+        finished = [self.folder / f"{stage}.npz" for stage in STAGES]
+        if not found and (there := [path for path in finished if path.exists()]):
+            raise Refused(
+                f"{there[0]}: is there without the checkpoints that say of what data and settings "
+                f"it is; {ANEW}"
+            )
 
     def write(self, stage: str, done: int, tables: Factors) -> None:
         """Writes the parts of this process, and removes its earlier ones once all are written."""
