@@ -143,12 +143,25 @@ def method_of(line: str) -> str:
 
 
 def certified(tables: Tables) -> pd.DataFrame:
-    """Finished cells whose unlearning ended in a certificate; ``certified``: 1 at its tolerance."""
+    """Finished cells whose unlearning asked for a certificate, those that got none among them.
+
+    ``certified`` is 1 where the tolerance was proved, else 0; ``unbounded`` is 1 where nothing was
+    proved at all: a bound of infinity, for which a table has an empty field.
+    """
     cells = _tables.finished(tables)
-    if "unlearn.relative_bound" not in cells:
+    if "unlearn.certified" not in cells:
         return cells.iloc[:0]
-    cells = cells[cells["unlearn.relative_bound"].notna()].copy()
-    return cells.assign(certified=told(cells["unlearn.certified"]))
+    cells = cells[cells["unlearn.certified"].notna()]
+    return cells.assign(
+        certified=told(cells["unlearn.certified"]),
+        unbounded=cells["unlearn.relative_bound"].isna().astype(float),
+    )
+
+
+def unbounded(cells: pd.DataFrame) -> list[str]:
+    """Words for the note on the cells of ``certified`` of which nothing was proved, if any."""
+    n = int(cells["unbounded"].sum())
+    return [f"{n} of {len(cells)} certificates without a finite bound"] if n else []
 
 
 def told(words: pd.Series) -> pd.Series:
@@ -157,16 +170,18 @@ def told(words: pd.Series) -> pd.Series:
 
 
 def with_certified(cells: pd.DataFrame, by: list[str], columns: dict[str, str]) -> pd.DataFrame:
-    """Intervals of some columns, long, each row with the share of seeds that were certified."""
-    proved = _tables.intervals(cells, by, "certified").rename(columns={"mean": "certified"})
+    """Intervals of some columns, long, each row with the share of seeds that were certified.
+
+    And, where some cell has no finite bound, with the share of seeds without one.
+    """
+    shares = ["certified", *(["unbounded"] if cells["unbounded"].any() else [])]
+    proved = cells.groupby(by, dropna=False)[shares].mean().reset_index()
     parts = [
-        _tables.intervals(cells, by, column)
-        .merge(proved[[*by, "certified"]], on=by)
-        .assign(quantity=name)
+        _tables.intervals(cells, by, column).merge(proved, on=by).assign(quantity=name)
         for name, column in columns.items()
     ]
     frame = pd.concat(parts, ignore_index=True)
-    return frame[["quantity", *by, "mean", "low", "high", "n", "certified"]]
+    return frame[["quantity", *by, "mean", "low", "high", "n", *shares]]
 
 
 def with_metric(

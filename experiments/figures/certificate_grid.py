@@ -73,5 +73,5 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     _panels.page((figure, axes), numbers, groups, shown, list(LABELS), panel)
     _plot.legend(figure, axes)
     words = "dashed: plain ALS from scratch; hollow: not certified as asked"
-    _panels.note(figure, tables, numbers, words)
+    _panels.note(figure, tables, numbers, words, *_panels.unbounded(cells))
     return figure, numbers

@@ -19,7 +19,9 @@ def _numbers(tables: Tables) -> tuple[pd.DataFrame, list[str]]:
     cells = _panels.certified(tables)
     if cells.empty or TOL not in cells:
         raise Refused("certificate_slack: no finished cell of certified_als swept method.tol")
-    cells = cells.set_index("cell", drop=False)
+    cells = cells[cells["unbounded"] == 0].set_index("cell", drop=False)  # else there is no point
+    if cells.empty:
+        raise Refused("certificate_slack: no certificate has a finite bound")
     _panels.with_metric(tables, cells, "true", "distance", "all")
     amounts = [
         _panels.title(list(_panels.AMOUNT), key) for key in zip(cells["ratio"], cells["count"])
@@ -61,5 +63,5 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     figure, axes = _plot.grid(len(shown), 1)
     figure.set_size_inches(4.4, figure.get_figheight())  # room for the note
     _panels.page((figure, axes), numbers, groups, shown, ["bound"], panel)
-    _panels.note(figure, tables, numbers)
+    _panels.note(figure, tables, numbers, *_panels.unbounded(_panels.certified(tables)))
     return figure, numbers

@@ -32,6 +32,7 @@ def _cells(tables: Tables) -> pd.DataFrame:
         steps=cold["fit.steps"],
         seconds=cold["fit_seconds"],
         certified=(cold["fit.relative_bound"] <= cold[TOL]).astype(float),
+        unbounded=cold["fit.relative_bound"].isna().astype(float),
     )
     amounts = [
         _panels.title(list(_panels.AMOUNT), key) for key in zip(warm["ratio"], warm["count"])
@@ -70,5 +71,6 @@ def draw(tables: Tables) -> tuple[Figure, pd.DataFrame]:
     figure, axes = _plot.grid(len(shown), len(LABELS))
     _panels.page((figure, axes), numbers, groups, shown, list(LABELS), panel)
     _plot.legend(figure, axes)
-    _panels.note(figure, tables, numbers, _panels.devices(tables))
+    asked = _panels.unbounded(_panels.certified(tables))
+    _panels.note(figure, tables, numbers, *asked, _panels.devices(tables))
     return figure, numbers
