@@ -9,11 +9,14 @@ Exit code: 0 all cells of the config were collected, 1 some have no result yet, 
 
 import sys
 from collections import Counter
+from pathlib import Path
 
 from .. import files
 from ..errors import Refused
 from ..lab import store, tables
 from . import _selection
+
+LAST = "metrics.csv"
 
 
 def main(argv: list[str]) -> int:
@@ -24,8 +27,7 @@ def main(argv: list[str]) -> int:
     rows = {cell.id: there[cell.id] for cell in cells if cell.id in there}
     if not rows:
         raise Refused(f"{config.name}: no cells to collect; first: run {arguments.config}")
-    for name, content in tables.tables(cells, rows).items():
-        files.write_atomically(folder / name, content)
+    _write(folder, tables.tables(cells, rows))
     print(f"{folder}: {len(rows)} of {len(cells)} cells collected")
     states = Counter(row["status"] for row in rows.values())
     if without := [f"{n} {state}" for state, n in sorted(states.items()) if state != "ok"]:
@@ -39,3 +41,13 @@ def main(argv: list[str]) -> int:
         print(f"{missing} cells have no result yet; run {arguments.config}", file=sys.stderr)
         return 1
     return 0
+
+
+def _write(folder: Path, contents: dict[str, bytes]) -> None:
+    """Writes the tables, that of the metrics last; a folder without it is refused by every reader.
+
+    A kill on the way so leaves no new table beside an old one.
+    """
+    (folder / LAST).unlink(missing_ok=True)
+    for name in sorted(contents, key=lambda name: name == LAST):
+        files.write_atomically(folder / name, contents[name])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .. import statistics
+from .. import statistics, whole
 from ..config.grid import AGAIN, Cell, short
 from ..errors import PROGRAM, Refused
 
@@ -41,7 +41,8 @@ def read(folder: Path, planned: list[Cell] | None = None) -> Tables:
         of cells that they lack.
 
     Raises:
-      Refused: a table is not there, or is none, or is of cells that are not planned.
+      Refused: a table is not there, or is none, or is cut, or is not of one collection with the
+        others, or is of cells that are not planned.
     """
     frames = {}
     for name in NEEDED:
@@ -49,11 +50,13 @@ def read(folder: Path, planned: list[Cell] | None = None) -> Tables:
         if not path.is_file():
             raise Refused(f"{path} is not there; first: {PROGRAM} collect {folder.name}")
         try:
-            frames[name] = pd.read_csv(path, dtype={"cell": str, "reason": str})
+            types = {"cell": str, "reason": str, "value": float}
+            frames[name] = pd.read_csv(path, dtype=types)
         except ValueError as error:  # empty, ragged, not UTF-8
             raise Refused(f"{path} is no table: {error}; {PROGRAM} collect makes it") from None
         if missing := [c for c in NEEDED[name] if c not in frames[name]]:
             raise Refused(f"{path} lacks the column {missing[0]!r}; {PROGRAM} collect makes it")
+    whole.refuse(folder)
     tables = without_bad(Tables(**frames))
     return tables if planned is None else _of_plan(tables, planned, folder)
 

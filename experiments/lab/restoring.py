@@ -4,35 +4,29 @@ Numbers are as the tables spell them, to nine digits, which is all of a float32.
 cells again gives the same bytes.
 """
 
-import csv
-import io
 import math
 from pathlib import Path
 from typing import Any
 
+from .. import whole
 from ..config.grid import Cell
-from ..errors import Refused
 from . import tables
-
-Table = list[dict[str, str]]
 
 
 def rows(folder: Path, wanted: list[Cell]) -> dict[str, dict[str, Any]]:
     """The stored form of those of the wanted cells that the tables of a folder hold.
 
     Raises:
-      Refused: a table is missing, is no such table, or is of other cells than the others.
+      Refused: a table is missing or cut, is no such table, or is not of one collection with others.
     """
-    cells, info = _read(folder / "cells.csv", ["cell", "status", "reason", "data_hash"])
-    metrics, _ = _read(folder / "metrics.csv", list(tables.METRICS))
-    moments, _ = _read(folder / "timings.csv", ["cell"])
-    named = [row["cell"] for row in cells]
-    lines: dict[str, list[list[Any]]] = {name: [] for name in named}
-    if sorted(named) != sorted(row["cell"] for row in moments) or len(lines) != len(named):
-        raise Refused(f"{folder}: its tables are not of the same cells: take those of one commit")
+    needed = ["cell", "status", "reason", "data_hash"]
+    cells, columns = whole.read(folder / "cells.csv", needed)
+    metrics, _ = whole.read(folder / "metrics.csv", list(tables.METRICS))
+    moments, _ = whole.read(folder / "timings.csv", ["cell"])
+    whole.refuse_torn(folder, cells, metrics, moments)
+    info = columns[columns.index(needed[-1]) + 1 :]
+    lines: dict[str, list[list[Any]]] = {row["cell"]: [] for row in cells}
     for row in metrics:
-        if row["cell"] not in lines:
-            raise Refused(f"{folder}/metrics.csv: cell {row['cell']} is in no other table")
         where = [row["stage"], row["split"], row["metric"]]
         lines[row["cell"]].append([*where, _value(row["k"]), _value(row["value"])])
     specs, when = {cell.id: cell.spec for cell in wanted}, {row["cell"]: row for row in moments}
@@ -42,20 +36,6 @@ def rows(folder: Path, wanted: list[Cell]) -> dict[str, dict[str, Any]]:
         for row in cells
         if row["cell"] in specs
     }
-
-
-def _read(path: Path, needed: list[str]) -> tuple[Table, list[str]]:
-    """The rows of a table as texts, and the columns after those that are needed."""
-    try:
-        found = list(csv.reader(io.StringIO(path.read_text())))
-    except FileNotFoundError as fault:
-        raise Refused(f"{path}: no such table: nothing to restore") from fault
-    except (ValueError, csv.Error):  # no text, or no fields
-        found = []
-    head, *body = found or [[]]
-    if not set(needed) <= set(head) or any(len(row) != len(head) for row in body):
-        raise Refused(f"{path}: is not a table that collect writes")
-    return [dict(zip(head, row, strict=True)) for row in body], head[head.index(needed[-1]) + 1 :]
 
 
 def _row(
