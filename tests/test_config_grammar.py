@@ -153,6 +153,8 @@ def judge(path, *overrides):
         (f'models.ials = {{use = "json.{"z" * 300}:f"}}', "models.ials.use: 'json.zzz"),
         ('methods.reference = {use = "retrain"}', "methods.reference: figures have a line of"),
         ('methods.undeleted = {use = "retrain"}', "methods.undeleted: figures have a line of"),
+        ('methods.retrain = {use = "unlearn_als"}', "methods.retrain.use: got 'unlearn_als', but"),
+        ('methods.retrain = {use = "os:path"}', "methods.retrain.use: got 'os:path', but tables"),
         ('methods.1 = {use = "retrain"}', "methods.1: cannot name a model or a method: begin wi"),
         ('methods.null = {use = "retrain"}', "methods.null: cannot name a model or a method"),
         ('methods."a b" = {use = "retrain"}', "methods.a b: cannot name a model or a method"),

@@ -13,6 +13,7 @@ from . import schema
 from .fields import ALONE, INJECTED, Experiment, Request, Share, Split
 
 NO_NAMES = ("na", "nan", "none", "null", "true", "false", "inf", "infinity")  # no text in a table
+AGAIN = "retrain"  # the method that figures and reports set apart, as the noise floor
 LINES = ("reference", "undeleted", "original")  # that figures draw beside those of the methods
 
 
@@ -89,6 +90,11 @@ def shapes(experiment: Experiment) -> None:
     for label, table in experiment.methods.items():
         if label in LINES:
             raise Refused(f"methods.{label}: figures have a line of this name; use another")
+        if label == AGAIN and (use := table.get("use", label)) != AGAIN:
+            raise Refused(
+                f"methods.{label}.use: got {use!r}, but tables, figures and reports take this name "
+                "for training again; name the method otherwise"
+            )
         _reserved(f"methods.{label}", table, experiment)
     for name in experiment.figures:
         schema.find("figures", name, "figures")
