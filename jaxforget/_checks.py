@@ -12,13 +12,21 @@ import numpy as np
 from jaxforget._jax import is_traced
 
 
+class SettingError(ValueError):
+    """A setting out of range, none of its choices, missing or not read, whatever the model.
+
+    A method that cannot serve a model raises another ``ValueError``: there the model is to be
+    changed, here the setting.
+    """
+
+
 def positive(owner: str, **settings: Any) -> None:
     """Refuses a setting that is not a finite number above 0.
 
     Example:
       >>> positive("ials", reg=0.0)
       Traceback (most recent call last):
-      ValueError: ials: reg must be positive; got 0.0
+      jaxforget._checks.SettingError: ials: reg must be positive; got 0.0
     """
     _refuse(owner, "positive", lambda value: 0 < value < math.inf, settings)
 
@@ -54,7 +62,7 @@ def count(owner: str, least: int, **settings: Any) -> None:
     Example:
       >>> count("ials", 1, dim=2.5)
       Traceback (most recent call last):
-      ValueError: ials: dim must be an integer, 1 or more; got 2.5
+      jaxforget._checks.SettingError: ials: dim must be an integer, 1 or more; got 2.5
     """
 
     def good(value: Any) -> bool:
@@ -69,12 +77,13 @@ def character(owner: str, other: str | None, **settings: Any) -> None:
     Example:
       >>> character("read_delimited", "::", separator="||")
       Traceback (most recent call last):
-      ValueError: read_delimited: separator must be one ASCII character or '::'; got '||'
+      jaxforget._checks.SettingError: read_delimited: separator must be one ASCII \
+character or '::'; got '||'
     """
     for name, value in settings.items():
         single = isinstance(value, str) and len(value) == 1 and value.isascii()
         if not (single and value not in "\r\n") and value != other:
-            raise ValueError(
+            raise SettingError(
                 f"{owner}: {name} must be one ASCII character or {other!r}; got {shorten(value)}"
             )
 
@@ -86,7 +95,7 @@ def _refuse(owner: str, wanted: str, good: Callable[[Any], bool], settings: dict
             continue
         given = np.asarray(value)
         if not (given.dtype.kind in "iuf" and given.ndim == 0 and good(value)):
-            raise ValueError(f"{owner}: {name} must be {wanted}; got {shorten(value)}")
+            raise SettingError(f"{owner}: {name} must be {wanted}; got {shorten(value)}")
 
 
 def weights(name: str, given: Any, n: int) -> None:
@@ -188,12 +197,12 @@ def choice(owner: str, known: Collection[Any], **settings: Any) -> None:
     Example:
       >>> choice("partition", ("user", "item"), by="rating")
       Traceback (most recent call last):
-      ValueError: partition: by must be one of 'user', 'item'; got 'rating'
+      jaxforget._checks.SettingError: partition: by must be one of 'user', 'item'; got 'rating'
     """
     for name, value in settings.items():
         if not any(value is option or value == option for option in known):
             named = ", ".join(repr(option) for option in known)
-            raise ValueError(f"{owner}: {name} must be one of {named}; got {shorten(value)}")
+            raise SettingError(f"{owner}: {name} must be one of {named}; got {shorten(value)}")
 
 
 def unread(owner: str, why: str, **settings: Any) -> None:
@@ -202,8 +211,9 @@ def unread(owner: str, why: str, **settings: Any) -> None:
     Example:
       >>> unread("sisa", 'aggregation="mean"', attention_lr=0.1)
       Traceback (most recent call last):
-      ValueError: sisa: attention_lr is not read with aggregation="mean"; leave it out
+      jaxforget._checks.SettingError: sisa: attention_lr is not read with \
+aggregation="mean"; leave it out
     """
     for name, value in settings.items():
         if value is not None:
-            raise ValueError(f"{owner}: {name} is not read with {why}; leave it out")
+            raise SettingError(f"{owner}: {name} is not read with {why}; leave it out")

@@ -89,7 +89,7 @@ def checked(function: Function) -> Function:
       >>> from jaxforget.methods import finetune
       >>> finetune.build(None, lr=0.1, n_steps=0)
       Traceback (most recent call last):
-      ValueError: finetune: n_steps must be an integer, 1 or more; got 0
+      jaxforget._checks.SettingError: finetune: n_steps must be an integer, 1 or more; got 0
     """
     name = function.__name__
     owner = function.__module__.rpartition(".")[2] if name == "build" else name
@@ -160,7 +160,7 @@ def check(owner: str, name: str, value: Any, hint: Any) -> None:
     if options and (isinstance(value, (str, bool)) or not {int, float} & set(parts)):
         if not any(type(value) is type(x) and value == x for x in options):
             named = ", ".join(repr(x) for x in (*options, *([None] if NoneType in parts else [])))
-            raise ValueError(
+            raise _checks.SettingError(
                 f"{owner}: {name} must be one of {named}; got {_checks.shorten(value)}"
             )
         return

@@ -102,6 +102,31 @@ def test_committed_tables_stay_readable():
         assert len(_tables.further(tables)) <= len(tables.cells)
 
 
+# ---- settings of methods
+
+
+SETTINGS = {
+    "methods.unlearn_als.max_sweeps=0": "max_sweeps must be an integer, 1 or more; got 0",
+    "methods.unlearn_als.max_sweeps=1,0": "max_sweeps must be an integer, 1 or more; got 0",
+    "methods.unlearn_als.tol=-1": "tol must be 0 or more; got -1",
+    "methods.sisa.attention_lr=0.1": "attention_lr is not read with",
+    "methods.sisa.aggregation=attention": "attention needs attention_lr",
+    "methods.newton.damping=-1": "damping must be 0 or more",
+}
+
+
+@pytest.mark.parametrize("words", SETTINGS)
+def test_a_setting_that_fits_no_model_is_refused_before_the_first_cell(
+    tmp_path, capsys, uncomputed, words
+):
+    text = TEXT + "[methods.unlearn_als]\n[methods.sisa]\nn_shards = 2\n"
+    text += '[methods.newton]\nhessian = "full"\n'
+    path = toy_runs.small(tmp_path, text)
+    line = refused(capsys, "run", path, words, "--results", tmp_path)
+    assert SETTINGS[words] in line and f"method {words.split('.')[1]}: " in line
+    assert not list(tmp_path.rglob("*.json"))
+
+
 # ---- devices
 
 

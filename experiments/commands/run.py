@@ -28,7 +28,7 @@ from . import _selection
 
 
 def _ready(lab: Laboratory, todo: list[Cell], kept: dict[str, dict[str, Any]]) -> None:
-    """Makes every data set, model and amount once, before the first cell is written.
+    """Makes every data set, model, method and amount once, before the first cell is written.
 
     What the user gave and cannot be used is refused here. Any other error is one of the cell that
     meets it, where it is met again.
@@ -45,6 +45,8 @@ def _ready(lab: Laboratory, todo: list[Cell], kept: dict[str, dict[str, Any]]) -
     for cell in {c.key("model", "reference"): c for c in todo}.values():
         _made(lab.programs.model, cell.spec["model"])
         _made(lab.programs.model, reference_spec(cell))
+    for cell in {c.key("model", "method"): c for c in todo}.values():
+        _made(lab.programs.method, cell)
     axes = ("kind", "ratio", "count")
     amounts = {(c.key("data"), *(c.axes[a] for a in axes)): c for c in reversed(todo)}
     for cell in amounts.values():  # a count that is too large, a pair that is not there

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxforget import methods, models
+from jaxforget._checks import SettingError
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.types import ForgetSet, Interactions, Method, Model
 
@@ -139,6 +140,7 @@ class Programs:
         """The method of a cell, on the cell's model.
 
         Raises:
+          Refused: a setting of the method is wrong for every model.
           Skipped: the method refuses this model.
         """
         model = self.model(cell.spec["model"])
@@ -147,6 +149,8 @@ class Programs:
             built = method_plug(cell.spec["method"])
             try:
                 return make(*built, model)
+            except SettingError as error:
+                raise Refused(f"method {cell.spec['method']['use']}: {error}") from error
             except ValueError as error:
                 raise Skipped(str(error)) from error
 

@@ -97,7 +97,9 @@ def _check(
         _checks.unread("model", chosen, lr=lr)
         return 0.0
     if lr is None or not lr > 0:
-        raise ValueError(f"{optimiser} needs lr > 0; got {lr}: its right value depends on the data")
+        raise _checks.SettingError(
+            f"{optimiser} needs lr > 0; got {lr}: its right value depends on the data"
+        )
     return lr
 
 

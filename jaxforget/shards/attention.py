@@ -126,7 +126,7 @@ def trainer(
       ValueError: a setting is missing or not positive.
     """
     if lr is None or n_steps is None:
-        raise ValueError(
+        raise _checks.SettingError(
             f"{method}: attention needs attention_lr and attention_steps, which have no default "
             f"because their right values depend on the data; got {lr} and {n_steps}"
         )

@@ -155,7 +155,7 @@ def check_balance(
     """Raises ``ValueError`` for settings of ``balanced`` out of range, in the name of ``owner``."""
     _checks.choice(owner, ("vector", "scalar"), centroids=centroids)
     if not capacity >= 1:
-        raise ValueError(f"{owner}: capacity must be at least 1; got {capacity}")
+        raise _checks.SettingError(f"{owner}: capacity must be at least 1; got {capacity}")
 
 
 def _side(train: Interactions, by: str) -> tuple[int, Array]:

@@ -76,7 +76,9 @@ def check_settings(
     _checks.choice(owner, ("lanczos", "cholesky"), proof=proof)
     _checks.share(owner, failure=failure)
     if failure == 1:
-        raise ValueError(f"{owner}: failure must be in (0, 1); got 1: that would prove nothing")
+        raise _checks.SettingError(
+            f"{owner}: failure must be in (0, 1); got 1: that would prove nothing"
+        )
     _checks.count(owner, 1, steps=steps, width=width)
     _checks.count(owner, 0, deflate=deflate)
 

@@ -80,7 +80,7 @@ def chooser(
     if sizes is not None:
         _checks.unread(owner, "sizes", keep=keep, keep_request=keep_request)
     if keep is not None and not 0 < keep <= 1:
-        raise ValueError(f"{owner}: keep must lie in (0, 1]; got {keep}")
+        raise _checks.SettingError(f"{owner}: keep must lie in (0, 1]; got {keep}")
     share, always = 1.0 if keep is None else keep, keep_request is not False
 
     def choose(train: Interactions, forget: ForgetSet) -> Region:

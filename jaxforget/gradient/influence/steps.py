@@ -149,7 +149,7 @@ def replay(owner: str, model: Model, *, damping_power: float, n_steps: int, orig
     """
     loss = margins_of(model, f"{owner}: the length of its steps")
     if not 0 < origin < 1:
-        raise ValueError(f"{owner}: origin must lie in (0, 1); got {origin}")
+        raise _checks.SettingError(f"{owner}: origin must lie in (0, 1); got {origin}")
 
     def step(stated: Problem) -> tuple[Any, dict[str, Array]]:
         train, (before, after) = stated.learnt, stated.request
@@ -182,7 +182,9 @@ def _check_system(owner: str, model: Model, damping: float | Literal["auto"], he
     _checks.choice(owner, KINDS, hessian=hessian)
     if damping != "auto":
         if isinstance(damping, str):
-            raise ValueError(f'{owner}: damping must be 0 or more, or "auto"; got {damping!r}')
+            raise _checks.SettingError(
+                f'{owner}: damping must be 0 or more, or "auto"; got {damping!r}'
+            )
         _checks.not_negative(owner, damping=damping)
     elif model.margins is not None and model.margins.draws_items:
         raise ValueError(
