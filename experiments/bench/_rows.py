@@ -1,4 +1,8 @@
-"""The table of a benchmark that takes long: kept after each row, and a row that is there stands."""
+"""The tables of benchmarks: runs of some rows leave all others as they are.
+
+``Rows`` is of those that take long: a row that is there stands. ``Measured`` is of those that are
+measured anew: a row of the same key is replaced.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +13,7 @@ import pandas as pd
 from .. import files, statistics
 from ..errors import Refused
 from ..lab import provenance
-from ..lab.tables import csv
+from ..lab.tables import by, csv, keyed
 
 MADE = ("commit", "jaxlib", "device")
 
@@ -41,6 +45,27 @@ class Rows:
         told = (f"{k} {v:.4g}" if isinstance(v, float | int) else str(v) for k, v in row.items())
         print("  ".join([*told][: -len(MADE)]), flush=True)
         return row
+
+
+class Measured:
+    """A table whose rows a run adds, or measures anew, among those of other runs."""
+
+    def __init__(self, path: str, columns: list[str], key: list[str]):
+        """Opens the table, or begins it; ``key`` are the columns that tell rows apart.
+
+        Raises:
+          Refused: the file has other columns.
+        """
+        self.path, self.columns, self.key = Path(path), columns, key
+        self.rows = by(self.path, columns, key)
+
+    def put(self, *lines: list[Any]) -> None:
+        """Writes the table with these rows, each a value per column."""
+        for line in lines:
+            row = dict(zip(self.columns, line, strict=True))
+            self.rows[keyed(row, self.key)] = row
+        every = [[row[name] for name in self.columns] for row in self.rows.values()]
+        files.write_atomically(self.path, csv(self.columns, every))
 
 
 def tell(rows: list[dict[str, Any]], names: dict[str, str]) -> None:

@@ -2,14 +2,13 @@
 epochs, unlearning against retraining, a sweep against one cell.
 
 Made-up interactions of stated sizes; the table is written after every line, so that a run may be
-stopped. ``--small`` takes sizes for a CPU.
+stopped. Rows of other sections, sizes and devices stay. ``--small`` takes sizes for a CPU.
 """
 
 import argparse
 import functools
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,16 +20,16 @@ from jaxforget.metrics import ranking
 from jaxforget.prepare import forget
 from jaxforget.types import ForgetSet
 
-from .. import files
 from ..errors import PROGRAM
 from ..lab import provenance
 from ..lab.batches import Batches
 from ..lab.jobs import Job, Shelf, Singly
-from ..lab.tables import csv
+from ._rows import Measured
 from ._work import parts, timed, workload
 
 COLUMNS = ["section", "name", "sizes", "value", "unit", "compile_seconds", "peak_mb"]
 COLUMNS += ["device", "jax", "jaxlib", "commit"]
+KEY = ["section", "name", "sizes", "device"]  # tells the rows apart
 
 
 class Sizes(NamedTuple):
@@ -222,14 +221,13 @@ def main(argv: list[str]) -> int:
     sizes = SMALL if options.small else ACCELERATOR
     facts = provenance.lasting()
     here = [*(facts[name] for name in ("device_kind", "jax", "jaxlib")), provenance.commit()]
-    table: list[list[Any]] = []
+    table = Measured(options.out, COLUMNS, KEY)
     for section in SECTIONS:
         if options.only and section.__name__ not in options.only:
             continue
         for line in section(sizes):
             peak = provenance.peak_memory()["peak_device_mb"]
-            table.append([*line, peak, *here])
-            files.write_atomically(Path(options.out), csv(COLUMNS, table))
+            table.put([*line, peak, *here])
             print(
                 f"{line.section:<24} {line.name:<40} {line.value:>10.4g} {line.unit}  {line.sizes}",
                 flush=True,

@@ -11,7 +11,6 @@ import argparse
 import functools
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -20,15 +19,15 @@ import jax.numpy as jnp
 from jaxforget import als, metrics, models, sparse
 from jaxforget.types import ForgetSet
 
-from .. import files
 from ..errors import PROGRAM
 from ..lab import provenance
-from ..lab.tables import csv
 from . import _targets
+from ._rows import Measured
 from ._work import parts, workload
 
 COLUMNS = ["program", "sizes", "device", "gflop", "gigabytes", "least_seconds", "loops"]
 COLUMNS += ["calls_host", "temporary_mb", "compile_seconds", "jax", "jaxlib", "commit"]
+KEY = ["program", "sizes", "device"]  # tells the rows apart
 SIZES = ((44_000, 943, 1682), (535_000, 6040, 3706))
 DIMS = (64, 256)
 BATCH, LAYERS, CG, TOP = 4096, 2, 3, 10
@@ -118,7 +117,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--device", nargs="*", choices=sorted(_targets.TARGETS))
     options = parser.parse_args(argv)
     jax.config.update("jax_platforms", "cpu")  # or jax looks for the devices of these compilers
-    facts, table = provenance.lasting(), []
+    facts, table = provenance.lasting(), Measured(options.out, COLUMNS, KEY)
     here = [facts["jax"], facts["jaxlib"], provenance.commit()]
     for name in options.device or sorted(_targets.TARGETS):
         target = _targets.TARGETS[name]
@@ -131,9 +130,8 @@ def main(argv: list[str]) -> int:
                     seconds = time.perf_counter() - start
                     least = max(work.flops / target.flops, work.bytes / target.bandwidth)
                     shape = workload(sizes, dim)[2]
-                    table.append([program, shape, target.device, work.flops / 1e9])
-                    table[-1] += [work.bytes / 1e9, least, found.loops, found.calls_host]
-                    table[-1] += [found.temporaries / 1e6, seconds, *here]
-                    files.write_atomically(Path(options.out), csv(COLUMNS, table))
+                    line = [program, shape, target.device, work.flops / 1e9, work.bytes / 1e9]
+                    line += [least, found.loops, found.calls_host, found.temporaries / 1e6]
+                    table.put([*line, seconds, *here])
                     print(f"{target.device:<16} {program:<24} {least:10.3g} s  {shape}", flush=True)
     return 0

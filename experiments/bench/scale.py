@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from .. import files
 from ..errors import PROGRAM, Refused
 
 SIZES = (1_000_000, 10_000_000, 50_000_000)
@@ -27,6 +26,7 @@ PER_USER, PER_ITEM = 130, 670
 EVALUATED = 10_000_000
 COLUMNS = ["stage", "interactions", "users", "items", "dim", "seconds", "growth", "peak_mb"]
 COLUMNS += ["device", "jax", "jaxlib", "commit"]
+ALIKE = ["stage", "dim", "device"]  # what rows share that differ in size
 
 
 def draw(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -120,13 +120,22 @@ def table(sizes: list[int], dim: int, runs: int) -> list[list[Any]]:
     return rows
 
 
-def picture(path: Path) -> None:
-    """Draws the table: seconds and memory over interactions, on logarithmic axes."""
+def grow(rows: list[dict[str, Any]]) -> None:
+    """Sets ``growth`` in all rows of a table."""
+    first: dict[tuple, float] = {}
+    for row in sorted(rows, key=lambda row: row["interactions"]):
+        each = row["seconds"] / row["interactions"]
+        row["growth"] = each / first.setdefault(tuple(row[name] for name in ALIKE), each)
+
+
+def picture(path: Path, dim: int, device: str) -> None:
+    """Draws the rows of one dimension and device: seconds and memory, on logarithmic axes."""
     import pandas as pd
 
     from ..figures import _plot
 
-    found = pd.read_csv(path)
+    found = pd.read_csv(path).sort_values("interactions", kind="stable")
+    found = found[(found["dim"] == dim) & (found["device"] == device)]
     with _plot.style():
         figure, axes = _plot.grid(1, 2)
         left, right = axes[0]
@@ -139,9 +148,7 @@ def picture(path: Path) -> None:
         for axis, name in ((left, "seconds"), (right, "peak memory, GiB")):
             axis.set(xscale="log", yscale="log", xlabel="interactions", ylabel=name)
         _plot.legend(figure, axes)
-        _plot.note(
-            figure, f"{found['device'][0]}, {found['dim'][0]} factors; n = 1 run of each size"
-        )
+        _plot.note(figure, f"{device}, {dim} factors; n = 1 run of each size")
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
 
 
@@ -162,10 +169,13 @@ def main(argv: list[str]) -> int:
         return 0
     if min(options.sizes) < PER_ITEM:
         raise Refused(f"--sizes {min(options.sizes)}: expected at least {PER_ITEM} interactions")
-    from ..lab.tables import csv
+    from ._rows import Measured
 
-    rows = table(options.sizes, options.dim, options.runs)
-    files.write_atomically(Path(options.out), csv(COLUMNS, rows))
-    picture(Path(options.out))
+    kept = Measured(options.out, COLUMNS, [*ALIKE, "interactions"])
+    lines = table(options.sizes, options.dim, options.runs)
+    kept.put(*lines)
+    grow(list(kept.rows.values()))
+    kept.put()
+    picture(kept.path, options.dim, lines[0][COLUMNS.index("device")])
     print(f"{options.out} .svg")
     return 0

@@ -2,7 +2,6 @@
 
 import argparse
 import time
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,13 +10,13 @@ import numpy as np
 from jaxforget import models
 from jaxforget.erase import Session
 
-from .. import files
 from ..errors import PROGRAM
 from ..lab import clock, provenance, setup
-from ..lab.tables import csv
 from . import _pairs
+from ._rows import Measured
 
 COLUMNS = "interactions,users,items,dim,what,n,p50,p95,total,commit,jaxlib,device".split(",")
+KEY = ["interactions", "users", "items", "dim", "what", "device"]  # tells the rows apart
 SIZES = {"n_users": 50_000, "n_items": 10_000}
 
 
@@ -29,6 +28,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", default="results/bench/stream.csv", help="the table")
     options = parser.parse_args(argv)
     setup.configure(None, "float32")
+    table = Measured(options.out, COLUMNS, KEY)
     train, _ = _pairs.workload(options.interactions, options.dim, **SIZES)
     ones, key = jnp.ones_like(train.values), jax.random.key(0)
     how = {"dim": options.dim, "reg": 5.0, "alpha": 10.0}
@@ -42,12 +42,10 @@ def main(argv: list[str]) -> int:
     facts = provenance.lasting()
     size = [options.interactions, train.n_users, train.n_items, options.dim]
     tail = [provenance.commit(), facts["jaxlib"], facts["device_kind"]]
-    rows = []
     for name, seconds in found.items():
         p50, p95 = np.percentile(seconds, (50, 95)).tolist()
         print(f"{name:<22} n {len(seconds)}  p50 {p50:.3f} s  p95 {p95:.3f} s", flush=True)
-        rows.append([*size, name, len(seconds), p50, p95, float(sum(seconds)), *tail])
-    files.write_atomically(Path(options.out), csv(COLUMNS, rows))
+        table.put([*size, name, len(seconds), p50, p95, float(sum(seconds)), *tail])
     return 0
 
 
