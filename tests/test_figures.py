@@ -222,6 +222,20 @@ def test_the_page_names_the_nearest_method_by_its_distance_on_all_cells(folder):
     assert f"{far[again.index].mean():.3g} apart" in opening
 
 
+def test_a_number_of_fewer_cells_than_its_row_says_of_how_many(tmp_path):
+    def batched(cell, row):
+        if cell.axes["seed"]:  # seconds of cells of one batch are not told apart
+            row["timings"] |= {"unlearn_seconds": None}
+        return row
+
+    page = (drawn(tmp_path, batched, ONE) / "report.html").read_text()
+    lines = [re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in page.splitlines()]
+    found = [x for x in lines if x[2:4] == ["ladder", "1% forgotten"] and x[5] == "0.001"]
+    assert [line[-1] for line in found] == ["3", "3"]  # metrics, and times
+    assert found[1][6:] == ["1.2 (n 1)", "2", "2", "12", "3"]
+    assert " (n " not in "".join(found[0])
+
+
 def test_the_page_lists_cells_without_numbers_and_escapes_their_reasons(tmp_path):
     def skip(cell, row):
         if cell.axes["method"] == "ladder":

@@ -38,7 +38,7 @@ FACTS = (
 
 
 def _summary(cells: pd.DataFrame, columns: dict[str, str], by: list[str]) -> str:
-    """Means and intervals over seeds, one row per group of ``by``."""
+    """Means and intervals over seeds, a row per group of ``by``; a number of fewer says its n."""
     columns = {name: title for name, title in columns.items() if name in cells}
     by = [name for name in by if cells[name].notna().any()]
     rows = []
@@ -49,7 +49,8 @@ def _summary(cells: pd.DataFrame, columns: dict[str, str], by: list[str]) -> str
             for n, v in zip(by, key, strict=True)
         ]
         n = max((n for _, _, n in shown.values()), default=0)
-        rows.append([*words, *(number(mean, half) for mean, half, _ in shown.values()), str(n)])
+        numbers = [number(x, half) + f" (n {k})" * (0 < k < n) for x, half, k in shown.values()]
+        rows.append([*words, *numbers, str(n)])
     head = [short(name) for name in by]
     head = ["forgotten" if name in _panels.AMOUNT else name for name in head]
     return rows_of(rows, [*head, *columns.values(), "n"], len(by))
