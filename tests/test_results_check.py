@@ -214,3 +214,12 @@ def test_a_config_that_makes_other_cells_is_reported(folder, capsys):
     config = (ROOT / "configs" / "influence_seeds.toml").read_text()
     (folder / "configs" / "influence_seeds.toml").write_text(config.replace("dim = 48", "dim = 47"))
     assert "ids differ: 75 of 75" in results_check.provenance(Path("results/influence_seeds"))
+
+
+def test_labels_that_differ_in_case_alone_are_not_averaged_together():
+    names = pd.Series(["mf", "MF", "True", "x"])
+    assert _queries._holds(names, "mf").tolist() == [True, False, False, False]
+    assert _queries._holds(names, "MF|x").tolist() == [False, True, False, True]
+    for word in ("true", "True", "TRUE"):
+        assert _queries._holds(pd.Series([True, False]), word).tolist() == [True, False]
+        assert _queries._holds(pd.Series([True, None, False]), word).tolist() == [1, 0, 0]

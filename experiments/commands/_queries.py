@@ -115,7 +115,9 @@ def _holds(column: pd.Series, wanted: str) -> pd.Series:
             return column.isin([float(word) for word in wanted.split("|")])
         except ValueError:
             raise Refused(f"{column.name}={wanted}: this column holds numbers") from None
-    return column.astype(str).str.lower().isin(wanted.lower().split("|"))
+    words = wanted.split("|")  # labels may differ in case alone; true and false are one word each
+    words = [word.title() if word.lower() in ("true", "false") else word for word in words]
+    return column.astype(str).isin(words)
 
 
 def _narrow(frame: Any, where: dict[str, str]) -> Any:
