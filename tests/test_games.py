@@ -55,6 +55,14 @@ def test_the_attack_finds_what_theory_says(shift, area):
     assert isinstance(found["lira_tpr@0.01"], statistics.Estimate)
 
 
+def test_what_is_found_of_a_method_does_not_depend_on_the_others():
+    game = played(0.5, n_models=64)
+    alone = [estimate for *_, estimate in games.measures(game)]
+    both = game._replace(scores={"other": game.scores["method"][::-1], **game.scores})
+    found = [estimate for kind, _, estimate in games.measures(both) if kind == "method"]
+    assert found == alone
+
+
 FEW = ("--models", "32", "--pairs", "60")
 
 

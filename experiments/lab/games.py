@@ -62,12 +62,14 @@ def play(lab: Laboratory, folder: Path, plan: Plan, told: Callable[[str], None])
 def measures(played: Played) -> Iterator[tuple[str, str, statistics.Estimate]]:
     """(kind, measure, estimate) of the attack on every kind of models.
 
-    The interval is from random halves of them.
+    The interval is from random halves of them. Which models the attacker knows is drawn once for
+    all kinds: of a kind the same is found whichever others stand beside it.
     """
     couples, draw = len(played.held) // 2, np.random.default_rng(0)
     chosen = [draw.permutation(couples)[: couples // 2] for _ in range(evidence.HALVES)]
+    orders = [draw.permutation(couples) for _ in range(WHOLE)]
     for kind, scores in played.scores.items():
-        whole = [_attacked(scores, played.held, draw.permutation(couples)) for _ in range(WHOLE)]
+        whole = [_attacked(scores, played.held, order) for order in orders]
         found = [_attacked(scores, played.held, some) for some in chosen]
         for name in found[0]:
             value = float(np.mean([one[name] for one in whole]))
