@@ -12,15 +12,16 @@ from jaxforget.als import chunking
 
 from ..errors import PROGRAM
 from . import _pairs, influence
+from ._options import count
 
 REG, ALPHA = 0.1, 2.0
 
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench als", description=__doc__)
-    parser.add_argument("--interactions", type=int, default=535_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--interactions", type=count, default=535_000)
+    parser.add_argument("--dim", type=count, default=64)
+    parser.add_argument("--runs", type=count, default=9)
     options = parser.parse_args(argv)
     _compare(options, options.interactions, {})
     print()

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import PROGRAM
 from . import _pairs
+from ._options import count, fraction, positive
 
 SETTINGS = {"100k": (30.0, 96, 4.0), "1m": (60.0, 128, 3.0), "drawn": (30.0, 64, 3.0)}
 SWEEPS = 15
@@ -21,13 +22,15 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--root", default=os.environ.get("JAXFORGET_DATA"), help="folder of data sets"
     )
-    parser.add_argument("--interactions", type=int, default=40_000, help="for --data drawn")
-    parser.add_argument("--tol", type=float, nargs="*", default=[1e-1, 1e-2, 1e-3, 1e-5])
-    parser.add_argument("--share", type=float, default=0.01, help="of the interactions, forgotten")
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--reg", type=float)
-    parser.add_argument("--dim", type=int)
-    parser.add_argument("--alpha", type=float, help="confidence of observed pairs")
+    parser.add_argument("--interactions", type=count, default=40_000, help="for --data drawn")
+    parser.add_argument("--tol", type=positive, nargs="+", default=[1e-1, 1e-2, 1e-3, 1e-5])
+    parser.add_argument(
+        "--share", type=fraction, default=0.01, help="of the interactions, forgotten"
+    )
+    parser.add_argument("--runs", type=count, default=3)
+    parser.add_argument("--reg", type=positive)
+    parser.add_argument("--dim", type=count)
+    parser.add_argument("--alpha", type=positive, help="confidence of observed pairs")
     options = parser.parse_args(argv)
     jax.config.update("jax_enable_x64", True)
     train = _load(options)

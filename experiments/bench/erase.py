@@ -24,6 +24,7 @@ from .. import files
 from ..errors import PROGRAM, Refused
 from ..lab import clock, movement, provenance, setup
 from ..lab.tables import by, csv, keyed
+from ._options import count
 
 COLUMNS = [
     *("data", "interactions", "users", "items", "dim", "passes", "request", "seed", "way"),
@@ -54,9 +55,9 @@ EASE_ITEMS, EASE_REG = 5_000, 500.0  # the most items that EASE is measured with
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench erase", description=__doc__)
     parser.add_argument("--data", default="ml1m", choices=SETS)
-    parser.add_argument("--seeds", type=int, default=5, metavar="n")
+    parser.add_argument("--seeds", type=count, default=5, metavar="n")
     parser.add_argument("--ways", nargs="+", metavar="way", help="these alone; default: all")
-    parser.add_argument("--repeats", type=int, default=3, metavar="n", help="timed runs of each")
+    parser.add_argument("--repeats", type=count, default=3, metavar="n", help="timed runs of each")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--out", default="results/bench/erase.csv", help="rows are added to it")
     options = parser.parse_args(argv)

@@ -20,6 +20,7 @@ from jaxforget.prepare import published, split
 from ..errors import PROGRAM, Refused
 from ..lab import plans, setup
 from ._kept import Kept
+from ._options import count
 from ._rows import Rows, tell
 
 FOLDER = "gowalla-lightgcn"
@@ -75,7 +76,7 @@ GRIDS = {
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench gowalla", description=__doc__)
     parser.add_argument("--model", default="ials", choices=GRIDS)
-    parser.add_argument("--seeds", type=int, default=3, metavar="n")
+    parser.add_argument("--seeds", type=count, default=3, metavar="n")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--keep", metavar="FOLDER", help="of trained models, for other runs")
     parser.add_argument("--out", default="results/bench/gowalla.csv", help="the table")

@@ -25,6 +25,7 @@ from ..errors import PROGRAM, Refused
 from ..lab import clock, movement, setup
 from . import gowalla
 from ._kept import Kept
+from ._options import count
 from ._rows import Rows
 
 KEYS = ["model", "settings", "request", "way", "seed"]
@@ -53,9 +54,9 @@ def main(argv: list[str]) -> int:
         prog=f"{PROGRAM} bench gowalla_forgetting", description=__doc__
     )
     parser.add_argument("--model", default="ials", choices=WAYS)
-    parser.add_argument("--dim", type=int, help="the best settings of this size; 1024 for ials")
+    parser.add_argument("--dim", type=count, help="the best settings of this size; 1024 for ials")
     parser.add_argument("--request", default=[*REQUESTS], nargs="+", choices=REQUESTS)
-    parser.add_argument("--seeds", type=int, default=1, metavar="n")
+    parser.add_argument("--seeds", type=count, default=1, metavar="n")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--chosen", default="results/bench/gowalla.csv", help="by bench gowalla")
     parser.add_argument("--keep", metavar="FOLDER", help="of trained models, as of bench gowalla")

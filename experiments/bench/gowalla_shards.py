@@ -21,6 +21,7 @@ from ..errors import PROGRAM
 from ..lab import clock, setup
 from . import gowalla, gowalla_forgetting
 from ._kept import Kept
+from ._options import count
 from ._rows import Rows
 
 KEYS = ["method", "settings", "stage", "seed"]
@@ -34,7 +35,7 @@ METHODS = {"sisa": {"n_shards": 10}, "receraser": {"n_shards": 10} | ATTENTION}
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench gowalla_shards", description=__doc__)
     parser.add_argument("--method", default=[*METHODS], nargs="+", choices=METHODS)
-    parser.add_argument("--seeds", type=int, default=1, metavar="n")
+    parser.add_argument("--seeds", type=count, default=1, metavar="n")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--chosen", default="results/bench/gowalla.csv", help="by bench gowalla")
     parser.add_argument("--keep", metavar="FOLDER", help="of trained shards, as of bench gowalla")

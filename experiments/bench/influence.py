@@ -19,6 +19,7 @@ from jaxforget.types import watch
 
 from ..errors import PROGRAM
 from . import _pairs
+from ._options import count, fraction
 
 # Book-Crossing by the published recipe, as the default size
 INTERACTIONS, USERS, ITEMS = 351_347, 15_758, 37_992
@@ -73,10 +74,12 @@ def kernels(params, vector, train, weights, *, full):
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench influence", description=__doc__)
-    parser.add_argument("--interactions", type=int, default=INTERACTIONS)
-    parser.add_argument("--dim", type=int, default=48)
-    parser.add_argument("--ratio", type=float, default=0.02, help="share forgotten, labels flipped")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--interactions", type=count, default=INTERACTIONS)
+    parser.add_argument("--dim", type=count, default=48)
+    parser.add_argument(
+        "--ratio", type=fraction, default=0.02, help="share forgotten, labels flipped"
+    )
+    parser.add_argument("--runs", type=count, default=5)
     options = parser.parse_args(argv)
     train, valid, factors = labelled(options.interactions, options.dim)
     train, request = forget.flipped(jax.random.key(1), watch(train, valid), options.ratio)

@@ -11,6 +11,7 @@ from jaxforget import sparse
 
 from ..errors import PROGRAM
 from . import _pairs
+from ._options import count
 
 
 @jax.jit
@@ -27,9 +28,9 @@ def fused(train, left, right):
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench kernels", description=__doc__)
-    parser.add_argument("--interactions", type=int, default=500_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--interactions", type=count, default=500_000)
+    parser.add_argument("--dim", type=count, default=64)
+    parser.add_argument("--runs", type=count, default=9)
     options = parser.parse_args(argv)
     train, (left, right) = _pairs.workload(options.interactions, options.dim)
     values = train.values

@@ -22,6 +22,7 @@ from jaxforget.prepare import forget
 
 from ..errors import PROGRAM, Refused
 from ..lab import clock, setup
+from ._options import count
 from ._rows import Rows, tell
 
 FILE = "ml-1m/ncf/ml-1m.test.negative.gz"
@@ -36,8 +37,8 @@ PASSES, K = 16, 10
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench ncf", description=__doc__)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--seeds", type=int, default=5, metavar="n")
+    parser.add_argument("--dim", type=count, default=64)
+    parser.add_argument("--seeds", type=count, default=5, metavar="n")
     parser.add_argument("--root", help="folder of the data sets")
     parser.add_argument("--out", default="results/bench/ncf.csv", help="the table")
     options = parser.parse_args(argv)

@@ -15,6 +15,7 @@ from jaxforget.types import Batch, ForgetSet
 
 from ..errors import PROGRAM
 from . import _pairs, influence
+from ._options import at_least, count
 
 SHARDS = 10
 GRADIENT = {"lr": 1e-3, "init_scale": 1e-3, "batch_size": 2048}
@@ -96,11 +97,13 @@ def compare(name, settings, train, runs) -> None:
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench partition", description=__doc__)
-    parser.add_argument("--interactions", type=int, default=351_347)
-    parser.add_argument("--balanced", type=int, default=1_000_000, help="interactions to deal")
-    parser.add_argument("--dim", type=int, default=48)
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--interactions", type=count, default=351_347)
+    parser.add_argument(
+        "--balanced", type=at_least(0), default=1_000_000, help="interactions to deal"
+    )
+    parser.add_argument("--dim", type=count, default=48)
+    parser.add_argument("--epochs", type=count, default=2)
+    parser.add_argument("--runs", type=count, default=3)
     parser.add_argument("--models", default="mf,lightgcn,ials")
     options = parser.parse_args(argv)
     train, _, _ = influence.labelled(options.interactions, options.dim)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import PROGRAM, Refused
+from ._options import count
 
 SIZES = (1_000_000, 10_000_000, 50_000_000)
 PER_USER, PER_ITEM = 130, 670
@@ -158,9 +159,9 @@ def main(argv: list[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--sizes", nargs="*", type=int, default=list(SIZES), metavar="n")
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--runs", type=int, default=3, help="timed runs of each stage")
+    parser.add_argument("--sizes", nargs="+", type=count, default=list(SIZES), metavar="n")
+    parser.add_argument("--dim", type=count, default=64)
+    parser.add_argument("--runs", type=count, default=3, help="timed runs of each stage")
     parser.add_argument("--out", default="results/bench/scale.csv", help="the table")
     parser.add_argument("--measure", metavar="folder", help="of one size; what the others run")
     options = parser.parse_args(argv)

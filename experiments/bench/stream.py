@@ -13,6 +13,7 @@ from jaxforget.erase import Session
 from ..errors import PROGRAM
 from ..lab import clock, provenance, setup
 from . import _pairs
+from ._options import count
 from ._rows import Measured
 
 COLUMNS = "interactions,users,items,dim,what,n,p50,p95,total,commit,jaxlib,device".split(",")
@@ -22,9 +23,9 @@ SIZES = {"n_users": 50_000, "n_items": 10_000}
 
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} bench stream", description=__doc__)
-    parser.add_argument("--interactions", type=int, default=1_000_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--requests", type=int, default=100)
+    parser.add_argument("--interactions", type=count, default=1_000_000)
+    parser.add_argument("--dim", type=count, default=64)
+    parser.add_argument("--requests", type=count, default=100)
     parser.add_argument("--out", default="results/bench/stream.csv", help="the table")
     options = parser.parse_args(argv)
     setup.configure(None, "float32")
