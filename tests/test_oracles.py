@@ -244,6 +244,15 @@ def test_of_one_model_of_each_kind_the_distance_is_stated():
     assert {r.measure for r in rows(found)} == {"distance"}
 
 
+def test_one_model_that_scores_as_the_undeleted_one_took_no_step():
+    some = bank(idle=1, away=-2.0)
+    one = {k: x[:1] for k, x in some.scores.items()}
+    found = said(some._replace(scores=one, about=some.about | {"draws": False}))
+    assert (found["idle"].word, found["idle"].left.value) == ("no step", 1.0)
+    assert found["idle"].why == said(some)["idle"].why
+    assert found["away"].word == "further"
+
+
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "bank.npz"

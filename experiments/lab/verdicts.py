@@ -15,6 +15,7 @@ from .evidence import Measures
 LEFT = 0.05  # share of what doing nothing leaves, below which a method is as retrained, where
 TOLD = 0.05  # its models are not told from retrained ones by an AUC of so much above the floor
 ERROR = 0.05  # chance of one wrong "nearer" or "further" among all methods of a bank
+IDLE = "its models score the {} pairs as the undeleted ones do"
 
 
 class Verdict(NamedTuple):
@@ -93,8 +94,8 @@ def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, 
         return "cannot be told", "the undeleted models are inside the floor of retraining"
     if kind == UNDELETED:
         return "undeleted", "the scale: what doing nothing leaves"
-    if np.array_equal(bank.of(kind, found.part), bank.of(UNDELETED, found.part)):
-        return "no step", f"its models score the {found.part} pairs as the undeleted ones do"
+    if _idle(bank, kind, found.part):
+        return "no step", IDLE.format(found.part)
     if not np.isfinite(found.left.value):
         return "further", "its models do not differ from each other, as retrained ones do"
     left, over, differs = found.left, found.excess.high < 0, found.chance < ERROR
@@ -109,6 +110,11 @@ def _word(bank: Bank, kind: str, found: Verdict, scale: Estimate) -> tuple[str, 
         return "over-forgets" if over else "nearer", why
     why = f"from doing nothing: {left.low:.0%} to {left.high:.0%} is left, p = {found.chance:.2g}"
     return "no difference shown", why
+
+
+def _idle(bank: Bank, kind: str, part: str) -> bool:
+    """Whether the models of a method score a part of the pairs as the undeleted ones do."""
+    return np.array_equal(bank.of(kind, part), bank.of(UNDELETED, part))
 
 
 def _unsound(bank: Bank) -> str | None:
@@ -143,6 +149,8 @@ def _of_single(bank: Bank, kind: str) -> Verdict:
         return found._replace(word="undeleted", why="the scale: what doing nothing leaves")
     if not undeleted:
         return found._replace(word="cannot be told", why="deleting changes no score")
+    if _idle(bank, kind, part):
+        return found._replace(word="no step", why=IDLE.format(part))
     close = left.value <= LEFT
     why = f"{left.value:.2g} of what doing nothing leaves; training draws nothing, so one suffices"
     word = "as retrained" if close else "nearer" if left.value < 1 else "further"
