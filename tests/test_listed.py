@@ -236,3 +236,33 @@ def test_parts_share_their_ids_and_no_pair_is_in_two_of_them():
     with pytest.raises(ValueError, match="cold"):
         published.split_parts(both, cold="other")
     assert split.TEST == 2
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("user, item", "user,Item", "user,\xa0item", "user,\u200bitem", "user,\uff49tem"),
+        *("user_id,item", "user ,item", "USER,item", "user,item_ids", "#user,item", "user,'item'"),
+    ],
+)
+def test_a_pair_is_not_read_as_a_whole_user_or_item_for_a_name_in_the_header(header, tmp_path):
+    (tmp_path / "r.csv").write_text(f"{header}\nann,71\n", encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"r\.csv, line 1: the column .* would not be read, .* out"
+    ):
+        requests.listed(tmp_path / "r.csv", PARTS, USERS, ITEMS)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("user_id:token\titem_id_list:token_seq", "user:token\titem_id:token"),
+        *("User_id:token\titem_id:token", "user_id:token\titem:token"),
+    ],
+)
+def test_nor_for_a_field_of_recbole(header, tmp_path):
+    (tmp_path / "r.inter").write_text(f"{header}\nann\t71\n")
+    with pytest.raises(ValueError, match=r"r\.inter, line 1: the column .* would not be read"):
+        requests.listed(tmp_path / "r.inter", PARTS, USERS, ITEMS)
+    (tmp_path / "r.inter").write_text("rating:float\tuser_id:token\ttimestamp:float\n1\tann\t2\n")
+    assert requests.listed(tmp_path / "r.inter", PARTS, USERS, ITEMS).counts["train"] == 2

@@ -76,8 +76,9 @@ def listed(
     """Finds what a list asks to forget: users, items, or pairs, by their original ids.
 
     The header says which: ``user`` names whole users, ``item`` whole items, both name pairs; other
-    columns are not read. What the list names in the validation and test parts is
-    dropped there, so that nobody is measured, and nothing stopped, by rows of the erased.
+    columns are not read, and must not have names that begin so (``user_name``, ``Item``). What the
+    list names in the validation and test parts is dropped there, so that nobody is measured, and
+    nothing stopped, by rows of the erased.
 
     Args:
       path: the CSV, or a ``.inter`` of RecBole; ``.gz`` and ``archive.zip!member`` work.
@@ -90,8 +91,9 @@ def listed(
       The split that is left, the ids for ``forget.listed``, and the counts.
 
     Raises:
-      ValueError: a header without ``user`` and ``item``, a bad line, lines that name nothing in
-        the three parts (the first of them as they stand), or nothing named in training.
+      ValueError: a header without ``user`` and ``item``, or with a name much like them; a bad
+        line, lines that name nothing in the three parts (the first of them as they stand), or
+        nothing named in training.
 
     Example: ``found = listed("request.csv", prepared.split, prepared.users, prepared.items)``,
     then ``forget.listed(train, users=found.users, items=found.items)``.
@@ -144,6 +146,7 @@ def _asked(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str, list]:
             f"{shorten(', '.join(names))}"
         )
     columns = [name if name in sides else "_" for name in header]
+    _refuse_alike(f"{path}, line {line}", names, columns)
     asked: dict[str, list] = {side: [] for side in sides}
     for number, (line, fields) in enumerate(records(file)):
         if number == 0:
@@ -156,6 +159,22 @@ def _asked(path: str | Path, labels: dict[str, np.ndarray]) -> dict[str, list]:
     if not asked[sides[0]]:
         raise ValueError(f"{path}, line {line + 1}: no ids in this file")
     return asked
+
+
+def _refuse_alike(where: str, names: list[str], columns: list[str]) -> None:
+    """Refuses a header in which a column that is not read may be meant for one of ids.
+
+    Of a pair one id alone would be read, which asks for all that a user or an item has.
+    """
+    import unicodedata
+
+    for name, column in zip(names, columns, strict=True):
+        letters = "".join(filter(str.isalpha, unicodedata.normalize("NFKC", name))).casefold()
+        if column == "_" and letters.startswith(("user", "item")):
+            raise ValueError(
+                f"{where}: the column {shorten(name)} would not be read, though it is called much "
+                "like one of ids: rename it as those are that are read, or take it out"
+            )
 
 
 def _named(
