@@ -513,7 +513,7 @@ def test_safetensors_come_back_as_such(folder, served):
     safetensors = pytest.importorskip("safetensors.numpy")
     arrays = interop.implicit_arrays(served)
     safetensors.save_file(arrays, folder / "model.safetensors", metadata={"by": "somebody"})
-    more = ["--reg", "4", "--alpha", "3"]
+    more = ["--reg", "4", "--alpha", "3", "--keep", "by"]
     assert command(folder, *more, model="model.safetensors") == 0
     with __import__("safetensors").safe_open(
         folder / "out" / "model.safetensors", framework="numpy"
@@ -634,7 +634,9 @@ def test_arrays_with_a_place_for_each_person_are_refused_by_name(folder, capsys)
         told = refused(capsys, folder, "--drop-rows")
         assert words in told and "take it out" in told
     np.savez(folder / "model.npz", **arrays, steps=np.arange(5))  # of neither size: it is kept
-    assert command(folder) == 0
+    told = refused(capsys, folder, "--keep", "step")  # by who says what it is
+    assert "model.npz: steps is no setting, and may hold" in told and "--keep NAME" in told
+    assert command(folder, "--keep", "steps") == 0
     assert np.load(folder / "out" / "model.npz")["steps"].tolist() == [*range(5)]
 
 
@@ -645,6 +647,45 @@ def test_a_tensor_beside_the_two_tables_is_refused_by_name(folder, capsys):
     numpy.save_file(tables | {"user_bias": np.arange(float(U))}, folder / "model.safetensors")
     told = refused(capsys, folder, "--reg=4", "--alpha=3", model="model.safetensors")
     assert "user_bias may hold" in told
+
+
+def test_what_somebody_did_does_not_stay_in_the_file_beside_the_factors(folder, capsys):
+    table = scipy.sparse.csr_matrix((VALUES, (USERS, ITEMS)), shape=(U, I))
+    arrays, names = dict(np.load(folder / "model.npz")), ",".join(f"u{k}" for k in range(U))
+    for more in (
+        {"indptr": table.indptr, "indices": table.indices},
+        {"names": np.array(names)},
+        {"dtype": np.array(names)},
+        {"names": np.array(names.encode())},
+        {"last": np.array([[3.0]])},
+        {"record": np.array((3, 5), [("user", int), ("item", int)])},
+    ):
+        np.savez(folder / "model.npz", **(arrays | more))
+        told = refused(capsys, folder, "--keep", "other")
+        assert f"model.npz: {', '.join(more)} is no setting, and may hold something" in told
+        assert "take it out of the file, or --keep NAME" in told
+    written = {"dtype": "float32", "use_native": True, "num_threads": 0, "random_state": 3}
+    np.savez(folder / "model.npz", **(arrays | written))  # as implicit does
+    assert command(folder) == 0
+    with np.load(folder / "out" / "model.npz") as new:
+        assert {name: new[name].item() for name in written} == written
+    np.savez(folder / "model.npz", **arrays, user_ids=np.arange(U))
+    told = refused(capsys, folder, "--keep", "user_ids", out="other")  # rows might be gone from it
+    assert "user_ids may hold something of every user or item" in told
+
+
+def test_single_numbers_of_safetensors_are_settings_and_other_metadata_is_refused(folder, capsys):
+    numpy = pytest.importorskip("safetensors.numpy")
+    arrays = dict(np.load(folder / "model.npz"))
+    path = folder / "model.safetensors"
+    numpy.save_file(arrays, path, metadata={"format": "np", "users": "u0,u1,u5"})
+    told = refused(capsys, folder, model=path.name)
+    assert "model.safetensors: users is no setting, and may hold something" in told
+    numpy.save_file(arrays, path, metadata={"format": "np"})
+    assert command(folder, model=path.name) == 0
+    new = numpy.load_file(folder / "out" / path.name)
+    assert {name: new[name].item() for name in SAVED} == SAVED
+    assert report(folder)["model"]["objective"].items() >= HOW.items()
 
 
 def test_what_is_there_already_is_kept(folder, capsys):

@@ -83,7 +83,8 @@ def _content(path: Path) -> str:
 def same(folder: Path, began: dict[str, Any], args: argparse.Namespace) -> None:
     """Refuses options that say otherwise than those with which the stream began."""
     given = _given(args)
-    wrong = [name for name, value in given.items() if value is not None and value != began[name]]
+    stated = {name: value for name, value in given.items() if value is not None}
+    wrong = [name for name, value in stated.items() if value != began.get(name)]
     if wrong:
         told = (f"--{name}" + ("" if name in FILES else f" {given[name]}") for name in wrong)
         raise Refused(

@@ -15,21 +15,24 @@ OTHERS = {  # settings that tell a model that is no implicit ALS
     "learning_rate": "trained by gradient descent (BPR or logistic factorisation)",
     "K": "a model of neighbours",
 }
+TEXTS = {"dtype": ("float16", "float32", "float64")}  # what implicit writes of text, beside numbers
+TABLES = ("user_factors", "item_factors")
 
 
 class Served(NamedTuple):
     """A model as it is served."""
 
     factors: Any  # Factors, NumPy, in the precision of the file
-    settings: dict[str, Any]  # what else the file holds
+    settings: dict[str, Any]  # the other arrays of the file
     text: dict[str, str]  # metadata of a safetensors file
-    others: tuple[str, ...] = ()  # arrays with a place for each user or item, or not kept
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that say how a table is to be read, and what objective a model has."""
     add = _served_table.add_arguments(parser)
     add("--trust", action="store_true", help="do not ask whether the model fits the table")
+    told = "an array, or metadata, of MODEL that says nothing of anybody: keep it (repeatable)"
+    add("--keep", action="append", metavar="NAME", help=told)
     add = parser.add_argument_group("the objective, where the file does not say").add_argument
     add(
         "--explicit",
@@ -53,10 +56,7 @@ def _npz(path: Path) -> Served:
     from jaxforget.prepare import interop
 
     receipts.check_size(path)
-    factors, settings = interop.load_factors(path), interop.load_settings(path)
-    sizes = {len(side) for side in factors}
-    others = tuple(name for name, array in settings.items() if sizes & {*np.shape(array)})
-    return Served(factors, settings, {}, others)
+    return Served(interop.load_factors(path), interop.load_settings(path), {})
 
 
 def _safetensors(path: Path) -> Served:
@@ -69,9 +69,9 @@ def _safetensors(path: Path) -> Served:
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}
         text = dict(file.metadata() or {})
-    tables = ("user_factors", "item_factors")
-    others = tuple(name for name, array in arrays.items() if name not in tables and array.ndim)
-    return Served(interop.from_arrays(arrays, path), {}, text, others)
+    factors = interop.from_arrays(arrays, path)
+    settings = {name: array for name, array in arrays.items() if name not in TABLES}
+    return Served(factors, settings, text)
 
 
 def content(served: Served, factors: Any, path: Path) -> bytes:
@@ -82,7 +82,7 @@ def content(served: Served, factors: Any, path: Path) -> bytes:
     if path.suffix == ".safetensors":
         from safetensors.numpy import save
 
-        return save(arrays, metadata=served.text or None)
+        return save(served.settings | arrays, metadata=served.text or None)
     return archive(served.settings | arrays)
 
 
@@ -91,11 +91,6 @@ def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str,
 
     ``reg``, ``alpha``, ``nu`` and ``unobserved``; of explicit feedback ``reg`` and ``nu``.
     """
-    if served.others:  # their rows would go on telling of who is gone, or belong to somebody else
-        raise Refused(
-            f"{path}: {', '.join(served.others)} may hold something of every user or item, which "
-            "erase does not know how to erase: take it out of the file"
-        )
     for name, what in OTHERS.items():
         if name in served.settings:
             raise Refused(
@@ -119,7 +114,36 @@ def objective(served: Served, args: argparse.Namespace, path: Path) -> dict[str,
             found[name] = float(served.settings[theirs]) if given is None else given
         except (TypeError, ValueError):
             raise Refused(f"{path}: {theirs} must be a number") from None
+    _refuse_more(served, args.keep or [], path)
     return found
+
+
+def _refuse_more(served: Served, keep: list[str], path: Path) -> None:
+    """Refuses a file that holds more than factors and settings: who is erased might stay there.
+
+    Settings are single numbers, and the text that ``implicit`` writes; ``keep`` names what else
+    says nothing of anybody, which can be no array with a place for each user or item.
+    """
+    sizes = {len(side) for side in served.factors}
+    tied = [name for name, array in served.settings.items() if sizes & {*np.shape(array)}]
+    if tied:  # their rows would go on telling of who is gone, or belong to somebody else
+        raise Refused(
+            f"{path}: {', '.join(tied)} may hold something of every user or item, which erase does "
+            "not know how to erase: take it out of the file"
+        )
+    more = [name for name, array in served.settings.items() if not _is_setting(name, array)]
+    more += [name for name in served.text if name != "format"]  # of safetensors itself
+    if unknown := [name for name in more if name not in keep]:
+        raise Refused(
+            f"{path}: {', '.join(unknown)} is no setting, and may hold something of who is to be "
+            "erased: take it out of the file, or --keep NAME if it says nothing of anybody"
+        )
+
+
+def _is_setting(name: str, array: Any) -> bool:
+    """Whether an array is one number, or a known text: neither can hold what somebody did."""
+    number = np.ndim(array) == 0 and array.dtype.kind in "biuf"
+    return number or (name in TEXTS and str(array) in TEXTS[name])
 
 
 def n_passes(served: Served) -> int:
