@@ -688,6 +688,17 @@ def test_single_numbers_of_safetensors_are_settings_and_other_metadata_is_refuse
     assert report(folder)["model"]["objective"].items() >= HOW.items()
 
 
+@pytest.mark.parametrize("side, other", [("user", "item"), ("item", "user")])
+def test_tables_of_two_precisions_are_refused_and_none_is_rounded(side, other, folder, capsys):
+    arrays = dict(np.load(folder / "model.npz"))
+    for dtype, more in ((np.float16, []), (np.float64, ["--certify", "1e-3"])):
+        name = f"{side}_factors"
+        np.savez(folder / "model.npz", **(arrays | {name: arrays[name].astype(dtype)}))
+        told = refused(capsys, folder, *more)
+        assert f"{name} are {dtype.__name__}" in told or f"{name} {dtype.__name__}" in told
+        assert f"{other}_factors" in told and "float32" in told and "save them alike" in told
+
+
 def test_what_is_there_already_is_kept(folder, capsys):
     (folder / "out").mkdir()
     assert "out is there already" in refused(capsys, folder)

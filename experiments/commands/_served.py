@@ -47,9 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def model(path: Path) -> Served:
     """Reads a model: an .npz of `implicit` or of this library, or two tables as .safetensors."""
-    if path.suffix == ".safetensors":
-        return receipts.read(_safetensors, path)
-    return receipts.read(_npz, path)
+    served = receipts.read(_safetensors if path.suffix == ".safetensors" else _npz, path)
+    users, items = (side.dtype.newbyteorder("=") for side in served.factors)
+    if users != items:  # one table would be rounded to what the other is
+        raise Refused(f"{path}: user_factors are {users}, item_factors {items}: save them alike")
+    return served
 
 
 def _npz(path: Path) -> Served:
