@@ -1,6 +1,7 @@
 """``erase``: from a served model, its table and a request to the model without it, and a report."""
 
 import argparse
+import csv
 import dataclasses
 import gzip
 import html.parser
@@ -247,6 +248,62 @@ def test_exchanged_ids_are_found_where_all_rows_are_much_alike_and_rows_left_beh
     columns = (users[left], items[left], np.asarray(train.values)[left])
     wrong = _erased.unfit(model, layout.build(*columns, **sizes), session.factors)
     assert not any(side.any() for side in wrong)
+
+
+ODD = ("Smith, J", 'say "hi"', '"', "a\x85b", "a\u2028b", " u 3 ", "a\x0bb", "\u00e9", "'x'", "007")
+
+
+def test_files_of_ids_are_read_as_tables_are_and_written_so_that_they_are_read_again(folder):
+    names = [*ODD, *(f"u{u:02d}" for u in range(len(ODD), U))]
+
+    def write(name, rows):
+        with open(folder / name, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+    rows = list(zip(USERS.tolist(), ITEMS.tolist(), VALUES.tolist()))
+    write("data.csv", [("user", "item", "value"), *((names[u], i, v) for u, i, v in rows)])
+    write("users.csv", [("id",), *((name,) for name in names)])
+    more = ["--method", "local", "--trust", "--users"]
+    for n, name in enumerate((*ODD[:5], "u20")):
+        write("request.csv", [("user",), (name,)])
+        out = f"out{n}"
+        file = str(folder / "users.csv")
+        assert command(folder, *more, file, "--drop-rows", data="data.csv", out=out) == 0
+        content = (folder / out / "users.csv").read_text(encoding="utf-8")
+        read = [row[0] for row in csv.reader(io.StringIO(content, newline=""))]
+        assert read == ["id", *(x for x in names if x != name)]
+        kept = _served_table._labels(folder / out / "users.csv", False)
+        assert kept.tolist() == read[1:]
+    assert _served_table._labels(folder / out / "items.csv", True).tolist() == [*range(I)]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_plain_files_of_ids_have_one_in_a_line_however_it_is_written(end, tmp_path):
+    path, ids = tmp_path / "ids", ["Smith, J", "say hi", "a\u2028b", " b ", 'say "hi"', "007"]
+    text = end.join(["\ufeffid", *ids[:3], f'"{ids[3]}"', *ids[4:], ""])
+    path.write_bytes(text.encode())
+    assert _served_table._labels(path, False).tolist() == ids
+    path.write_bytes(end.join(["id", "007", '"8"', "", " 9"]).encode())
+    assert _served_table._labels(path, True).tolist() == [7, 8, 9]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (",id\n0,a\n", "line 1: must have one column, of ids; got ',id'"),
+        ('id\n"a\n', "line 2: unexpected end of data"),
+        ('id\n"a\nb"\n', "line 2: a quote is not closed on its line"),
+        ('id\n""\n', "line 2: id is empty"),
+        ("id\na\0\n", "line 2: id holds the character NUL"),
+        ("id\n\xff\n", "line 2: not utf-8 text"),
+    ],
+)
+def test_what_is_no_file_of_ids_is_refused_with_its_line(text, words, folder, capsys):
+    lines = [f"u{u},{i},{v}" for u, i, v in zip(USERS, ITEMS, VALUES)]
+    (folder / "data.csv").write_text("\n".join(["user,item,value", *lines]))
+    (folder / "ids.csv").write_bytes(text.encode("latin-1"))
+    told = refused(capsys, folder, "--users", str(folder / "ids.csv"), data="data.csv")
+    assert f"ids.csv, {words}" in told
 
 
 def test_who_was_erased_before_is_not_brought_back_by_a_table_that_still_has_them(folder, capsys):

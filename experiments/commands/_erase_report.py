@@ -1,8 +1,10 @@
 """The files that `erase` writes: the model, and a report for whoever asks what was done."""
 
 import argparse
+import csv
 import hashlib
 import html
+import io
 import json
 from pathlib import Path
 from string import Template
@@ -34,7 +36,9 @@ def contents(
             request=job.forget,
         )
     for side, ids in zip(("users", "items"), done.ids or ()):
-        found[f"{side}.csv"] = "\n".join(["id", *map(str, ids.tolist()), ""]).encode()
+        lines = io.StringIO()
+        csv.writer(lines, lineterminator="\n").writerows([["id"], *([x] for x in ids.tolist())])
+        found[f"{side}.csv"] = lines.getvalue().encode()
     report = done.report | {"files": {name: _sha256(data) for name, data in found.items()}}
     found["report.json"] = (json.dumps(report, indent=2, allow_nan=False) + "\n").encode()
     found["report.html"] = page(report).encode()

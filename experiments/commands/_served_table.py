@@ -201,17 +201,27 @@ def _number(
 
 
 def _labels(path: Path, integers: bool) -> np.ndarray:
-    """The ids of a file, one per line below a header, as the ids of a table are read."""
-    from jaxforget.data._fields import integer
+    """The ids of a file, one per line below a header, as the ids of a table are read.
 
-    lines = path.read_text(encoding="utf-8-sig").splitlines()[1:]
-    for number, line in enumerate(lines, 2):
-        whole = integer(line) if integers else 0
+    Quotes are those of a CSV; a comma outside of them is part of the id, as there is one column.
+    """
+    from jaxforget.data._fields import integer
+    from jaxforget.data._lines import Layout, problem, records
+
+    file, ids = Layout(str(path), text=() if integers else ("id",)), []
+    for number, (line, fields) in enumerate(records(file)):
+        where, field = f"{path}, line {line}", ",".join(fields)
+        if number == 0:
+            if len(fields) > 1:
+                raise ValueError(f"{where}: must have one column, of ids; got {field[:80]!r}")
+            continue
+        whole = integer(field) if integers else 0
         if whole is None or not -(2**63) <= whole < 2**63:
-            raise ValueError(f"{path}, line {number}: an id must be an integer; got {line[:80]!r}")
-        if "\0" in line:  # NumPy cuts it off: two ids would be one
-            raise ValueError(f"{path}, line {number}: {line[:80]!r} holds the character NUL")
-    labels = np.array([int(line) for line in lines]) if integers else np.array(lines, str)
+            raise ValueError(f"{where}: an id must be an integer; got {field[:80]!r}")
+        if fault := problem([field], ["id"], file):
+            raise ValueError(f"{where}: {fault}")
+        ids.append(int(field) if integers else field)
+    labels = np.array(ids) if integers else np.array(ids, str)
     if len(np.unique(labels)) < len(labels):
         raise ValueError("an id is there twice")
     return labels
