@@ -660,6 +660,39 @@ def test_columns_and_thresholds_that_a_table_cannot_serve_are_refused(kind, fold
         assert "--columns must be like" in refused(capsys, folder, "--columns", wrong, data=data)
 
 
+@pytest.mark.parametrize("side", ["user", "item"])
+@pytest.mark.parametrize(
+    "ids, bad, way",
+    [
+        (lambda n: n.astype(np.int64) - 20, "-20", "2**63 - 1"),
+        (lambda n: n.astype(np.uint64) + np.uint64(2**63 - 5), None, "2**63 - 1"),
+        (lambda n: np.array(["" if x == 3 else f"u{x}" for x in n]), "''", "empty"),
+        (lambda n: np.array(["a\nb" if x == 3 else f"u{x}" for x in n]), r"'a\nb'", "a line break"),
+        (lambda n: n.astype(np.uint64) + np.uint64(2**62), None, None),
+        (lambda n: np.array([f"-{x}" for x in n]), None, None),
+    ],
+)
+def test_tables_of_people_who_could_never_be_asked_for_are_refused(
+    side, ids, bad, way, folder, capsys, monkeypatch
+):
+    import pandas as pd
+
+    columns = {"user": USERS, "item": ITEMS, "value": VALUES}
+    frame = pd.DataFrame(columns | {side: ids(columns[side])})
+    monkeypatch.setattr(_served_table, "_parquet", lambda *_: frame)  # as pyarrow would read it
+    (folder / "data.parquet").touch()
+    first = frame[side][0]
+    (folder / "request.csv").write_text(f"{side}\n{first}\n")
+    if way is None:
+        args = ["--ids", "sorted", "--trust"]
+        assert command(folder, *args, data="data.parquet") == 0
+        return
+    told = refused(capsys, folder, "--ids", "sorted", data="data.parquet")
+    wanted = bad or str(int(frame[side].max()))
+    assert f"data.parquet: the {side} id {wanted} is" in told and way in told
+    assert f"no request could name it: write the {side} ids as text" in told
+
+
 def test_values_that_are_missing_are_refused_before_a_threshold_drops_them(folder, capsys):
     values = np.where(np.arange(len(VALUES)) % 7 == 0, np.nan, 5.0)
     data = scipy.sparse.csr_matrix((values, (USERS, ITEMS)), shape=(U, I))

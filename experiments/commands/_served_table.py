@@ -87,7 +87,8 @@ def _columns(path: Path, args: argparse.Namespace) -> tuple[np.ndarray, ...]:
     else:
         frame = _delimited(path, name, names, args.columns is not None)
     for side in ("user", "item"):
-        number(frame[side])  # refuses ids that are neither all text nor all integers
+        labels = number(frame[side])[1]  # refuses ids that are neither all text nor all integers
+        _refuse_unnameable(path, side, labels)
     if "value" in frame:
         finite(frame["value"], "value")
     elif args.threshold is not None:
@@ -95,6 +96,24 @@ def _columns(path: Path, args: argparse.Namespace) -> tuple[np.ndarray, ...]:
     else:
         frame = frame.assign(value=1.0)
     return tuple(frame[column].to_numpy() for column in ("user", "item", "value"))
+
+
+def _refuse_unnameable(path: Path, side: str, labels: np.ndarray) -> None:
+    """Refuses ids that no request could name: who has one could be served, but never erased.
+
+    Tables of text hold none of them; a .parquet holds whatever was written.
+    """
+    if labels.dtype.kind in "iu":
+        told = "is no integer from 0 to 2**63 - 1"
+        bad = [x for x in map(int, (labels.min(), labels.max())) if not 0 <= x < 2**63]
+    else:
+        told = "is empty, or has a line break"
+        bad = [x for x in labels.tolist() if not x or "\n" in x or "\r" in x]
+    if bad:
+        raise ValueError(
+            f"{path}: the {side} id {bad[0]!r:.80} {told}, so no request could name it: write "
+            f"the {side} ids as text that is written in one line"
+        )
 
 
 def _named(text: str | None) -> dict[str, str]:
