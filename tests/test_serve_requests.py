@@ -213,6 +213,21 @@ def test_requests_are_met_in_turn_and_the_model_is_served_in_its_format(folder, 
         assert (folder / "stream" / "journal.jsonl").read_bytes() == before
 
 
+def test_what_a_file_holds_beside_settings_is_refused_or_kept_by_name(folder, capsys):
+    arrays, before = dict(np.load(folder / "model.npz")), sorted(folder.iterdir())
+    np.savez(folder / "model.npz", **arrays, history=np.arange(5))
+    told = refused(capsys, begin(folder))
+    assert "model.npz: history is no setting, and may hold something" in told
+    assert sorted(folder.iterdir()) == before
+    assert cli.main(begin(folder, "stream", "--keep", "history")) == 0
+    assert np.load(folder / "stream" / "model.npz")["history"].tolist() == [*range(5)]
+    for again in (go_on(folder), begin(folder, "stream", "--keep", "history")):
+        assert cli.main(again) == 0
+    capsys.readouterr()
+    told = refused(capsys, go_on(folder, "stream", "--keep", "other"))
+    assert "began with another --keep ['other']" in told
+
+
 def test_more_lines_are_a_batch_and_a_budget_used_up_is_a_training_anew(folder, capsys):
     assert cli.main(begin(folder, "stream", "--batch=4", "--check=1", "--budget=1e-9")) == 0
     told = capsys.readouterr().out
