@@ -86,6 +86,18 @@ def test_settings_of_a_model_of_another_width_are_refused(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_arrays_beside_the_settings_are_not_carried_into_a_new_file(tmp_path):
+    factors, old, new = random_factors(), tmp_path / "old.npz", tmp_path / "new.npz"
+    seen = {"seen_indptr": np.arange(18), "seen_indices": np.arange(40)}
+    interop.save_factors(old, factors, settings={"alpha": 2.0} | seen)
+    with pytest.raises(ValueError, match=r"has seen_indptr, seen_indices beside its settings"):
+        interop.save_factors(new, factors, like=old)
+    assert not new.exists()
+    interop.save_factors(old, factors, settings={"alpha": 2.0})
+    interop.save_factors(new, factors, like=old)
+    assert float(interop.load_settings(new)["alpha"]) == 2.0
+
+
 @pytest.mark.filterwarnings("ignore:OpenBLAS:RuntimeWarning")  # from implicit itself
 def test_factors_of_a_fitted_implicit_model_are_taken(tmp_path):
     als = pytest.importorskip("implicit.cpu.als")

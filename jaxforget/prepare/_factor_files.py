@@ -63,17 +63,23 @@ def save_factors(
       path: of the file, as it stands: no suffix is added.
       factors: of a model.
       dtype: of the file; a receipt is about the numbers as they are there.
-      like: the file that the model came from: its settings are kept.
+      like: the file that the model came from: its settings, which are single values, are kept.
       settings: such as ``{"regularization": 0.1, "alpha": 2.0}``; they come before ``like``.
 
     Raises:
-      ValueError: ``like`` is no file of factors, or of another width.
+      ValueError: ``like`` is no file of factors, or of another width, or has other arrays: they may
+        hold what the new factors have forgotten.
       OSError: it cannot be written, and what was there is as it was.
     """
     width = factors.items.shape[1]
     kept: dict[str, Any] = {"factors": width} if like is None else load_settings(like)
     if like is not None and (there := load_factors(like).items.shape[1]) != width:
         raise ValueError(f"{like}: has {there} factors, the model to be written {width}")
+    if others := [name for name, array in kept.items() if np.ndim(array)]:
+        raise ValueError(
+            f"{like}: has {', '.join(others)} beside its settings, which may hold what was "
+            "forgotten: give what is to be kept as settings"
+        )
     arrays: dict[str, Any] = kept | dict(settings or {}) | implicit_arrays(factors, dtype=dtype)
     with written(path) as file:  # given a name, NumPy might add a suffix to it
         np.savez(file, **arrays)
