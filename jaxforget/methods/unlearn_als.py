@@ -2,7 +2,6 @@
 
 from typing import Any, Literal
 
-import jax.numpy as jnp
 from jax import Array
 
 from jaxforget._settings import checked
@@ -31,9 +30,10 @@ def build(
       max_sweeps, tol: limits of the unlearning passes; the model's own where None.
       variant: ``"untrain"`` resets confidence and preference together, with every statistic
         recomputed from retained data. The others serve comparison: ``"finetune"`` resets the
-        preference alone, so a forgotten pair becomes a strong negative; ``"drop"`` goes on with
-        the old data (control); ``"as_released"`` draws the factors anew and keeps the confidence
-        statistics of the deleted data, as the published code does.
+        preference alone, so a forgotten pair, or what of it is forgotten, becomes a strong
+        negative; ``"drop"`` goes on with the old data (control); ``"as_released"`` draws the
+        factors anew and keeps the confidence statistics of the deleted data, as the published
+        code does.
 
     Raises:
       ValueError: the model is not trained by alternating least squares.
@@ -54,9 +54,11 @@ def build(
         if variant == "as_released":
             return terms(train, forget.after, statistics=forget.before)
         old = terms(train, forget.before)
-        if variant == "finetune":
-            return old._replace(target=jnp.where(forget.after > 0, old.target, 0))
-        return old
+        if variant == "drop":
+            return old
+        # what of a pair is forgotten keeps its confidence, with preference 0
+        kept = terms(train, forget.after, statistics=forget.before)
+        return old._replace(target=kept.target, constant=kept.constant)
 
     def unlearn(
         key: Array, state: Any, train: Interactions, forget: ForgetSet
