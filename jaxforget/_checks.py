@@ -144,8 +144,22 @@ def shape(owner: str, wanted: tuple[int, ...], **arrays: Any) -> None:
             raise ValueError(f"{owner}: {name} must be {list(wanted)}; got {list(np.shape(array))}")
 
 
+def integers(owner: str, **arrays: Any) -> None:
+    """Refuses ids of another type than integers, known under a trace too: a mask is no ids.
+
+    Example:
+      >>> integers("exposure", target=2.0)
+      Traceback (most recent call last):
+      ValueError: exposure: target must hold integer ids; got float64
+    """
+    for name, array in arrays.items():
+        given = array if is_traced(array) else np.asarray(array)
+        if given.size and not np.issubdtype(given.dtype, np.integer):
+            raise ValueError(f"{owner}: {name} must hold integer ids; got {given.dtype}")
+
+
 def ids(owner: str, n: int, **arrays: Any) -> None:
-    """Refuses ids outside ``[0, n)``, where they are no tracers.
+    """Refuses what is no integers, and ids outside ``[0, n)`` where they are no tracers.
 
     Example:
       >>> ids("exposure", 8, target=99)
@@ -153,6 +167,7 @@ def ids(owner: str, n: int, **arrays: Any) -> None:
       ValueError: exposure: target must hold ids in [0, 8); got 99
     """
     for name, array in arrays.items():
+        integers(owner, **{name: array})
         if is_traced(array):
             continue
         given = np.asarray(array)

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxforget.metrics import canaries, candidates, rank_measures, ranking
 from jaxforget.prepare import forget, interop
-from jaxforget.sparse import layout
+from jaxforget.sparse import layout, search
+from jaxforget.types import Factors
 
 
 def frame(users):
@@ -113,3 +115,75 @@ def test_a_request_file_names_ids_as_they_are_written(tmp_path):
         [1],
         [0],
     ]
+
+
+# --- measures of items that are named by their ids -----------------------------------------------
+
+MANY = 300  # more than 8 bits number; the scores rise with the id
+WIDE = Factors(jnp.ones((MANY, 1)), jnp.arange(float(MANY))[:, None])
+NOBODY = layout.build([0], [0], [1.0], n_users=MANY, n_items=MANY), jnp.zeros(1)
+
+
+def listed_within(k):
+    return lambda ranked: {"hit": rank_measures.hit(ranked, k=k)}
+
+
+MEASURED = {
+    "exposure": lambda x: ranking.exposure(WIDE, x, jnp.ones(MANY, bool), [], ks=[200])[200],
+    "over_candidates": lambda x: candidates.over_candidates(
+        listed_within(1), WIDE, x[None], jnp.stack([x, jnp.zeros_like(x)])[None]
+    )["hit"],
+    "rank_exposure": lambda x: canaries.rank_exposure(
+        WIDE, x[None], x[None], jnp.ones(MANY, bool), *NOBODY
+    ),
+}
+NARROW = ["int8", "uint8", "uint16", "int64"]
+
+
+@pytest.mark.parametrize("how", MEASURED)
+@pytest.mark.parametrize("dtype", NARROW)
+def test_a_measure_of_an_id_does_not_depend_on_the_type_that_holds_it(how, dtype):
+    """The number of items was cast to the type of the id: 299 is 43 in 8 bits."""
+    measure = MEASURED[how]
+    item = min(200, np.iinfo(dtype).max)
+    want, asked = float(measure(jnp.array(item, jnp.int32))), jnp.array(item, dtype)
+    for got in (measure(asked), jax.jit(measure)(asked), jax.vmap(measure)(asked[None])[0]):
+        assert float(got) == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_the_exposure_of_a_known_id_is_counted_in_any_type(dtype):
+    for item in (99, 100, 127):
+        got = ranking.exposure(WIDE, np.dtype(dtype).type(item), jnp.ones(MANY, bool), [], ks=[200])
+        assert float(got[200]) == float(MANY - 1 - item < 200), (dtype, item)
+
+
+@pytest.mark.parametrize("how", MEASURED)
+@pytest.mark.parametrize("item", [-1, MANY, 2**32 + 5])
+def test_a_traced_id_that_is_no_item_makes_no_number_in_64_bits_either(how, item):
+    assert np.isnan(jax.jit(MEASURED[how])(jnp.array(item)))
+
+
+@pytest.mark.parametrize("how", MEASURED)
+@pytest.mark.parametrize("value", [2.0, True])
+def test_a_measure_refuses_ids_that_are_no_integers(how, value):
+    for measure in (MEASURED[how], jax.jit(MEASURED[how])):
+        with pytest.raises(ValueError, match=f"{how}: .* must hold integer ids; got"):
+            measure(jnp.array(value))
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+def test_histories_of_users_are_read_in_any_type(dtype):
+    """The end of user 127's is where 128's begins, which int8 does not hold."""
+    everybody = layout.build(np.arange(MANY), np.arange(MANY), np.ones(MANY))
+    user = np.iinfo(dtype).max if dtype.endswith("8") else 130
+    users = jnp.array([user], dtype)
+    hidden = [(everybody, jnp.ones(MANY))]
+    assert np.flatnonzero(ranking.hide(hidden, users, MANY)[0]).tolist() == [user]
+
+
+def test_what_is_no_id_is_minus_one_in_every_type():
+    assert search.inside(np.array([0, 127], np.int8), 128).tolist() == [0, 127]
+    assert search.inside(np.array([0, 255], np.uint8), 255).tolist() == [0, -1]
+    assert search.inside(np.array([-(2**32), 2**32, 7]), 9).tolist() == [-1, -1, 7]
+    assert search.inside(np.int8(5), 0).tolist() == -1

@@ -9,7 +9,7 @@ from jax.scipy.special import gammaln
 from jaxforget import _checks
 from jaxforget._settings import checked
 from jaxforget.metrics import _fits, ranking
-from jaxforget.sparse import serving
+from jaxforget.sparse import search, serving
 from jaxforget.sparse.arithmetic import ratio
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
@@ -31,8 +31,8 @@ def rank_exposure(
 
     Args:
       factors: the model that serves.
-      users: ``[P]`` int32, of the planted pairs.
-      items: ``[P]`` int32.
+      users: ``[P]`` integer ids, of the planted pairs.
+      items: ``[P]`` integer ids.
       pool: ``[I]`` bool, the items that profiles were drawn from.
       train: the interactions, planted ones included.
       weights: ``[N]``; items with a positive weight are those that a user was planted with.
@@ -67,11 +67,11 @@ def rank_exposure(
     _checks.shape("rank_exposure", (n_items,), pool=pool)
     _checks.ids("rank_exposure", n_users, users=users)
     _checks.ids("rank_exposure", n_items, items=items)
+    users, items = search.inside(users, n_users), search.inside(items, n_items)
 
     def bits(pair: tuple[Array, Array]) -> Array:
         user, item = pair
-        real = (user >= 0) & (user < n_users) & (item >= 0) & (item < n_items)
-        user, item = jnp.clip(user, 0, n_users - 1), jnp.clip(item, 0, n_items - 1)
+        real, user, item = (user >= 0) & (item >= 0), jnp.maximum(user, 0), jnp.maximum(item, 0)
         scores = serving.scores(factors, user[None])[0]
         others = pool & ~ranking.hide([(train, weights)], user[None], len(scores))[0]
         others = others.at[item].set(False)

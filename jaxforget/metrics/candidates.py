@@ -5,8 +5,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jax import Array, lax
 
+from jaxforget import _checks
 from jaxforget.metrics.ranking import Ranked
-from jaxforget.sparse import serving
+from jaxforget.sparse import search, serving
 from jaxforget.sparse.serving import Served
 
 
@@ -25,12 +26,15 @@ def over_candidates(
     Args:
       measure: as in ``over_users``.
       factors: the model that serves.
-      users: ``[R]`` int32.
-      candidates: ``[R, C]`` int32 items, the relevant one first in each row; what is named again
-        in a row counts once.
+      users: ``[R]`` integer ids.
+      candidates: ``[R, C]`` integer ids of items, the relevant one first in each row; what is named
+        again in a row counts once.
 
     Returns:
       ``{name: scalar}``; NaN where there are no users, a score is not finite, or an item is none.
+
+    Raises:
+      ValueError: users or candidates are no integers.
 
     Example:
       >>> from jaxforget.metrics import rank_measures
@@ -44,13 +48,15 @@ def over_candidates(
       1.0
     """
     n_users, n_items = serving.sizes(factors)
+    _checks.integers("over_candidates", users=users, candidates=candidates)
+    users, candidates = search.inside(users, n_users), search.inside(candidates, n_items)
 
     def rank(row: tuple[Array, Array]) -> tuple[Array, ...]:
         """Of one user: how many are above the first, equal to it, in all; and are all real?"""
         user, items = row
-        real = (items >= 0) & (items < n_items) & (user >= 0) & (user < n_users)
-        found = serving.scores(factors, jnp.clip(user, 0, n_users - 1)[None])[0]
-        found = found[jnp.clip(items, 0, n_items - 1)]
+        real = (items >= 0) & (user >= 0)
+        found = serving.scores(factors, jnp.maximum(user, 0)[None])[0]
+        found = found[jnp.maximum(items, 0)]
         again = jnp.any(jnp.tril(items[:, None] == items[None], -1), axis=1)
         above, equal = found > found[0], (found == found[0]).at[0].set(False)
         counts = (jnp.sum(x & ~again, dtype=jnp.int32) for x in (above, equal, real))

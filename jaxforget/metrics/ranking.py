@@ -13,7 +13,7 @@ from jax import Array, lax
 
 from jaxforget import _checks, _varying, _weights
 from jaxforget.metrics import _fits, counting, top
-from jaxforget.sparse import layout, serving
+from jaxforget.sparse import layout, search, serving
 from jaxforget.sparse.arithmetic import ratio, wide
 from jaxforget.sparse.serving import Served
 from jaxforget.types import Interactions
@@ -154,7 +154,7 @@ def exposure(
 
     Args:
       factors: the model that serves.
-      target: int32 scalar, the item.
+      target: scalar id of the item, an integer of any type.
       where: ``[U]`` bool, users who count.
       hidden: interactions and their weights, as in ``over_users``.
       ks: lengths of the lists.
@@ -171,7 +171,7 @@ def exposure(
     (n_users, n_items), dtype = serving.sizes(factors), serving.precision(factors)
     _checks.shape("exposure", (n_users,), where=where)
     _checks.ids("exposure", n_items, target=target)
-    real, target = (target >= 0) & (target < n_items), jnp.clip(target, 0, max(n_items - 1, 0))
+    target = search.inside(target, n_items)  # -1 reads the last item, and makes NaN of it below
 
     def counts(users: Array) -> tuple[dict[int, Array], Array]:
         masked, (scores, known) = hide(hidden, users, n_items), _scores(factors, users)
@@ -182,7 +182,7 @@ def exposure(
         found = {}
         for k in ks:
             chance = jnp.clip((k - above) / jnp.maximum(equal, 1), 0, 1)
-            chance = jnp.where(known & real, chance, jnp.nan)
+            chance = jnp.where(known & (target >= 0), chance, jnp.nan)
             found[k] = jnp.sum(jnp.where(possible, chance, 0).astype(dtype))
         return found, jnp.sum(possible, dtype=dtype)
 

@@ -8,7 +8,7 @@ from jax import Array
 
 from jaxforget import _checks
 from jaxforget._jax import is_traced
-from jaxforget.sparse.search import position
+from jaxforget.sparse.search import inside, position
 from jaxforget.types import ForgetSet, Interactions
 
 
@@ -124,11 +124,7 @@ def _ids(name: str, ids: Any, size: int) -> Array:
         raise ValueError(f"{name} must be integer ids; got {ids.dtype}: see interop.read_pairs")
     if ids.ndim != 1:
         raise ValueError(f"{name} must be a vector; got shape {ids.shape}")
-    if not ids.size or not size:
-        return jnp.full(ids.shape, -1, jnp.int32)
-    # asked before int32 cuts off what makes an id too large, and in a type that may hold no -1
-    inside = (ids >= 0) & (ids <= min(size - 1, int(jnp.iinfo(ids.dtype).max)))
-    return jnp.where(inside, jnp.asarray(ids).astype(jnp.int32), -1)
+    return inside(ids, size)
 
 
 def as_request(before: Array, forgotten: Array) -> ForgetSet:

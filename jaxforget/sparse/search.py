@@ -1,10 +1,34 @@
-"""Binary search for (user, item) pairs in the sorted interactions."""
+"""Ids as they are searched for; binary search for (user, item) pairs in sorted interactions."""
+
+from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from jaxforget import _varying
+from jaxforget._jax import is_traced
 from jaxforget.types import Interactions
+
+
+def inside(ids: Any, size: int) -> Array:
+    """The ids as int32; -1, which is in no data, for what is not in ``[0, size)`` as it came.
+
+    Args:
+      ids: integers of any type and shape, traced or not.
+      size: how many ids there are.
+
+    Example:
+      >>> inside(np.array([3, 255], np.uint8), 300).tolist(), inside([2**32 + 3], 300).tolist()
+      ([3, 255], [-1])
+    """
+    ids = ids if is_traced(ids) else np.asarray(ids)
+    if not ids.size or not size:
+        return jnp.full(ids.shape, -1, jnp.int32)
+    # asked before int32 cuts off what makes an id too large, and in a type that may hold neither
+    # -1 nor the number of ids
+    good = (ids >= 0) & (ids <= min(size - 1, int(jnp.iinfo(ids.dtype).max)))
+    return jnp.where(good, jnp.asarray(ids).astype(jnp.int32), -1)
 
 
 def position(train: Interactions, users: Array, items: Array, *, after: bool) -> Array:

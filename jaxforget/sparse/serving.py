@@ -130,6 +130,7 @@ def largest(served: Served) -> Array:
 
 def spans(interactions: Interactions, users: Array) -> tuple[Array, Array]:
     """The rows ``first .. end - 1`` of users ``[R]``; an id past the last user has none."""
+    users = users.astype(jnp.int32)  # a narrow type may not hold the id after the last
     first, end = (interactions.by_user.indptr.at[users + k].get(mode="clip") for k in (0, 1))
     return first, end
 
