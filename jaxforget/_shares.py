@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from typing import overload
 
 import jax.numpy as jnp
 from jax import Array
@@ -11,33 +12,43 @@ from jaxforget import _varying
 MOST = 10**9  # of a denominator: three of it fit in 32 bits
 
 
-def exact(share: float) -> Fraction:
-    """The decimal that a share was written as.
+def exact(share: float | Fraction) -> Fraction:
+    """The decimal that a share was written as; a fraction is one already.
 
     Example:
       >>> exact(0.7) + exact(0.1) == exact(0.8), 0.7 + 0.1 == 0.8
       (True, False)
     """
+    if isinstance(share, Fraction):
+        return share
     return Fraction(float(share)).limit_denominator(MOST)
 
 
-def part(share: float, n: int) -> int:
+@overload
+def part(share: float, n: int) -> int: ...
+@overload
+def part(share: float, n: Array) -> Array: ...
+def part(share: float, n: int | Array) -> int | Array:
     """A share, in (0, 1], of ``n`` rounded up, exactly; at least 1 of them if any.
+
+    ``n`` is a Python number or, traced too, int32.
 
     Example:
       >>> part(0.07, 100), math.ceil(0.07 * 100)
       (7, 8)
     """
-    return max(min(1, n), math.ceil(exact(share) * n))
+    if isinstance(n, int):
+        return max(min(1, n), math.ceil(exact(share) * n))
+    return jnp.maximum(n - below(1 - exact(share), n), jnp.minimum(1, n))
 
 
-def below(share: float, n: Array) -> Array:
+def below(share: float | Fraction, n: Array) -> Array:
     """A share, in [0, 1], of ``n`` rounded down, exactly; ``n`` may be traced.
 
     A long division, bit by bit: the product may need more than the 32 bits that there are.
 
     Args:
-      share: a Python number.
+      share: a Python number, or a fraction with a denominator of at most ``MOST``.
       n: int32, 0 or more.
 
     Returns:

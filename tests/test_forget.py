@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from oracles import gone
 
+from jaxforget import _shares
 from jaxforget.prepare import forget
 from jaxforget.sparse import layout
 
@@ -270,3 +272,27 @@ def test_a_share_in_16_bits_is_that_share_of_many_interactions(dtype, traced):
 def test_a_traced_share_is_a_floating_number():
     with pytest.raises(ValueError, match="ratio must be a floating number; got bool"):
         jax.jit(lambda r: forget.random(key(), labels(), r)[1].after)(jnp.array(True))
+
+
+@pytest.mark.parametrize("kind", ["random", "popular"])
+@pytest.mark.parametrize("ratio", [0.239, 0.999, 1e-12, 1])
+def test_a_python_share_is_exact_of_traced_weights_too(kind, ratio):
+    """It was counted in floating point, with an allowance that lost an interaction of many."""
+    n = 100_999
+    train = layout.build(np.arange(n), np.arange(n), np.ones(n))  # a row each: all ask for as many
+    found = lambda b: jnp.sum(  # noqa: E731
+        getattr(forget, kind)(key(), train, ratio, before=b)[1].after > 0
+    )
+    compiled = jax.jit(found)
+    for left in (n, 15_159, 1, 0):
+        before = (jnp.arange(n) < left).astype(jnp.float32)
+        want = math.floor(left * (1 - Fraction(str(ratio))))
+        assert int(found(before)) == int(compiled(before)) == want
+
+
+def test_a_part_of_a_traced_number_is_that_of_a_known_one():
+    numbers = jnp.array([0, 1, 2, 99, 100, 15_159, 100_999, 2**31 - 1], jnp.int32)
+    for share in (1e-12, 1 / 3, 0.07, 0.1, 0.239, 0.5, 0.999, 1.0):
+        got = jax.jit(lambda n, share=share: _shares.part(share, n))(numbers)
+        assert got.dtype == jnp.int32
+        assert got.tolist() == [_shares.part(share, int(n)) for n in numbers]

@@ -158,11 +158,11 @@ def _whole(
 
 
 def _share(ratio: Ratio, n: int | Array) -> int | Array:
-    """``n - floor(n (1 - ratio))``: for Python numbers exact, and at least 1."""
+    """``n - floor(n (1 - ratio))``: for a Python ratio exact, and at least 1 of any."""
     if ratio is None:
         raise ValueError("give a ratio or a count; got neither")
     _checks.share("forget", ratio=ratio)
-    if isinstance(ratio, (int, float)) and isinstance(n, int):
+    if isinstance(ratio, (int, float)):
         return _shares.part(ratio, n)
     if not isinstance(ratio, (Array, np.ndarray, np.generic)):
         ratio = jnp.asarray(float(ratio))
