@@ -153,3 +153,22 @@ def test_a_pair_in_three_rows_is_one_pair_of_their_sum():
     np.testing.assert_allclose(
         users[0], oracles.implicit_row(np.asarray(fixed), c, p, REG), rtol=1e-9
     )
+
+
+@pytest.mark.parametrize("b", [0.0, 0.9, 1.0])
+def test_bm25_of_an_item_whose_values_are_all_zero_is_zero(b):
+    """With b = 1 it was 0 / 0, and so was every row of the model."""
+    values = [1.0, 0.0, 2.0, 3.0, 1.0]
+    train = layout.build([0, 0, 1, 1, 2], [0, 1, 0, 2, 0], values, n_users=3, n_items=4)
+
+    def weighted(given, weights):
+        return confidence.bm25(dataclasses.replace(train, values=given), weights, b=b, k1=1.2)
+
+    for weights in (jnp.ones(5), jnp.ones(5).at[3].set(0), jnp.zeros(5)):
+        got = np.asarray(weighted(train.values, weights))
+        assert np.isfinite(got).all() and got[1] == 0 and np.all(got[[0, 2, 3, 4]] > 0)
+        slopes = jax.grad(lambda *x: weighted(*x).sum(), argnums=(0, 1))(train.values, weights)
+        assert all(np.isfinite(slope).all() for slope in slopes)
+    model = ials.build(dim=2, reg=1.0, alpha=1.0, weighting="bm25", bm25_b=b, bm25_k1=1.2)
+    factors, info = model.fit(jax.random.key(0), train, jnp.ones(5))
+    assert all(np.isfinite(x).all() for x in (*factors, info["objective"]))

@@ -45,7 +45,8 @@ def bm25(train: Interactions, weights: Array, *, b: float, k1: float) -> Array:
     relative = ratio(lengths, mean)
     rarity = jnp.maximum(jnp.log(float(train.n_items)) - jnp.log1p(counts), 0)
     damped = k1 * (1 - b + b * relative)[train.items] + train.values
-    return train.values * (k1 + 1) / damped * rarity[train.users]
+    # with b = 1 nothing is left of the divisor where all values of an item are 0
+    return ratio(train.values * (k1 + 1), damped, otherwise=0.0) * rarity[train.users]
 
 
 def require_counts(train: Interactions) -> None:
