@@ -134,6 +134,22 @@ def test_scif_solves_for_the_relabelled_pull_on_the_rows_of_the_request(labelled
     assert np.array_equal(flat(new)[~block], flat(f)[~block])
 
 
+@pytest.mark.parametrize("backbone", ["mf", "lightgcn"])
+@pytest.mark.parametrize("how", [{}, {"sign": "minus"}, {"propagated": False}])
+def test_scif_refuses_a_loss_to_which_an_average_label_says_nothing(labelled, backbone, how):
+    """To BPR a label is positive or not; opponents that the user keeps were counted as a pull."""
+    bpr = model(backbone, loss="bpr")
+    with pytest.raises(ValueError, match=r"scif: .*\(bpr\) reads of a label only whether .*ifru"):
+        methods.load("scif")(bpr, damping=1.0, **how)
+    # what the formula says there: among positive labels the pull is exactly nothing
+    f, forget = factors(labelled), request(labelled)
+    liked = dataclasses.replace(labelled, values=jnp.where(labelled.values > 0, 1.0, 0.5))
+    means = dataclasses.replace(liked, values=scif.mean_labels(liked, forget))
+    margins = bpr.margins.margins(f, liked, forget.before)
+    old, new = (bpr.margins.outcomes(margins, t, forget.before) for t in (liked, means))
+    np.testing.assert_array_equal(old, new)
+
+
 def test_scif_can_be_kept_to_the_users_and_away_from_the_graph(labelled):
     f, forget = factors(labelled), request(labelled)
     new, _ = run("scif", model("lightgcn"), f, labelled, forget, nodes="users")

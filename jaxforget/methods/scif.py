@@ -52,11 +52,18 @@ def build(
       damping, damping_power, hessian, n_steps, tol, precondition: as in ``ifru``.
 
     Raises:
-      ValueError: a setting is out of range, or the model's loss cannot serve it.
+      ValueError: a setting is out of range, or the model's loss cannot serve it. BPR reads of a
+        label only whether it is positive, so that an average of likes is the like itself.
 
     Source: arXiv 2304.10199, in the form of the baseline of arXiv 2307.02147.
     """
     loss = margins_of(model, "scif: relabelled losses")
+    if loss.draws_items:
+        raise ValueError(
+            "scif: a loss against drawn items (bpr) reads of a label only whether it is positive, "
+            'and an average label says nothing to it: use loss="bce", or another method such as '
+            "ifru"
+        )
     loss = loss if propagated else loss.replace(n_layers=0)
     seen = model._replace(loss=loss, margins=loss)
     step = steps.newton(
