@@ -28,7 +28,7 @@ hypothesis.settings.register_profile("thorough", max_examples=10_000, deadline=N
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 # tracing makes objects by the million that live on: looking through them is 6 % of the time here
-gc.set_threshold(50_000, 20, 100)
+gc.set_threshold(20_000, 10, 10)
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -55,10 +55,11 @@ tests_since = itertools.count(1)
 def programs_are_let_go():
     """Compiled programs stay mapped: past 65,530 pieces of memory the process would crash."""
     yield
-    if next(tests_since) % 20 == 0 and MAPPED.exists():
+    if next(tests_since) % 5 == 0 and MAPPED.exists():
         with MAPPED.open("rb") as lines:
             if sum(1 for _ in lines) > 35_000:
                 jax.clear_caches()
+                gc.collect()  # programs that only each other hold
 
 
 @pytest.fixture
