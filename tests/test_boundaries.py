@@ -172,7 +172,7 @@ def test_importing_the_library_wakes_no_device():
 # the rooms of the runner, as those of the library: a room imports itself and what lies before it
 ROOMS = (
     ("errors", "files", "plugins", "statistics"),
-    ("config", "whole"),
+    ("config", "frames", "whole"),
     ("lab", "figures"),
     ("commands", "bench"),
     ("cli",),

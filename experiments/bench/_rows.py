@@ -8,9 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from .. import files, statistics
+from .. import files, frames, statistics
 from ..errors import Refused
 from ..lab import provenance
 from ..lab.tables import by, csv, keyed
@@ -26,7 +24,7 @@ class Rows:
         self.path, self.keys, self.columns = Path(path), keys, [*keys, *values, *MADE]
         self.rows = []
         if self.path.exists():
-            table = pd.read_csv(self.path)
+            table = frames.read(self.path)
             if list(table) != self.columns:
                 raise Refused(f"{path}: has other columns: move it away, or name another by --out")
             self.rows = table.to_dict("records")

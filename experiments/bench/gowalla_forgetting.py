@@ -16,11 +16,11 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import pandas as pd
 
 from jaxforget import methods, metrics, models
 from jaxforget.prepare import forget
 
+from .. import frames
 from ..errors import PROGRAM, Refused
 from ..lab import clock, movement, setup
 from . import gowalla
@@ -77,7 +77,7 @@ def best(path, model, **size):
     """The settings of a model with the best recall on validation; ``size`` fixes some of them."""
     if not path.is_file():
         raise Refused(f"{path} is not there; first: {PROGRAM} bench gowalla --model {model}")
-    table = pd.read_csv(path)
+    table = frames.read(path, ["stage", "model", "settings", "recall"], numbers=["recall"])
     table = table[(table["stage"] == "validation") & (table["model"] == model)]
     recall = dict(zip(table["settings"], table["recall"], strict=True))
     tried = [one for one in gowalla.GRIDS[model] if gowalla.spelled(one) in recall]

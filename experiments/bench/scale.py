@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import frames
 from ..errors import PROGRAM, Refused
 from ._options import count
 
@@ -131,11 +132,9 @@ def grow(rows: list[dict[str, Any]]) -> None:
 
 def picture(path: Path, dim: int, device: str) -> None:
     """Draws the rows of one dimension and device: seconds and memory, on logarithmic axes."""
-    import pandas as pd
-
     from ..figures import _plot
 
-    found = pd.read_csv(path).sort_values("interactions", kind="stable")
+    found = frames.read(path).sort_values("interactions", kind="stable")
     found = found[(found["dim"] == dim) & (found["device"] == device)]
     with _plot.style():
         figure, axes = _plot.grid(1, 2)

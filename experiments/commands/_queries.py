@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .. import statistics
+from .. import frames, statistics
 from ..errors import Refused
 from ..figures import _tables, _undeleted
 
@@ -70,11 +70,7 @@ OTHERS = (
 @functools.cache
 def other(folder: Path, name: str) -> pd.DataFrame:
     """The rows of a table that another command than ``collect`` wrote."""
-    path = folder / f"{name}.csv"
-    try:
-        return pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise Refused(f"{path}: {error}") from None
+    return frames.read(folder / f"{name}.csv", mend="take it from its commit")
 
 
 def spread(text: str) -> list[str]:

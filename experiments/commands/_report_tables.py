@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..figures import _panels, _tables
+from ..figures import _beside, _panels, _tables
 
 ESTIMATES = {  # columns of a verdict, and what stands above them
     "left": "distance left",
@@ -40,12 +40,11 @@ def rows_of(rows: list[list[str]], head: list[str], words: int) -> str:
 
 def audit(folder: Path) -> str:
     """What the methods claim and what was measured, where the config was audited."""
-    path = folder / "audit.csv"
-    if not path.is_file():
+    if not (folder / "audit.csv").is_file():
         return ""
     names = ["data", "model", "method", "verdict", "values", "pairs", "retrained"]
     names += ["undeleted", "noise", "declared"]
-    table = pd.read_csv(path)[names]
+    table = _beside.read(folder, "audit")[names]
     rows = [
         [number(v) if isinstance(v, float) else str(v) for v in line] for line in table.to_numpy()
     ]
@@ -59,11 +58,10 @@ def audit(folder: Path) -> str:
 
 def verdict(folder: Path) -> str:
     """What is said of each method, where its models were judged by a bank (``evidence``)."""
-    path = folder / "verdict.csv"
-    if not path.is_file():
+    if not (folder / "verdict.csv").is_file():
         return ""
     rows = []
-    for _, row in _tables.with_seconds(folder, pd.read_csv(path)).iterrows():
+    for _, row in _tables.with_seconds(folder, _beside.read(folder, "verdict")).iterrows():
         asked = ["kind", "ratio", "count"]
         request = _panels.title(asked, tuple(row[asked]))
         claim = "" if pd.isna(row["claim"]) else row["claim"]

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 from .. import figures, files
 from ..config import grid, reading, schema
 from ..errors import Refused
-from ..figures import _plot, _tables
+from ..figures import _beside, _plot, _tables
 from . import _selection
 
 
@@ -33,6 +33,7 @@ def main(argv: list[str]) -> int:
     for name in names:
         stem = folder / figures.stem(name)
         draw = figures.load(name)
+        _beside.check(folder, figures.sides(name))
         source = folder if figures.of_folder(name) else tables()
         with _plot.style():
             try:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from .. import files, statistics
+from .. import files, frames, statistics
 from ..config.grid import AGAIN, Cell, named
 from ..errors import Refused
 from ..lab import setup
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     for found in _found(lab, cells):  # what is done stays, whatever comes next
         rows |= {keyed(row, KEY): row for row in found}
         _write(path, COLUMNS, [*rows.values()])
-    advised = advice(pd.read_csv(path))  # as the table holds them, whichever run made them
+    advised = advice(frames.read(path))  # as the table holds them, whichever run made them
     _write(folder / "advice.csv", ADVICE, advised)
     for row in advised:
         print("{data} {model} {method} {release}: {words}".format(**row, words=_words(row)))

@@ -11,8 +11,7 @@ import argparse
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import pandas as pd
-
+from .. import frames
 from ..config import grid, reading
 from ..errors import PROGRAM, Refused
 from . import _queries, _quotes
@@ -58,7 +57,7 @@ def page(file: str) -> str:
 
 def _commits(folder: Path) -> str:
     """The commits that timings.csv names, the most frequent first."""
-    table = pd.read_csv(folder / "timings.csv", dtype=str)
+    table = frames.read(folder / "timings.csv", ["git_sha"], dtype=str)
     counts = Counter(sha[:7] for sha in table["git_sha"].fillna("unknown"))
     return ", ".join(f"{sha} ({n})" for sha, n in counts.most_common())
 
@@ -67,14 +66,14 @@ def provenance(folder: Path) -> str:
     """One line about a folder: its commits, and whether its config makes these cells today."""
     if not (folder / "cells.csv").is_file():
         path = next(folder / f"{n}.csv" for n in ALONE if (folder / f"{n}.csv").is_file())
-        table = pd.read_csv(path, dtype=str)
+        table = frames.read(path, dtype=str)
         named = sorted(set(table["commit"].str[:7])) if "commit" in table else ["no commit named"]
         return f"{folder.name}: {', '.join(named)}"
     try:
         now = {cell.id for cell in grid.cells(reading.read(f"configs/{folder.name}.toml"))}
     except Refused as error:
         return f"{folder.name}: {_commits(folder)}; ids not compared: {error}"
-    ours = set(pd.read_csv(folder / "cells.csv", dtype={"cell": str})["cell"])
+    ours = set(frames.read(folder / "cells.csv", ["cell"])["cell"])
     words = "ids as today" if ours <= now else f"ids differ: {len(ours - now)} of {len(ours)}"
     missing = f"; {len(now - ours)} of {len(now)} cells not computed" if now - ours else ""
     return f"{folder.name}: {_commits(folder)}; {words}{missing}"

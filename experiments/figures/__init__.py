@@ -1,7 +1,7 @@
 """One file per figure: ``draw(tables) -> (matplotlib Figure, the plotted numbers)``.
 
 A figure of the tables of another command than ``collect`` is given their folder: its file says
-``OF_FOLDER = True``.
+``OF_FOLDER = True``, and ``TABLES`` which of the tables that are known here it reads.
 
 Other packages add theirs by an entry point ``jaxforget.figures``; a config may also name one as
 ``"package.module:draw"``. Such a function raises ``ValueError`` where the tables lack its numbers.
@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from .. import plugins
 from ..errors import Refused
@@ -36,8 +37,16 @@ def load(name: str) -> Callable:
 
 def of_folder(name: str) -> bool:
     """Whether a figure reads tables of its own in the results folder."""
-    module = sys.modules[plugins.load(name, plugins.FIGURES).__module__]
-    return getattr(module, "OF_FOLDER", False)
+    return getattr(_module(name), "OF_FOLDER", False)
+
+
+def sides(name: str) -> tuple[str, ...]:
+    """The tables of the results folder that a figure reads by itself."""
+    return getattr(_module(name), "TABLES", ())
+
+
+def _module(name: str) -> ModuleType:
+    return sys.modules[plugins.load(name, plugins.FIGURES).__module__]
 
 
 def note(stem: Path) -> Path:

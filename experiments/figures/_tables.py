@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .. import statistics, whole
+from .. import frames, statistics, whole
 from ..config.grid import AGAIN, Cell, short
 from ..errors import PROGRAM, Refused
 
@@ -30,6 +30,11 @@ NEEDED = {
     "metrics": ["cell", "stage", "split", "metric", "k", "value"],
     "timings": ["cell"],
 }
+NUMBERS = {
+    "cells": ["ratio", "count", "seed"],
+    "metrics": ["k", "value"],
+    "timings": ["fit_seconds", "unlearn_seconds", "reference_seconds", "unlearn_compile_seconds"],
+}
 
 
 def read(folder: Path, planned: list[Cell] | None = None) -> Tables:
@@ -44,20 +49,15 @@ def read(folder: Path, planned: list[Cell] | None = None) -> Tables:
       Refused: a table is not there, or is none, or is cut, or is not of one collection with the
         others, or is of cells that are not planned.
     """
-    frames = {}
+    found = {}
     for name in NEEDED:
         path = folder / f"{name}.csv"
         if not path.is_file():
             raise Refused(f"{path} is not there; first: {PROGRAM} collect {folder.name}")
-        try:
-            types = {"cell": str, "reason": str, "value": float}
-            frames[name] = pd.read_csv(path, dtype=types)
-        except ValueError as error:  # empty, ragged, not UTF-8
-            raise Refused(f"{path} is no table: {error}; {PROGRAM} collect makes it") from None
-        if missing := [c for c in NEEDED[name] if c not in frames[name]]:
-            raise Refused(f"{path} lacks the column {missing[0]!r}; {PROGRAM} collect makes it")
+        mend = f"{PROGRAM} collect makes it"
+        found[name] = frames.read(path, NEEDED[name], numbers=NUMBERS[name], mend=mend)
     whole.refuse(folder)
-    tables = without_bad(Tables(**frames))
+    tables = without_bad(Tables(**found))
     return tables if planned is None else _of_plan(tables, planned, folder)
 
 
@@ -71,18 +71,6 @@ def _of_plan(tables: Tables, planned: list[Cell], folder: Path) -> Tables:
             f"collect {folder.name}"
         )
     return tables._replace(missing=len(wanted - there))
-
-
-def beside(folder: Path, name: str, command: str) -> pd.DataFrame:
-    """A table that another command than ``collect`` writes into the results folder.
-
-    Raises:
-      Refused: it is not there.
-    """
-    path = folder / f"{name}.csv"
-    if not path.is_file():
-        raise Refused(f"{path} is not there; first: {PROGRAM} {command} {folder.name}")
-    return pd.read_csv(path)
 
 
 def without_bad(tables: Tables) -> Tables:
@@ -219,7 +207,7 @@ def with_seconds(folder: Path, verdicts: pd.DataFrame) -> pd.DataFrame:
         found[_key(key)] = (*seconds, rows["reference_seconds"].mean())
     empty = (np.nan,) * len(columns)
     lines = [found.get(_key(row), empty) for row in verdicts[names].itertuples(index=False)]
-    return verdicts.assign(**dict(zip(columns, zip(*lines, strict=True), strict=True)))
+    return verdicts.join(pd.DataFrame(lines, columns=columns, index=verdicts.index))
 
 
 def _key(values: Iterable[Any]) -> tuple[str, ...]:

@@ -11,10 +11,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import PROGRAM, Refused
-from . import _panels, _plot, _tables
+from . import _beside, _panels, _plot, _tables
 from .verdicts import GROUP, LEAST, LEFT, UNDELETED
 
-OF_FOLDER = True
+OF_FOLDER, TABLES = True, ("verdict", "cells")
 
 
 def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
@@ -37,7 +37,7 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
 
 def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
     """Draws one panel per data set, model and request, of what can be told at all."""
-    numbers = _tables.with_seconds(folder, _tables.beside(folder, "verdict", "evidence"))
+    numbers = _tables.with_seconds(folder, _beside.read(folder, "verdict"))
     numbers = numbers[(numbers["method"] != UNDELETED) & (numbers["verdict"] != "cannot be told")]
     numbers = numbers[numbers["seconds"].notna() & numbers["left"].notna()]
     if numbers.empty:

@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _beside, _panels, _plot, _tables
 
-OF_FOLDER = True
+OF_FOLDER, TABLES = True, ("reconstruction",)
 GROUP = ["data", "model", "method"]  # and the kind of request, where there are several
 SHOWN = (
     "unlearnt",
@@ -50,7 +50,7 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
 
 def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
     """Draws one panel per data set, model, method and kind of request; a line per release."""
-    rows = _tables.beside(folder, "reconstruction", "reconstruct")
+    rows = _beside.read(folder, "reconstruction")
     if rows["count"].isna().any() or rows["count"].nunique() < 2:
         raise Refused("releases: needs requests of several sizes (request.count = [1, 10])")
     groups = [*GROUP, "kind"] if rows["kind"].nunique() > 1 else GROUP

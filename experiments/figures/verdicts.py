@@ -10,9 +10,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..errors import Refused
-from . import _panels, _plot, _tables
+from . import _beside, _panels, _plot
 
-OF_FOLDER = True
+OF_FOLDER, TABLES = True, ("verdict",)
 GROUP = ["data", "model", "kind", "ratio", "count"]
 UNDELETED = "undeleted"
 LEFT = 0.05  # up to here a method may be called "as retrained"
@@ -38,7 +38,7 @@ def _panel(axis: plt.Axes, rows: pd.DataFrame, looks: dict[str, dict]) -> None:
 
 def draw(folder: Path) -> tuple[Figure, pd.DataFrame]:
     """Draws one panel per data set, model and request; each method with its verdict."""
-    numbers = _tables.beside(folder, "verdict", "evidence")
+    numbers = _beside.read(folder, "verdict")
     if numbers.empty:
         raise Refused("verdicts: the table is empty")
     shown = _panels.keys(numbers, GROUP)

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from .. import frames
 from ..config import grid
 from ..config.grid import Cell
 from ..errors import Refused
@@ -34,14 +33,11 @@ def csv(columns: list[str], rows: list[list[Any]]) -> bytes:
     return "".join(",".join(map(text, line)) + "\n" for line in lines).encode()
 
 
-HEXADECIMAL = ("cell", "data_hash", "bank", "commit")  # text, also where digits are all they have
-
-
 def there(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     """The rows of a table that an earlier run wrote; none where there is no such file."""
     if not path.is_file():
         return []
-    table = pd.read_csv(path, dtype=dict.fromkeys(HEXADECIMAL, str))
+    table = frames.read(path)
     if list(table) != columns:
         raise Refused(f"{path}: has other columns: move it away")
     return table.astype(object).where(table.notna(), None).to_dict("records")

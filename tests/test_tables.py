@@ -1,0 +1,109 @@
+"""Tables that commands read: a damaged one ends in one line, whichever it is and whoever reads."""
+
+import pandas as pd
+import pytest
+import toy_runs
+
+from experiments import cli, figures, plugins
+from experiments.commands import audit, evidence, reconstruct, sequence
+from experiments.errors import Refused
+from experiments.lab import tables
+
+DAMAGES = {
+    "empty": lambda text: b"",
+    "cut in its head": lambda text: text[:40],
+    "cut in its last line": lambda text: text[:-3],
+    "ragged": lambda text: text + b",".join([b"1"] * 99) + b"\n",
+    "no text": lambda text: b"\xff\xfe\x00" + text,
+    "another table": lambda text: b"a,b\n1,2\n",
+}
+ONE = toy_runs.TOML.replace('"pass_curves", "ratio_curves", "tolerance_times"', '"recovery"')
+
+
+def run(command, path, *more):
+    return cli.main([command, path, *more, "--results", path.rpartition("/")[0]])
+
+
+def refused(capsys, *words):
+    """What a command says that refuses: one line."""
+    capsys.readouterr()
+    assert run(*words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.count("\n") == 1
+    return told
+
+
+def filled(path, columns, **values):
+    """A table of one row, of numbers but for what is given."""
+    row = dict.fromkeys(columns, 0.5) | values
+    path.write_bytes(tables.csv(list(columns), [list(row.values())]))
+    return path.read_bytes()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    path = toy_runs.write(tmp_path, ONE)
+    toy_runs.fill(path, tmp_path)
+    assert run("collect", path) == 0
+    return path, tmp_path / "toy"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_of_another_command_is_refused_in_one_line(folder, capsys, damage):
+    path, results = folder
+    assert run("figures", path) == run("report", path) == 0
+    for name, columns, readers in (
+        ("audit", audit.COLUMNS, [["report"]]),
+        ("verdict", evidence.VERDICT, [["report"], ["figures", "verdicts"], ["figures", "pareto"]]),
+        ("reconstruction", reconstruct.COLUMNS, [["figures", "releases"]]),
+    ):
+        table = results / f"{name}.csv"
+        table.write_bytes(DAMAGES[damage](filled(table, columns, method="retrain")))
+        for command, *figure in readers:
+            words = [f"--only={figure[0]}"] if figure else []
+            assert f"{name}.csv" in refused(capsys, command, path, *words)
+        table.unlink()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_table_is_not_added_to(folder, capsys, damage):
+    _, results = folder
+    for name, columns in (("audit", audit.COLUMNS), ("sequence", sequence.COLUMNS)):
+        table = results / f"{name}.csv"
+        bad = DAMAGES[damage](filled(table, columns))
+        table.write_bytes(bad)
+        with pytest.raises(Refused, match=f"{name}.csv.*move it away"):
+            tables.there(table, list(columns))
+        assert table.read_bytes() == bad
+
+
+@pytest.mark.parametrize("name", ["cells", "metrics", "timings"])
+def test_a_damaged_table_of_cells_is_refused_in_one_line(folder, capsys, name):
+    path, results = folder
+    table = results / f"{name}.csv"
+    was = table.read_bytes()
+    for change in DAMAGES.values():
+        table.write_bytes(change(was))
+        assert "collect makes it" in refused(capsys, "figures", path)
+    table.write_bytes(was + was.partition(b"\n")[2])
+    assert "twice" in refused(capsys, "figures", path)
+    column = {"cells": "ratio", "metrics": "value", "timings": "unlearn_seconds"}[name]
+    table.write_bytes(was)
+    frame = pd.read_csv(table, dtype=str)
+    frame.loc[1, column] = "abc"
+    frame.to_csv(table, index=False)
+    assert f"not all of the column '{column}' are numbers" in refused(capsys, "figures", path)
+
+
+def test_verdicts_without_a_row_are_no_figure_and_stop_no_page(folder):
+    path, results = folder
+    (results / "verdict.csv").write_bytes(tables.csv(list(evidence.VERDICT), []))
+    assert run("figures", path) == run("report", path) == 0
+    for name in ("verdicts", "pareto"):
+        with pytest.raises(Refused):
+            figures.load(name)(results)
+
+
+def test_every_figure_of_a_folder_names_its_tables():
+    ours = [name for name in plugins.names(plugins.FIGURES) if figures.of_folder(name)]
+    assert len(ours) >= 3 and all(figures.sides(name) for name in ours)
