@@ -123,6 +123,25 @@ def clean(target: Path, name: str | None = None) -> None:
 
 
 @contextlib.contextmanager
+def locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keeps other processes out of the same folder for what is inside, where the system can.
+
+    Raises:
+      BlockingIOError: another process is there, and this one is not to ``wait`` for it.
+    """
+    with open(folder / ".lock", "ab") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise
+        except (ImportError, OSError):  # a system, or a file system, without locks
+            pass
+        yield
+
+
+@contextlib.contextmanager
 def terminable() -> Iterator[None]:
     """Lets SIGTERM end what is inside as Ctrl-C does, so that it can take away what it began."""
 

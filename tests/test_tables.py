@@ -1,10 +1,13 @@
 """Tables that commands read: a damaged one ends in one line, whichever it is and whoever reads."""
 
+import multiprocessing
+
 import pandas as pd
 import pytest
 import toy_runs
 
 from experiments import cli, figures, plugins
+from experiments.bench import _rows
 from experiments.commands import audit, evidence, reconstruct, sequence
 from experiments.errors import Refused
 from experiments.lab import tables
@@ -107,3 +110,60 @@ def test_verdicts_without_a_row_are_no_figure_and_stop_no_page(folder):
 def test_every_figure_of_a_folder_names_its_tables():
     ours = [name for name in plugins.names(plugins.FIGURES) if figures.of_folder(name)]
     assert len(ours) >= 3 and all(figures.sides(name) for name in ours)
+
+
+COLUMNS = ["who", "n", "value"]
+
+
+def adding(path, who):
+    for n in range(20):
+        tables.add(path, COLUMNS, ("who", "n"), [{"who": who, "n": n, "value": n / 3}])
+
+
+def test_processes_that_add_to_one_table_lose_no_row(tmp_path):
+    path = tmp_path / "new" / "t.csv"
+    context = multiprocessing.get_context("spawn")
+    some = [context.Process(target=adding, args=(path, who)) for who in ("a", "b", "c")]
+    for process in some:
+        process.start()
+    for process in some:
+        process.join()
+    rows = pd.read_csv(path)
+    assert len(rows) == 60 and (rows.groupby("who").size() == 20).all()
+    assert [p.name for p in path.parent.iterdir() if p.name != ".lock"] == ["t.csv"]
+
+
+def test_what_another_run_added_meanwhile_stays(folder, monkeypatch):
+    """The first row of every command is made while another process adds one of its own."""
+    _, results = folder
+    table = results / "audit.csv"
+
+    def row(lab, cell, shared):
+        other = {"data": "d", "model": "m", "method": cell.id, "verdict": "kept: exact"}
+        tables.add(table, audit.COLUMNS, audit.KEY, [other])
+        return {name: cell.axes[name] for name in audit.KEY} | {"verdict": "kept: exact"}
+
+    monkeypatch.setattr(audit, "row", row)
+    assert run("audit", toy_runs.small(results.parent, ONE), "--only=method=retrain") == 0
+    assert pd.read_csv(table)["model"].tolist() == ["m", "ials"]
+
+
+def test_rows_of_a_benchmark_stand_whichever_run_made_them(tmp_path):
+    path, told = tmp_path / "b.csv", []
+
+    def compute():
+        told.append(1)
+        return {"value": 0.1 + 0.2}
+
+    one, two = (_rows.Rows(str(path), ["name", "dim"], ["value"]) for _ in range(2))
+    for rows in (one, two, one):
+        found = [rows.get({"name": name, "dim": 3.0}, compute)["value"] for name in ("x", "y")]
+        assert found == pytest.approx([0.3, 0.3])
+    assert len(told) == 2 and len(pd.read_csv(path)) == 2
+
+
+def test_rows_of_one_key_replace_all_that_were_there_in_their_place(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"who,n,value\na,1,nan\nb,1,0.50\nb,2,1\nc,1,\n")
+    tables.add(path, COLUMNS, ("who",), [{"who": "b", "n": 3, "value": None}])
+    assert path.read_bytes() == b"who,n,value\na,1,nan\nb,3,\nc,1,\n"

@@ -20,10 +20,9 @@ from jaxforget import data, methods, models
 from jaxforget.prepare import forget, preprocess
 from jaxforget.types import Factors
 
-from .. import files
 from ..errors import PROGRAM, Refused
 from ..lab import clock, movement, provenance, setup
-from ..lab.tables import by, csv, keyed
+from ..lab.tables import add, there
 from ._options import count
 
 COLUMNS = [
@@ -70,19 +69,19 @@ def main(argv: list[str]) -> int:
     ways = {way: ways[way] for way in ways if way in (options.ways or ways)}
     train = _read(options.data, setup.root(options.root))
     path = Path(options.out)
-    rows = by(path, COLUMNS, KEY)
+    there(path, COLUMNS)  # one of other columns is refused before anything is computed
     for seed in range(options.seeds):
+        rows = []
         for row in (
             *_measure(options.data, train, seed, ways, options.repeats),
             *_measure_ease(options.data, train, seed, options.repeats),
         ):
-            rows[keyed(row, KEY)] = row
+            rows.append(row)
             told = "  ".join(f"{name} {row[name]:.4f}" for name in COLUMNS[9:12])
             print(
                 f"{row['request']:<14}{row['way']:<22}seed {seed}  {told}  {row['seconds']:.3f} s"
             )
-        lines = [[row[name] for name in COLUMNS] for row in rows.values()]
-        files.write_atomically(path, csv(COLUMNS, lines))  # after each seed: it takes long
+        add(path, COLUMNS, KEY, rows)  # after each seed: it takes long
     return 0
 
 

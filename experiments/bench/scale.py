@@ -174,8 +174,9 @@ def main(argv: list[str]) -> int:
     kept = Measured(options.out, COLUMNS, [*ALIKE, "interactions"])
     lines = table(options.sizes, options.dim, options.runs)
     kept.put(*lines)
-    grow(list(kept.rows.values()))
-    kept.put()
+    rows = kept.rows()
+    grow(rows)
+    kept.put(*(list(row.values()) for row in rows))
     picture(kept.path, options.dim, lines[0][COLUMNS.index("device")])
     print(f"{options.out} .svg")
     return 0

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from .. import files
 from ..errors import Refused
 from . import _beginning
 
@@ -41,13 +42,9 @@ def locked(folder: Path) -> Iterator[None]:
     """Keeps a second process out of the folder, where the system can."""
     if not folder.is_dir():
         raise Refused(f"{folder}: no such folder")
-    with open(folder / LOCK, "wb") as file:
+    with contextlib.ExitStack() as inside:
         try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except OSError:
+            inside.enter_context(files.locked(folder, wait=False))
+        except BlockingIOError:
             raise Refused(f"{folder}: another process is serving requests there") from None
         yield

@@ -15,7 +15,7 @@ from ..config.schema import find
 from ..errors import Refused
 from ..lab import setup
 from ..lab.setup import Laboratory
-from ..lab.tables import by, csv, keyed
+from ..lab.tables import add, there
 from . import _selection
 
 COLUMNS = [
@@ -118,14 +118,13 @@ def audit(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> l
 
     rows, shared = [], Recent(64)
     path = files.folder(arguments.results, config.name) / "audit.csv"
-    table, commit = by(path, COLUMNS, KEY), provenance.commit()
+    there(path, COLUMNS)  # one of other columns is refused before anything is computed
+    commit = provenance.commit()
     for cell in chosen(cells):
         if cell.spec["request"]["kind"] == "none":
             raise Refused("audit: the request is empty; give another one: request.kind=random ...")
         rows.append(row(lab, cell, shared) | {"commit": commit})
-        table[keyed(rows[-1], KEY)] = rows[-1]
-        lines = [[line.get(name) for name in COLUMNS] for line in table.values()]
-        files.write_atomically(path, csv(COLUMNS, lines))
+        add(path, COLUMNS, KEY, rows[-1:])
         print("{data} {model} {method}: {verdict}".format(**rows[-1]), flush=True)
     return rows
 

@@ -18,14 +18,14 @@ import sys
 from .. import files, statistics
 from ..config import grid
 from ..errors import Refused
-from ..lab import setup
-from ..lab.tables import csv, there
+from ..lab import setup, tables
 from . import _selection
 
 AXES = ["data", "model", "kind", "ratio", "count"]
 COLUMNS = ["bank", "method", "measure", *statistics.Estimate._fields[:3], "halves"]
 COUNTS = ["n_models", "n_known", "n_pairs"]
 NAMES = [*AXES, *COLUMNS, *COUNTS, "commit"]
+KEY = ("bank", "method")  # the rows of these are made together, and replaced so
 
 
 def main(argv: list[str]) -> int:
@@ -52,35 +52,22 @@ def main(argv: list[str]) -> int:
     folder = files.folder(arguments.results, config.name)
     path, chosen = folder / "games.csv", _selection.served("games", lab, chosen)
     asked = plans.plans(chosen, arguments.models, arguments.pairs)
-    lines = _others(path, asked)
+    tables.there(path, NAMES)  # one of other columns is refused before anything is computed
+    lines = []
     for plan in asked:
         if not plan.draws:
             print(f"{grid.named(plan.cell, 'model')}: its training draws nothing; left out")
             continue
         played = games.play(lab, folder / "games", plan, _told)
-        lines += [_line(plan, played, *found) for found in games.measures(played)]
-        for line in (x for x in lines[-3 * len(played.scores) :] if x["measure"] == "lira"):
+        lines = [_line(plan, played, *found) for found in games.measures(played)]
+        for line in (x for x in lines if x["measure"] == "lira"):
             told = "{model:<12}{kind:<10}{method:<32}AUC {value:.3f} [{low:.3f}, {high:.3f}]"
             print(told.format(**line))
-        _write(path, lines)
+        tables.add(path, NAMES, KEY, lines)
     if not lines:
         raise Refused("games: no model of this config draws, so there is no distribution to attack")
     print(path)
     return 0
-
-
-def _others(path, asked):
-    """The rows of other banks and methods, which this run leaves as they are."""
-    from jaxforget.data import _oracles
-
-    trained = _oracles.RETRAINED, _oracles.UNDELETED
-    ours = {(plan.id, kind) for plan in asked for kind in (*trained, *plan.methods)}
-    return [row for row in there(path, NAMES) if (row["bank"], row["method"]) not in ours]
-
-
-def _write(path, lines):
-    content = csv(NAMES, [[line[name] for name in NAMES] for line in lines])
-    files.write_atomically(path, content)
 
 
 def _line(plan, played, kind, measure, estimate):

@@ -14,7 +14,6 @@ requests and seeds than those asked for stay as they are.
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -23,7 +22,7 @@ from .. import files, frames, statistics
 from ..config.grid import AGAIN, Cell, named
 from ..errors import Refused
 from ..lab import setup
-from ..lab.tables import by, csv, keyed
+from ..lab.tables import add, csv, there
 from . import _selection
 
 GROUP = ["data", "model", "method", "release"]
@@ -49,12 +48,13 @@ def main(argv: list[str]) -> int:
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
     folder = files.folder(arguments.results, config.name)
     path = folder / "reconstruction.csv"
-    rows = by(path, COLUMNS, KEY)
+    there(path, COLUMNS)  # one of other columns is refused before anything is computed
     for found in _found(lab, cells):  # what is done stays, whatever comes next
-        rows |= {keyed(row, KEY): row for row in found}
-        _write(path, COLUMNS, [*rows.values()])
-    advised = advice(frames.read(path))  # as the table holds them, whichever run made them
-    _write(folder / "advice.csv", ADVICE, advised)
+        add(path, COLUMNS, KEY, found)
+    with files.locked(folder):
+        advised = advice(frames.read(path))  # as the table holds them, whichever run made them
+        content = csv(ADVICE, [[line[name] for name in ADVICE] for line in advised])
+        files.write_atomically(folder / "advice.csv", content)
     for row in advised:
         print("{data} {model} {method} {release}: {words}".format(**row, words=_words(row)))
     return 0
@@ -108,8 +108,3 @@ def _words(row: dict[str, Any]) -> str:
     if row["release_after"] is None:
         return f"not shown to be safe up to {row['largest']} deleted {what} at once ({more})"
     return f"release after at least {row['release_after']} deleted {what} ({more})"
-
-
-def _write(path: Path, columns: list[str], lines: list[dict[str, Any]]) -> None:
-    table = [[line.get(column) for column in columns] for line in lines]
-    files.write_atomically(path, csv(columns, table))

@@ -25,14 +25,14 @@ from typing import Any
 
 import pandas as pd
 
-from .. import files
+from .. import files, frames
 from ..config import grid
 from ..config.grid import Cell, label, named
 from ..config.reading import Config
 from ..errors import Refused
 from ..lab import setup, store
 from ..lab.setup import Laboratory
-from ..lab.tables import csv, there
+from ..lab.tables import add, there
 from . import _selection
 
 NAMES = ["data", "model", "method"]
@@ -69,12 +69,12 @@ def main(argv: list[str]) -> int:
         base["data_hash"] = _data_hash(lab, cell)
         base |= {name: cell.axes[name] for name in ("kind", "ratio", "count", "seed")}
         base |= {part: named(cell, part) for part in NAMES}
-        rows = [row for row in rows if row["cell"] != cell.id]
-        rows += [base | row._asdict() for row in follow.rows(cell)]
-        _write(path, rows)  # what is done stays, whatever comes next
+        # what is done stays, whatever comes next
+        add(path, COLUMNS, ("cell",), [base | row._asdict() for row in follow.rows(cell)])
         print(f"{label(cell)}: {people} people", flush=True)
     asked = {cell.id for cell in cells}
-    print(table(pd.DataFrame([row for row in rows if row["cell"] in asked])))
+    rows = frames.read(path, COLUMNS)
+    print(table(rows[rows["cell"].isin(asked)]))
     return 0
 
 
@@ -110,8 +110,3 @@ def table(rows: pd.DataFrame) -> str:
     by = [*by, "stage", "metric"]
     means = rows.groupby(by, sort=False, dropna=False)["value"].agg(lambda x: x.mean(skipna=False))
     return means.unstack("metric", sort=False).to_string(float_format="%.3g", na_rep="-")
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    lines = [[row[column] for column in COLUMNS] for row in rows]
-    files.write_atomically(path, csv(COLUMNS, lines))

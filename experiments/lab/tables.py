@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import frames
+import pandas as pd
+
+from .. import files, frames
 from ..config import grid
 from ..config.grid import Cell
 from ..errors import Refused
@@ -37,18 +39,41 @@ def there(path: Path, columns: list[str]) -> list[dict[str, Any]]:
     """The rows of a table that an earlier run wrote; none where there is no such file."""
     if not path.is_file():
         return []
-    table = frames.read(path)
-    if list(table) != columns:
-        raise Refused(f"{path}: has other columns: move it away")
+    table = _exactly(path, columns)
     return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
-def by(path: Path, columns: list[str], key: Sequence[str]) -> dict[tuple, dict[str, Any]]:
-    """The rows of such a table by what tells them apart, for a run to replace its own among them.
+def _exactly(path: Path, columns: list[str], **how: Any) -> pd.DataFrame:
+    """A table of these columns and no others."""
+    table = frames.read(path, **how)
+    if list(table) != columns:
+        raise Refused(f"{path}: has other columns: move it away")
+    return table
 
-    A run of some methods or seeds so leaves the rows of all others as they are.
+
+def add(path: Path, columns: list[str], key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Puts rows into such a table, in the place of all those of the same ``key``.
+
+    The table is read again and replaced while no other process does so: what others have added
+    since stays, and every row that is not replaced stays as it is spelled.
     """
-    return {keyed(row, key): row for row in there(path, columns)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with files.locked(path.parent):
+        held: dict[tuple, list[dict[str, Any]]] = {}
+        for row in _spelled(path, columns):
+            held.setdefault(keyed(row, key), []).append(row)
+        held |= {keyed(row, key): [] for row in rows}
+        for row in rows:
+            held[keyed(row, key)].append(row)
+        lines = [[row.get(name) for name in columns] for some in held.values() for row in some]
+        files.write_atomically(path, csv(columns, lines))
+
+
+def _spelled(path: Path, columns: list[str]) -> list[dict[str, str]]:
+    """The rows of such a table as their texts."""
+    if not path.is_file():
+        return []
+    return _exactly(path, columns, dtype=str, keep_default_na=False).to_dict("records")
 
 
 def keyed(row: dict[str, Any], key: Sequence[str]) -> tuple:
