@@ -11,7 +11,7 @@ from . import files
 from .errors import Refused
 
 # text, also where digits are all they have
-WORDS = ("cell", "data_hash", "bank", "commit", "reason")
+WORDS = ("cell", "settings", "data_hash", "bank", "commit", "reason")
 
 
 def read(

@@ -2,23 +2,27 @@
 
 For every model and method the first request and seed of the grid: the deleted rows get other
 content, everything is trained and unlearnt again with the same keys, and the outputs are compared.
-The lines of audit.csv of other methods than those asked for stay as they are.
+The lines of audit.csv of other methods than those asked for stay as they are; a table whose lines
+of this config's names are of other settings, or of other data, is refused.
 """
 
 import argparse
 from typing import Any
 
 from .. import files
+from ..config import grid
 from ..config.grid import Cell, named
+from ..config.owned import NAMES, by_cell
 from ..config.reading import Config
 from ..config.schema import find
 from ..errors import Refused
 from ..lab import setup
+from ..lab.added import Added
 from ..lab.setup import Laboratory
-from ..lab.tables import add, there
 from . import _selection
 
 COLUMNS = [
+    "cell",
     "data",
     "model",
     "method",
@@ -34,9 +38,10 @@ COLUMNS = [
     "declared",
     "differs",
     "verdict",
+    "data_hash",
     "commit",
 ]
-KEY = ("data", "model", "method")  # tells the lines apart
+KEY = NAMES  # tells the lines apart
 ROUNDING = {"float32": 1e-4, "float64": 1e-9}  # what the order of sums may make of predictions
 
 
@@ -87,8 +92,7 @@ def row(lab: Laboratory, cell: Cell, shared: Any) -> dict[str, Any]:
 
     from ..lab.programs import Skipped
 
-    line = {name: cell.axes[name] for name in ("data", "model")}
-    line["method"] = named(cell, "method")
+    line: dict[str, Any] = {name: named(cell, name) for name in NAMES}
     try:
         spec = cell.spec["method"]
         claim = claims.of(methods.load(spec["use"]), spec["settings"])
@@ -118,13 +122,13 @@ def audit(config: Config, cells: list[Cell], arguments: argparse.Namespace) -> l
 
     rows, shared = [], Recent(64)
     path = files.folder(arguments.results, config.name) / "audit.csv"
-    there(path, COLUMNS)  # one of other columns is refused before anything is computed
+    table = Added(lab, path, COLUMNS, KEY, by_cell(grid.cells(config)))
     commit = provenance.commit()
     for cell in chosen(cells):
         if cell.spec["request"]["kind"] == "none":
             raise Refused("audit: the request is empty; give another one: request.kind=random ...")
-        rows.append(row(lab, cell, shared) | {"commit": commit})
-        add(path, COLUMNS, KEY, rows[-1:])
+        rows.append(row(lab, cell, shared) | table.stamp(cell.id) | {"commit": commit})
+        table.add(rows[-1:])
         print("{data} {model} {method}: {verdict}".format(**rows[-1]), flush=True)
     return rows
 

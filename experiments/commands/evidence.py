@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import files
+from ..config import owned
 from ..config.grid import Cell, canonical, named
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
@@ -44,7 +45,7 @@ PARTS = ("left", "told", "excess", "harm", "utility")
 VERDICT = [
     *(*GROUP, "method", "claim", "verdict", "why", "part"),
     *(name + end for name in PARTS for end in ("", "_low", "_high")),
-    *("left_p", "n_models", "n_forgotten", "commit"),
+    *("left_p", "n_models", "n_forgotten", "settings", "commit"),
 ]
 TRIED = ("faithful", "half", "relearned", "from_none", "from_half", "rounded")
 MEASURES = [
@@ -135,11 +136,9 @@ def _banks(paths: list[Path], cells: list[Cell]) -> list[Any]:
     """The banks that the config asks for as it is now, with those of its methods that they hold."""
     from jaxforget import data
 
-    from ..lab import plans
-
     asked: dict[str, dict[str, Any]] = {}
     for cell in cells:
-        own = asked.setdefault(cell.key(*plans.DECIDES), {})
+        own = asked.setdefault(cell.key(*owned.DECIDES), {})
         own[named(cell, "method")] = cell.spec["method"]
     found: dict[str, Any] = {}
     for path in paths:
@@ -147,7 +146,7 @@ def _banks(paths: list[Path], cells: list[Cell]) -> list[Any]:
             bank = data.oracles(path)
         except ValueError as fault:
             raise Refused(str(fault)) from fault
-        name = canonical({name: bank.about.get(name) for name in plans.DECIDES})
+        name = canonical({name: bank.about.get(name) for name in owned.DECIDES})
         if name not in asked:
             print(f"{path}: not of this config as it is now; left out")
             continue
@@ -175,5 +174,6 @@ def _line(bank: Any, kind: str, verdict: Any) -> dict[str, Any]:
     line["left_p"] = verdict.chance
     line["n_models"] = len(bank.scores["retrained"])
     line["n_forgotten"] = int((bank.part == "forgotten").sum())
+    line["settings"] = owned.settings(bank.about, spec)
     line["commit"] = " ".join(bank.about["commits"])
     return line

@@ -16,15 +16,16 @@ what was trained is kept under results/X/games, so that a run that was stopped g
 import sys
 
 from .. import files, statistics
-from ..config import grid
+from ..config import grid, owned
 from ..errors import Refused
-from ..lab import setup, tables
+from ..lab import setup
+from ..lab.added import Added
 from . import _selection
 
 AXES = ["data", "model", "kind", "ratio", "count"]
 COLUMNS = ["bank", "method", "measure", *statistics.Estimate._fields[:3], "halves"]
 COUNTS = ["n_models", "n_known", "n_pairs"]
-NAMES = [*AXES, *COLUMNS, *COUNTS, "commit"]
+NAMES = [*AXES, *COLUMNS, *COUNTS, "settings", "data_hash", "commit"]
 KEY = ("bank", "method")  # the rows of these are made together, and replaced so
 
 
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     folder = files.folder(arguments.results, config.name)
     path, chosen = folder / "games.csv", _selection.served("games", lab, chosen)
     asked = plans.plans(chosen, arguments.models, arguments.pairs)
-    tables.there(path, NAMES)  # one of other columns is refused before anything is computed
+    table = Added(lab, path, NAMES, KEY, owned.by_bank(grid.cells(config)))
     lines = []
     for plan in asked:
         if not plan.draws:
@@ -63,7 +64,7 @@ def main(argv: list[str]) -> int:
         for line in (x for x in lines if x["measure"] == "lira"):
             told = "{model:<12}{kind:<10}{method:<32}AUC {value:.3f} [{low:.3f}, {high:.3f}]"
             print(told.format(**line))
-        tables.add(path, NAMES, KEY, lines)
+        table.add([line | table.stamp(line["settings"]) for line in lines])
     if not lines:
         raise Refused("games: no model of this config draws, so there is no distribution to attack")
     print(path)
@@ -74,6 +75,8 @@ def _line(plan, played, kind, measure, estimate):
     """A row of the table."""
     line = plan.cell.axes | {name: grid.named(plan.cell, name) for name in ("data", "model")}
     line |= {"bank": plan.id, "method": kind, "measure": measure}
+    spec = plan.methods[kind].spec["method"] if kind in plan.methods else None
+    line["settings"] = owned.settings(plan.cell.spec, spec)
     line |= dict(zip(statistics.Estimate._fields[:3], estimate)) | {"halves": estimate.n}
     n_models, n_pairs = played.held.shape
     line |= {"n_models": n_models // 2, "n_known": n_models // 4, "n_pairs": n_pairs}

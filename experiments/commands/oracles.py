@@ -18,7 +18,7 @@ import argparse
 import sys
 
 from .. import files
-from ..config import choice, grid
+from ..config import choice, grid, owned
 from ..errors import Refused
 from ..lab import setup
 from . import _selection
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
 
     folder = files.folder(arguments.results, config.name) / "oracles"
     missing = 0
-    decides = (*plans.DECIDES, "method")  # several cells may ask for the same models
+    decides = (*owned.DECIDES, "method")  # several cells may ask for the same models
     asked = {cell.key(*decides) for cell in chosen}
     for plan in plans.plans(grid.cells(config), arguments.models, arguments.pairs):
         wanted = {name for name, cell in plan.methods.items() if cell.key(*decides) in asked}

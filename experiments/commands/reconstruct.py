@@ -10,7 +10,8 @@ retrained from the same and from another seed.
 Then the advice, advice.csv: the smallest number of requests per release, among those of the config,
 from which on the attack finds no more than popularity does, up to 5 points of R-precision (the 95 %
 interval over seeds ends below that). Both hold all that was measured: rows of other methods,
-requests and seeds than those asked for stay as they are.
+requests and seeds than those asked for stay as they are. Rows of other settings or data under the
+names of this config would be averaged with these: such a table is refused.
 """
 
 from collections.abc import Iterator
@@ -19,16 +20,19 @@ from typing import Any
 import pandas as pd
 
 from .. import files, frames, statistics
+from ..config import grid
 from ..config.grid import AGAIN, Cell, named
+from ..config.owned import by_cell
 from ..errors import Refused
 from ..lab import setup
-from ..lab.tables import add, csv, there
+from ..lab.added import Added
+from ..lab.tables import csv
 from . import _selection
 
 GROUP = ["data", "model", "method", "release"]
 FACTS = ["deleted_users", "deleted_pairs", "deleted_items"]
 FOUND = ["r_precision", "auc", "ndcg", "popularity_r_precision", "popularity_auc"]
-COLUMNS = [*GROUP, "kind", "count", "seed", *FACTS, *FOUND, "commit"]
+COLUMNS = ["cell", *GROUP, "kind", "count", "seed", *FACTS, *FOUND, "data_hash", "commit"]
 KEY = (*GROUP, "kind", "count", "seed")  # tells the rows apart
 ADVICE = [*GROUP, "kind", "release_after", "largest", "advantage", "low", "high", "n"]
 MARGIN = 0.05  # of R-precision over popularity's, up to which a release is said to reveal nothing
@@ -48,9 +52,10 @@ def main(argv: list[str]) -> int:
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
     folder = files.folder(arguments.results, config.name)
     path = folder / "reconstruction.csv"
-    there(path, COLUMNS)  # one of other columns is refused before anything is computed
-    for found in _found(lab, cells):  # what is done stays, whatever comes next
-        add(path, COLUMNS, KEY, found)
+    cells = _selection.served("reconstruct", lab, cells)
+    table = Added(lab, path, COLUMNS, KEY, by_cell(grid.cells(config)))
+    for cell, found in _found(lab, cells):  # what is done stays, whatever comes next
+        table.add([row | table.stamp(cell.id) for row in found])
     with files.locked(folder):
         advised = advice(frames.read(path))  # as the table holds them, whichever run made them
         content = csv(ADVICE, [[line[name] for name in ADVICE] for line in advised])
@@ -60,12 +65,12 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _found(lab: Any, cells: list[Cell]) -> Iterator[list[dict[str, Any]]]:
-    """The rows of each cell whose method serves its model."""
+def _found(lab: Any, cells: list[Cell]) -> Iterator[tuple[Cell, list[dict[str, Any]]]]:
+    """The rows of each cell, of those whose method serves its model."""
     from ..lab import provenance, reconstruction
 
     commit = provenance.commit()
-    for cell in _selection.served("reconstruct", lab, cells):
+    for cell in cells:
         facts, found = reconstruction.rows(lab, cell)
         base = {name: cell.axes[name] for name in ("kind", "count", "seed")}
         base |= {part: named(cell, part) for part in ("data", "model", "method")}
@@ -77,7 +82,7 @@ def _found(lab: Any, cells: list[Cell]) -> Iterator[list[dict[str, Any]]]:
             f"popularity {facts['popularity_r_precision']:.3f}, {facts['popularity_auc']:.3f}",
             flush=True,
         )
-        yield [base | row._asdict() for row in found]
+        yield cell, [base | row._asdict() for row in found]
 
 
 def advice(rows: pd.DataFrame) -> list[dict[str, Any]]:

@@ -17,22 +17,19 @@ sequence.csv has a row for each cell, checkpoint, stage and metric:
 
 people is how many ask in all; n how many have asked, of a latency how many steps it is of. Cells
 that are in the table already, with as many people, are not computed again; a table of other data
-than are there now (data_hash, as in cells.csv) is refused. Rows of other cells stay as they are.
+than are there now (data_hash, as in cells.csv), or of other settings under the names of this
+config, is refused. Rows of other cells stay as they are.
 """
-
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from .. import files, frames
 from ..config import grid
-from ..config.grid import Cell, label, named
-from ..config.reading import Config
+from ..config.grid import label, named
+from ..config.owned import by_cell
 from ..errors import Refused
-from ..lab import setup, store
-from ..lab.setup import Laboratory
-from ..lab.tables import add, there
+from ..lab import setup
+from ..lab.added import Added
 from . import _selection
 
 NAMES = ["data", "model", "method"]
@@ -56,7 +53,8 @@ def main(argv: list[str]) -> int:
         raise Refused("sequence: unlearn_seeds has no place in its table: leave it out")
     lab = setup.laboratory(config.experiment, arguments.device, arguments.root)
     path = files.folder(arguments.results, config.name) / "sequence.csv"
-    rows = _kept(path, config, lab)
+    held = Added(lab, path, COLUMNS, ("cell",), by_cell(grid.cells(config)))
+    rows = held.rows()
     from ..lab import provenance, sequence
 
     follow, commit = sequence.Sequences(lab, arguments.requests), provenance.commit()
@@ -65,40 +63,16 @@ def main(argv: list[str]) -> int:
         if any(row["cell"] == cell.id and row["people"] == people for row in rows):
             print(f"{label(cell)}: {people} people, already there", flush=True)
             continue
-        base = {"cell": cell.id, "people": people, "commit": commit}
-        base["data_hash"] = _data_hash(lab, cell)
+        base = held.stamp(cell.id) | {"people": people, "commit": commit}
         base |= {name: cell.axes[name] for name in ("kind", "ratio", "count", "seed")}
         base |= {part: named(cell, part) for part in NAMES}
         # what is done stays, whatever comes next
-        add(path, COLUMNS, ("cell",), [base | row._asdict() for row in follow.rows(cell)])
+        held.add([base | row._asdict() for row in follow.rows(cell)])
         print(f"{label(cell)}: {people} people", flush=True)
     asked = {cell.id for cell in cells}
     rows = frames.read(path, COLUMNS)
     print(table(rows[rows["cell"].isin(asked)]))
     return 0
-
-
-def _data_hash(lab: Laboratory, cell: Cell) -> str:
-    """Of the split of a cell as it is now, as cells.csv has it."""
-    return lab.materials.prepared(cell).hash[: store.DIGITS]
-
-
-def _kept(path: Path, config: Config, lab: Laboratory) -> list[dict[str, Any]]:
-    """The rows that are there already.
-
-    Raises:
-      Refused: those of the cells of this config were computed on other data, or by a version that
-        did not write which.
-    """
-    ours = {cell.id: cell for cell in grid.cells(config)}
-    rows = there(path, COLUMNS)
-    for identity, was in dict.fromkeys((row["cell"], row["data_hash"]) for row in rows):
-        if identity in ours and was != (now := _data_hash(lab, ours[identity])):
-            raise Refused(
-                f"{path}: cell {identity} was computed on other data (sha256 {str(was)[:12]}, now "
-                f"{now[:12]}); restore the data, or move the table away and compute all again"
-            )
-    return rows
 
 
 def table(rows: pd.DataFrame) -> str:

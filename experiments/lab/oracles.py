@@ -16,10 +16,11 @@ from jaxforget.sparse import layout
 from jaxforget.types import ForgetSet, Interactions
 
 from ..config.grid import identity, named
+from ..config.owned import DECIDES
 from ..errors import Refused
 from ..files import archive, write_atomically
 from . import bank_models, measured, provenance
-from .plans import DECIDES, Plan
+from .plans import Plan
 from .setup import Laboratory
 
 AT_ONCE = 10  # models of a file

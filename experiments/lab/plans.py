@@ -7,9 +7,8 @@ from jaxforget import models
 from jaxforget.data import _oracles
 
 from ..config.grid import Cell, identity, named
+from ..config.owned import DECIDES
 from ..errors import Refused
-
-DECIDES = ("data", "split", "model", "request", "dtype")  # what makes a bank another one
 
 
 class Plan(NamedTuple):

@@ -5,7 +5,7 @@ the machine or the moment. ``further`` says that a cell ends further from the re
 began; it is empty where a cell has no distances.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,24 @@ def _exactly(path: Path, columns: list[str], **how: Any) -> pd.DataFrame:
     return table
 
 
-def add(path: Path, columns: list[str], key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def add(
+    path: Path,
+    columns: list[str],
+    key: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    check: Callable[[list[dict[str, str]]], None] = lambda rows: None,
+) -> None:
     """Puts rows into such a table, in the place of all those of the same ``key``.
 
     The table is read again and replaced while no other process does so: what others have added
-    since stays, and every row that is not replaced stays as it is spelled.
+    since stays, if ``check`` refuses none of it, and every row that is not replaced stays as it is
+    spelled.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.locked(path.parent):
         held: dict[tuple, list[dict[str, Any]]] = {}
-        for row in _spelled(path, columns):
+        check(there_now := spelled(path, columns))
+        for row in there_now:
             held.setdefault(keyed(row, key), []).append(row)
         held |= {keyed(row, key): [] for row in rows}
         for row in rows:
@@ -69,7 +77,7 @@ def add(path: Path, columns: list[str], key: Sequence[str], rows: Sequence[dict[
         files.write_atomically(path, csv(columns, lines))
 
 
-def _spelled(path: Path, columns: list[str]) -> list[dict[str, str]]:
+def spelled(path: Path, columns: list[str]) -> list[dict[str, str]]:
     """The rows of such a table as their texts."""
     if not path.is_file():
         return []
