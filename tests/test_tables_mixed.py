@@ -1,4 +1,4 @@
-"""Rows of other settings or data are not added under the names of a config."""
+"""Rows of other settings or data are neither added nor shown under the names of a config."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,9 @@ import pytest
 import toy_runs
 
 from experiments import cli
-from experiments.commands import audit, reconstruct
+from experiments.commands import audit, evidence, reconstruct
 from experiments.config import grid, owned
-from experiments.lab import games
+from experiments.lab import games, tables
 from jaxforget.data import _oracles
 
 REQUEST = '[request]\nkind = "random"\ncount = 3\n'
@@ -129,3 +129,82 @@ def test_an_audit_has_a_line_for_every_setting_of_a_model(path, tmp_path):
 
 def test_the_kinds_of_a_bank_are_called_as_the_library_calls_them():
     assert owned.KINDS == (_oracles.RETRAINED, _oracles.UNDELETED)
+
+
+def beside(path, tmp_path):
+    """The tables of cells with an audit and verdicts of the same config beside them."""
+    cells = toy_runs.fill(path, tmp_path)
+    assert run("collect", path) == 0
+    names = {cell.id: [grid.named(cell, name) for name in owned.NAMES] for cell in cells}
+    lines = [
+        dict(zip(owned.NAMES, names[cell.id])) | {"cell": cell.id, "verdict": f"said of {cell.id}"}
+        for cell in cells[:2]
+    ]
+    lines = [line | {"data_hash": "0" * 16} for line in lines]
+    content = tables.csv(audit.COLUMNS, [[x.get(n) for n in audit.COLUMNS] for x in lines])
+    (tmp_path / "toy" / "audit.csv").write_bytes(content)
+    lines = []
+    for kind, method in (("undeleted", None), ("retrain", cells[0].spec["method"])):
+        assert grid.named(cells[0], "method") == "retrain"
+        line = dict.fromkeys(evidence.VERDICT, 0.5) | {name: cells[0].axes[name] for name in AXES}
+        line |= {"method": kind, "settings": owned.settings(cells[0].spec, method)}
+        lines.append(line | {"verdict": f"said of {kind}", "n_models": 100})
+    content = tables.csv(evidence.VERDICT, [[x[n] for n in evidence.VERDICT] for x in lines])
+    (tmp_path / "toy" / "verdict.csv").write_bytes(content)
+    return cells
+
+
+AXES = ("data", "model", "kind", "ratio", "count")
+
+
+def test_a_report_and_figures_refuse_audits_and_verdicts_of_another_config(path, tmp_path, capsys):
+    cells = beside(path, tmp_path)
+    assert run("report", path) == 0
+    page = (tmp_path / "toy" / "report.html").read_text()
+    assert f"said of {cells[0].id}" in page and "said of retrain" in page
+    figures = [["figures", path, f"--only={name}"] for name in ("pareto", "verdicts")]
+    assert [cli.main([*words, f"--results={tmp_path}"]) for words in figures] == [0, 0]
+    text = open(path).read()
+    open(path, "w").write(text.replace("reg = 5.0", "reg = 50.0"))
+    for command, *more in figures:
+        assert "are of other settings" in told(capsys, command, *more)
+    toy_runs.fill(path, tmp_path)
+    assert run("collect", path) == 0
+    for command, *more in (["report", path], *figures):
+        assert "2 of 2 rows are of other settings" in told(capsys, command, *more)
+    (tmp_path / "toy" / "audit.csv").unlink()
+    assert "verdict.csv: 2 of 2 rows" in told(capsys, "report", path)
+    (tmp_path / "toy" / "verdict.csv").unlink()
+    assert run("report", path) == 0
+
+
+def test_seconds_of_cells_of_other_settings_do_not_stand_beside_verdicts(path, tmp_path, capsys):
+    beside(path, tmp_path)
+    other = open(path).read().replace("reg = 5.0", "reg = 50.0")
+    toy_runs.fill(toy_runs.write(tmp_path, other), tmp_path)
+    assert run("collect", path) == 0
+    toy_runs.write(tmp_path, other.replace("reg = 50.0", "reg = 5.0"))
+    assert "cells in its tables are of other settings" in told(
+        capsys, "figures", path, "--only=pareto"
+    )
+
+
+def test_an_audit_of_other_data_than_the_cells_is_refused(path, tmp_path, capsys):
+    beside(path, tmp_path)
+    table = tmp_path / "toy" / "audit.csv"
+    table.write_bytes(table.read_bytes().replace(b"0" * 16, b"1" * 16))
+    assert "is of other data than the cells" in told(capsys, "report", path)
+
+
+def test_a_table_of_an_earlier_version_is_shown_unless_its_names_are_of_other_settings(
+    path, tmp_path, capsys
+):
+    beside(path, tmp_path)
+    table = tmp_path / "toy" / "audit.csv"
+    old = pd.read_csv(table).drop(columns=["cell", "data_hash"])
+    old.to_csv(table, index=False)
+    assert run("report", path) == 0
+    for model, code in (("another reg=7", 0), ("ials reg=7", 2)):
+        old.assign(model=model).to_csv(table, index=False)
+        assert run("report", path) == code
+    assert "2 of 2 rows are of other settings" in capsys.readouterr().err

@@ -65,7 +65,7 @@ def verdict(folder: Path) -> str:
         asked = ["kind", "ratio", "count"]
         request = _panels.title(asked, tuple(row[asked]))
         claim = "" if pd.isna(row["claim"]) else row["claim"]
-        words = [row["model"], request, row["method"], claim, row["verdict"]]
+        words = map(str, [row["model"], request, row["method"], claim, row["verdict"]])
         estimates = [_estimate(row, name) for name in ESTIMATES]
         rows.append([*words, *estimates, f"{row['n_models']:g}"])
     head = ["model", "request", "method", "claim", "verdict", *ESTIMATES.values(), "n"]

@@ -29,11 +29,12 @@ def main(argv: list[str]) -> int:
     for name in names:
         schema.find("figures", name, "--only" if arguments.only else "figures")
     folder = files.folder(arguments.results, loaded.name)
-    tables = functools.cache(lambda: _tables.read(folder, grid.cells(loaded)))
+    cells = grid.cells(loaded)
+    tables = functools.cache(lambda: _tables.read(folder, cells))
     for name in names:
         stem = folder / figures.stem(name)
         draw = figures.load(name)
-        _beside.check(folder, figures.sides(name))
+        _beside.check(folder, figures.sides(name), cells)
         source = folder if figures.of_folder(name) else tables()
         with _plot.style():
             try:

@@ -13,7 +13,7 @@ from ..config import grid, reading
 from ..config.grid import short
 from ..config.reading import Config
 from ..errors import PROGRAM, Refused
-from ..figures import _panels, _plot, _tables, _undeleted
+from ..figures import _beside, _panels, _plot, _tables, _undeleted
 from ..figures._tables import Tables
 from . import _report_tables, _selection
 from ._report_tables import number, rows_of
@@ -241,7 +241,11 @@ def main(argv: list[str]) -> int:
     arguments = _selection.parser("report", __doc__, select=False).parse_intermixed_args(argv)
     loaded = reading.read(arguments.config, tuple(arguments.overrides))
     folder = files.folder(arguments.results, loaded.name)
-    text = page(loaded, _tables.read(folder, grid.cells(loaded)), folder)
+    cells = grid.cells(loaded)
+    tables = _tables.read(folder, cells)
+    sides = {side for name in loaded.experiment.figures for side in figures.sides(name)}
+    _beside.check(folder, sorted({"audit", "verdict"} | sides), cells)
+    text = page(loaded, tables, folder)
     files.write_atomically(folder / "report.html", text.encode())
     print(folder / "report.html")
     return 0

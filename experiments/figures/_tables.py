@@ -211,13 +211,17 @@ def with_seconds(folder: Path, verdicts: pd.DataFrame) -> pd.DataFrame:
 
 
 def _key(values: Iterable[Any]) -> tuple[str, ...]:
-    """Names and settings by one spelling: a table writes 10.0 for what a config calls 10."""
+    return tuple(spelled(str(value)) for value in values)
 
-    def spelled(word: str) -> str:
+
+def spelled(name: str) -> str:
+    """A name and its settings by one spelling: a table writes 10.0 for what a config calls 10."""
+
+    def one(word: str) -> str:
         name, equals, value = word.rpartition("=")
         try:
             return f"{name}{equals}{float(value):g}"
         except ValueError:
             return word
 
-    return tuple(" ".join(map(spelled, str(value).split())) for value in values)
+    return " ".join(map(one, name.split()))
