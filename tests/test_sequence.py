@@ -286,6 +286,15 @@ def test_a_table_of_other_data_is_refused_before_anything_is_computed(folder, ca
     assert "already there" in capsys.readouterr().out and table.read_bytes() == was
 
 
+def test_a_table_of_other_settings_is_refused_before_anything_is_computed(folder, capsys):
+    one = "--only=method=closed_form,seed=0"
+    run(folder, "--requests=1", one)
+    was = (folder / "toy" / "sequence.csv").read_bytes()
+    assert run(folder, "--requests=1", one, "models.ease.reg=77")[0] == 2
+    assert "are of other settings" in capsys.readouterr().err
+    assert (folder / "toy" / "sequence.csv").read_bytes() == was
+
+
 def test_a_table_that_does_not_say_of_which_data_it_is_is_refused(folder, capsys):
     run(folder, "--requests=1", "--only=method=closed_form,seed=0")
     path = folder / "toy" / "sequence.csv"

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import toy_runs
 
-from experiments import cli, figures, plugins
+from experiments import cli, figures, files, plugins
 from experiments.bench import _rows
 from experiments.commands import audit, evidence, reconstruct, sequence
 from experiments.errors import Refused
@@ -167,3 +167,12 @@ def test_rows_of_one_key_replace_all_that_were_there_in_their_place(tmp_path):
     path.write_bytes(b"who,n,value\na,1,nan\nb,1,0.50\nb,2,1\nc,1,\n")
     tables.add(path, COLUMNS, ("who",), [{"who": "b", "n": 3, "value": None}])
     assert path.read_bytes() == b"who,n,value\na,1,nan\nb,3,\nc,1,\n"
+
+
+def test_a_folder_that_another_holds_is_waited_for_or_refused_and_is_free_again(tmp_path):
+    pytest.importorskip("fcntl")
+    with files.locked(tmp_path):
+        with pytest.raises(BlockingIOError), files.locked(tmp_path, wait=False):
+            pass
+    with files.locked(tmp_path, wait=False):
+        pass
