@@ -30,7 +30,7 @@ def test_a_row_is_replaced_by_its_key_and_all_others_keep_their_bytes(tmp_path, 
     assert len(table.rows) == len(before) - 1
     table.put()
     assert (tmp_path / f"{name}.csv").read_text().splitlines() == before
-    third = list(list(table.rows.values())[2].values())
+    third = list(table.rows[2].values())
     at = table.columns.index("commit")
     table.put([*third[:at], "another", *third[at + 1 :]])
     after = (tmp_path / f"{name}.csv").read_text().splitlines()

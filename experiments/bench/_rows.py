@@ -46,8 +46,9 @@ class Measured:
           Refused: the file has other columns.
         """
         self.path, self.columns, self.key = Path(path), columns, key
-        self.rows()
+        tables.there(self.path, columns)  # other columns are refused before anything is measured
 
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """Those that are there now."""
         return tables.there(self.path, self.columns)

@@ -174,7 +174,7 @@ def main(argv: list[str]) -> int:
     kept = Measured(options.out, COLUMNS, [*ALIKE, "interactions"])
     lines = table(options.sizes, options.dim, options.runs)
     kept.put(*lines)
-    rows = kept.rows()
+    rows = kept.rows
     grow(rows)
     kept.put(*(list(row.values()) for row in rows))
     picture(kept.path, options.dim, lines[0][COLUMNS.index("device")])

@@ -18,17 +18,7 @@ from ..figures._tables import Tables
 from . import _report_tables, _selection
 from ._report_tables import number, rows_of
 
-SHOWN = (
-    "ndcg",
-    "recall",
-    "auc",
-    "auc_unseen",
-    "rmse",
-    "loss",
-    "distance",
-    "overlap",
-    "membership",
-)
+SHOWN = "ndcg recall auc auc_unseen rmse loss distance overlap membership".split()
 # on which cells a metric is meant where its title does not say
 HOME = {"distance": "all", "overlap": "all", "membership": "forgotten", "loss": "retained"}
 FACTS = (
