@@ -443,6 +443,7 @@ SPARSE = {
     "layout.part": Case(
         lambda n: layout.part(ITEMS, n, n + 2, 3), (jnp.asarray(1, jnp.int32),), WHOLE
     ),
+    "search.inside": Case(lambda u: search.inside(u, 3), (USERS,), WHOLE),
     "search.position": Case(
         lambda u: search.position(TRAIN, u, ITEMS, after=True), (USERS,), WHOLE
     ),

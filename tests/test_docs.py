@@ -41,7 +41,7 @@ def plug_ins(folder):
 
 
 def blocks(path, fence):
-    return re.findall(rf"```{fence}\n(?::.*\n)*(.*?)```", path.read_text(), re.DOTALL)
+    return re.findall(rf"```{fence}\n(?::[^\n]*\n)*(.*?)```", path.read_text(), re.DOTALL)
 
 
 def test_every_method_has_a_card_with_its_settings_and_every_card_a_method():

@@ -368,7 +368,11 @@ def test_what_cannot_be_followed_is_refused_in_one_line(folder, capsys, monkeypa
         (["--requests=0"], "--requests must be 1 or more; got 0"),
         (["methods.closed_form.use=local_als", "--only=method=closed_form"], "no method of this"),
         (
-            ["methods.retrain.use=goes_once:build", "--allow-code", "--only=method=retrain"],
+            [
+                "methods.closed_form.use=goes_once:build",
+                "--allow-code",
+                "--only=method=closed_form",
+            ],
             "cannot meet one request after another",
         ),
     ):
