@@ -5,8 +5,10 @@ import multiprocessing
 import pandas as pd
 import pytest
 import toy_runs
+from toy_runs import beside as run
+from toy_runs import refused
 
-from experiments import cli, figures, files, plugins
+from experiments import figures, files, plugins
 from experiments.bench import _rows
 from experiments.commands import audit, evidence, reconstruct, sequence
 from experiments.errors import Refused
@@ -21,19 +23,6 @@ DAMAGES = {
     "another table": lambda text: b"a,b\n1,2\n",
 }
 ONE = toy_runs.TOML.replace('"pass_curves", "ratio_curves", "tolerance_times"', '"recovery"')
-
-
-def run(command, path, *more):
-    return cli.main([command, path, *more, "--results", path.rpartition("/")[0]])
-
-
-def refused(capsys, *words):
-    """What a command says that refuses: one line."""
-    capsys.readouterr()
-    assert run(*words) == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: ") and told.count("\n") == 1
-    return told
 
 
 def filled(path, columns, **values):

@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import toy_runs
+from toy_runs import beside as run
+from toy_runs import refused
 
 from experiments import cli
 from experiments.commands import audit, evidence, reconstruct
@@ -23,19 +25,6 @@ OTHER = "models.ials.reg=500"
 @pytest.fixture
 def path(tmp_path):
     return toy_runs.small(tmp_path, TEXT)
-
-
-def run(command, path, *more):
-    return cli.main([command, path, *more, "--results", path.rpartition("/")[0]])
-
-
-def told(capsys, *words):
-    """What a command says that refuses: one line."""
-    capsys.readouterr()
-    assert run(*words) == 2
-    text = capsys.readouterr().err
-    assert text.startswith("error: ") and text.count("\n") == 1
-    return text
 
 
 def without_models(monkeypatch):
@@ -92,14 +81,14 @@ def test_rows_of_other_settings_or_data_are_not_mixed_with_those_of_a_config(
     assert rows["data_hash"].str.fullmatch("[0-9a-f]{16}").all() and len(rows) > 1
     assert run(command, path, "--only=seed=0") == 0 and table.read_bytes() == was
     for other in others:
-        said = told(capsys, command, path, other, "--only=seed=0")
+        said = refused(capsys, command, path, other, "--only=seed=0")
         assert "are of other settings" in said and "move the table away" in said
     data = tmp_path / "small.csv"
     whole = data.read_text()
     lines = whole.splitlines()
     lines[0] = lines[0][:-1] + ("2" if lines[0].endswith("1") else "1")
     data.write_text("\n".join(lines) + "\n")
-    assert "was computed on other data" in told(capsys, command, path, "--only=seed=0")
+    assert "was computed on other data" in refused(capsys, command, path, "--only=seed=0")
     data.write_text(whole)
     assert table.read_bytes() == was
     if command != "games":  # rows that are called otherwise stay
@@ -108,7 +97,7 @@ def test_rows_of_other_settings_or_data_are_not_mixed_with_those_of_a_config(
         assert models == {"ials", "ials reg=5.0", "ials reg=7.0"}
     old = pd.read_csv(table, dtype=str).drop(columns="data_hash")  # an earlier version's
     old.to_csv(table, index=False)
-    assert "has other columns: move it away" in told(capsys, command, path)
+    assert "has other columns: move it away" in refused(capsys, command, path)
 
 
 def test_another_number_of_pairs_is_another_bank_of_the_same_settings(path, tmp_path, monkeypatch):
@@ -167,13 +156,13 @@ def test_a_report_and_figures_refuse_audits_and_verdicts_of_another_config(path,
     text = open(path).read()
     open(path, "w").write(text.replace("reg = 5.0", "reg = 50.0"))
     for command, *more in figures:
-        assert "are of other settings" in told(capsys, command, *more)
+        assert "are of other settings" in refused(capsys, command, *more)
     toy_runs.fill(path, tmp_path)
     assert run("collect", path) == 0
     for command, *more in (["report", path], *figures):
-        assert "2 of 2 rows are of other settings" in told(capsys, command, *more)
+        assert "2 of 2 rows are of other settings" in refused(capsys, command, *more)
     (tmp_path / "toy" / "audit.csv").unlink()
-    assert "verdict.csv: 2 of 2 rows" in told(capsys, "report", path)
+    assert "verdict.csv: 2 of 2 rows" in refused(capsys, "report", path)
     (tmp_path / "toy" / "verdict.csv").unlink()
     assert run("report", path) == 0
 
@@ -184,7 +173,7 @@ def test_seconds_of_cells_of_other_settings_do_not_stand_beside_verdicts(path, t
     toy_runs.fill(toy_runs.write(tmp_path, other), tmp_path)
     assert run("collect", path) == 0
     toy_runs.write(tmp_path, other.replace("reg = 50.0", "reg = 5.0"))
-    assert "cells in its tables are of other settings" in told(
+    assert "cells in its tables are of other settings" in refused(
         capsys, "figures", path, "--only=pareto"
     )
 
@@ -193,7 +182,7 @@ def test_an_audit_of_other_data_than_the_cells_is_refused(path, tmp_path, capsys
     beside(path, tmp_path)
     table = tmp_path / "toy" / "audit.csv"
     table.write_bytes(table.read_bytes().replace(b"0" * 16, b"1" * 16))
-    assert "is of other data than the cells" in told(capsys, "report", path)
+    assert "is of other data than the cells" in refused(capsys, "report", path)
 
 
 def test_a_table_of_an_earlier_version_is_shown_unless_its_names_are_of_other_settings(

@@ -180,6 +180,20 @@ def within(*words: object) -> subprocess.CompletedProcess:
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
+def beside(command: str, path: str, *more: str) -> int:
+    """Runs a command in this process, with the results beside its config; returns the exit code."""
+    return cli.main([command, path, *more, "--results", path.rpartition("/")[0]])
+
+
+def refused(capsys, *words: str) -> str:
+    """What ``beside`` says where it refuses: one line."""
+    capsys.readouterr()
+    assert beside(*words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: ") and told.count("\n") == 1
+    return told
+
+
 def tweets(*parts: str, seeds: str = "[0]") -> str:
     """A config of a small ALS model on the embedded likes; ``parts``: request and methods."""
     head = f"""
