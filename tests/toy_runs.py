@@ -202,7 +202,7 @@ ks = [5]
 
 [data]
 use = "movietweetings"
-steps = [{{use = "binarise", threshold = 8.0}}]
+steps = [{{use = "binarise", threshold = 8.0}}, {{use = "k_core", k = 10}}]
 
 [split]
 by = "interaction"
