@@ -13,7 +13,7 @@ from jax import Array, export, lax
 from jax.core import Tracer
 from jax.custom_batching import custom_vmap
 from jax.dtypes import prng_key
-from jax.extend.core import Primitive
+from jax.extend.core import Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "custom_vmap",
     "is_prng_key",
     "is_traced",
+    "jaxpr_as_fun",
     "lower_by_platform",
     "mlir",
     "serialisable",

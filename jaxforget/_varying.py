@@ -15,23 +15,24 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from jaxforget._jax import axes_of, vary_over
+from jaxforget._jax import axes_of, jaxpr_as_fun, vary_over
 
 
 def while_loop(unfinished: Callable[[Any], Array], step: Callable[[Any], Any], start: Any) -> Any:
     """``lax.while_loop``."""
-    return lax.while_loop(unfinished, step, _settled(step, start, unfinished))
+    start, step = _settled(step, start, unfinished)
+    return lax.while_loop(unfinished, step, start)
 
 
 def fori_loop(
     first: int | Array, end: int | Array, step: Callable[[Any, Any], Any], start: Any
 ) -> Any:
     """``lax.fori_loop``."""
-
-    def once(value):
-        return step(jnp.asarray(first), value)
-
-    return lax.fori_loop(first, end, step, _settled(once, start, lambda _: (first, end)))
+    count = first  # of the type that the loop gives it
+    if not isinstance(first, int) or not isinstance(end, int):
+        count = jnp.asarray(first, jnp.result_type(first, end))
+    start, step = _settled(step, start, lambda *_: (first, end), count)
+    return lax.fori_loop(first, end, step, start)
 
 
 def cond(chosen: Any, yes: Callable, no: Callable, *operands: Any) -> Any:
@@ -58,7 +59,7 @@ def _as_result(function: Callable[..., Any], first: Any, more: tuple) -> Any:
     """The first argument, marked as the function's result is."""
     if not _inside():
         return first
-    axes = frozenset().union(*_axes(function, first, *more))
+    axes = frozenset().union(*_traced(function, first, *more)[1])
     return jax.tree.map(lambda leaf: vary_over(leaf, axes), first)
 
 
@@ -67,16 +68,24 @@ def _inside() -> bool:
     return bool(jax.sharding.get_abstract_mesh().manual_axes)
 
 
-def _settled(step: Callable[[Any], Any], start: Any, decides: Callable[[Any], Any]) -> Any:
-    """The start, marked until a step changes none of its marks."""
+def _settled(
+    step: Callable[..., Any], start: Any, decides: Callable[..., Any], *count: int | Array
+) -> tuple[Any, Callable[..., Any]]:
+    """The start, marked until a step changes none of its marks, and that step.
+
+    Args:
+      decides: what the number of steps depends on.
+      count: what ``step`` takes before the value.
+    """
     if not _inside():
-        return start
+        return start, step
     while True:
-        count = frozenset().union(*_axes(decides, start))
+        often = frozenset().union(*_traced(decides, *count, start)[1])
         leaves, tree = jax.tree.flatten(start)
-        wanted = [axes | count for axes in _axes(step, start)]
+        traced, found = _traced(step, *count, start)
+        wanted = [axes | often for axes in found]
         if all(axes <= axes_of(leaf) for leaf, axes in zip(leaves, wanted, strict=True)):
-            return start
+            return start, traced
         start = tree.unflatten(map(vary_over, leaves, wanted))
 
 
@@ -84,7 +93,7 @@ def _alike(branches: list[Callable], operands: tuple, choice: Any) -> list[Calla
     """The branches, with the marks of all of them and of what chooses among them."""
     if not _inside():
         return branches
-    found = [_axes(branch, *operands) for branch in branches]
+    runs, found = zip(*(_traced(branch, *operands) for branch in branches), strict=True)
     wanted = [frozenset().union(axes_of(choice), *axes) for axes in zip(*found, strict=True)]
 
     def marked(branch):
@@ -94,9 +103,19 @@ def _alike(branches: list[Callable], operands: tuple, choice: Any) -> list[Calla
 
         return run
 
-    return [marked(branch) for branch in branches]
+    return [marked(run) for run in runs]
 
 
-def _axes(function: Callable, *args: Any) -> list[frozenset[Any]]:
-    """Over which axes each array of a function's result differs."""
-    return [axes_of(result) for result in jax.make_jaxpr(function)(*args).out_avals]
+def _traced(function: Callable, *args: Any) -> tuple[Callable, list[frozenset[Any]]]:
+    """The function, and over which axes each array of its result differs.
+
+    What is returned is not traced from Python again: else a loop within loops would be, three times
+    for each loop around it.
+    """
+    traced, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
+    tree = jax.tree.structure(shapes)
+
+    def run(*args: Any) -> Any:
+        return tree.unflatten(jaxpr_as_fun(traced)(*jax.tree.leaves(args)))
+
+    return run, [axes_of(result) for result in traced.out_avals]

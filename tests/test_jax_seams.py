@@ -17,6 +17,9 @@ def traced():
 
 SEAMS = {
     "jax.extend.core.Primitive": lambda: _jax.Primitive("probe").bind,
+    "jax.extend.core.jaxpr_as_fun": lambda: (
+        _jax.jaxpr_as_fun(jax.make_jaxpr(lambda x: 2 * x)(1.0))(3.0) == [6.0]
+    ),
     "jax.interpreters.mlir.lower_fun": lambda: _jax.mlir.lower_fun,
     "jax.interpreters.mlir.register_lowering": lambda: _jax.mlir.register_lowering,
     "jax.interpreters.ad.primitive_jvps": lambda: _jax.ad.primitive_jvps[jax.lax.sin_p],
