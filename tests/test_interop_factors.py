@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import resource
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -197,6 +198,8 @@ def test_a_file_that_holds_no_factors_is_one_clear_error(damage, words, tmp_path
     with pytest.raises(ValueError, match=words) as fault:
         interop.load_factors(path)
     assert str(path) in str(fault.value) and "\n" not in str(fault.value)
+    held = Path("/proc/self/fd")  # where the system tells which files are open
+    assert str(path) not in [os.path.realpath(x) for x in (held.iterdir() if held.exists() else ())]
 
 
 def written(path, users):

@@ -38,7 +38,7 @@ class Kept:
         path = self.folder and self.folder / f"{self._digest(name, args)}.npz"
         if path and path.is_file():
             shapes, tree = jax.tree.flatten(jax.eval_shape(fit, *args)[0])
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
                 leaves = [_as(shape, arrays[str(n)]) for n, shape in enumerate(shapes)]
                 seconds = float(arrays["seconds"])
             return jax.tree.unflatten(tree, leaves), seconds

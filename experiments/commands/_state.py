@@ -51,7 +51,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
       ValueError: one is missing, or none of its kind.
     """
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         state = dict(arrays)
     names = [*ARRAYS, *(f"{name}_{side}" for name in (*TABLES, "unfit") for side in SIDES)]
     if lacking := [name for name in names if name not in state]:

@@ -198,7 +198,7 @@ def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as fault:
         raise Refused(f"{path}: cannot be read: {fault}: remove it and run again") from None

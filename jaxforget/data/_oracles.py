@@ -90,7 +90,7 @@ def oracles(path: str | Path) -> Bank:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             found = {name: archive[name] for name in archive.files}
         stated = found.pop("about")
         about = json.loads(str(stated))

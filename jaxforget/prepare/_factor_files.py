@@ -95,7 +95,7 @@ def load_factors(path: str | Path) -> Factors:
       ValueError: not such a file, or one with the array names that jaxforget 0.1 gave receipts.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
             if {"users", "items"} <= set(arrays) and "user_factors" not in arrays:
                 raise ValueError(
                     f"{path}: its arrays are called users and items, as jaxforget 0.1 wrote them; "
@@ -116,7 +116,7 @@ def load_settings(path: str | Path) -> dict[str, np.ndarray]:
         factors, or one with a name that NumPy cannot write.
     """
     load_factors(path)
-    with np.load(path, allow_pickle=False) as arrays:
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         lost = [x for x in arrays if x.endswith("_factors") and x not in TABLES] + [
             x for x in arrays if x in UNWRITABLE
         ]
