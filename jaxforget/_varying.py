@@ -20,7 +20,8 @@ from jaxforget._jax import axes_of, jaxpr_as_fun, vary_over
 
 def while_loop(unfinished: Callable[[Any], Array], step: Callable[[Any], Any], start: Any) -> Any:
     """``lax.while_loop``."""
-    start, step = _settled(step, start, unfinished)
+    if _inside():
+        start, step = _settled(step, start, unfinished)
     return lax.while_loop(unfinished, step, start)
 
 
@@ -28,10 +29,11 @@ def fori_loop(
     first: int | Array, end: int | Array, step: Callable[[Any, Any], Any], start: Any
 ) -> Any:
     """``lax.fori_loop``."""
-    count = first  # of the type that the loop gives it
-    if not isinstance(first, int) or not isinstance(end, int):
-        count = jnp.asarray(first, jnp.result_type(first, end))
-    start, step = _settled(step, start, lambda *_: (first, end), count)
+    if _inside():
+        count = first  # of the type that the loop gives it
+        if not isinstance(first, int) or not isinstance(end, int):
+            count = jnp.asarray(first, jnp.result_type(first, end))
+        start, step = _settled(step, start, lambda *_: (first, end), count)
     return lax.fori_loop(first, end, step, start)
 
 
@@ -77,8 +79,6 @@ def _settled(
       decides: what the number of steps depends on.
       count: what ``step`` takes before the value.
     """
-    if not _inside():
-        return start, step
     while True:
         often = frozenset().union(*_traced(decides, *count, start)[1])
         leaves, tree = jax.tree.flatten(start)

@@ -32,7 +32,8 @@ n_epochs = 2
 """,
     "[request]\nkind = 'random'\nratio = 0.05\n",
     "[methods.retrain]\n",
-).replace("max_sweeps = 3", "max_sweeps = 7")  # near enough to the optimum for residuals to tell
+    max_sweeps=7,  # near enough to the optimum for residuals to tell
+)
 
 
 def command(name, folder, *more):

@@ -194,8 +194,8 @@ def refused(capsys, *words: str) -> str:
     return told
 
 
-def tweets(*parts: str, seeds: str = "[0]") -> str:
-    """A config of a small ALS model on the embedded likes; ``parts``: request and methods."""
+def tweets(*parts: str, seeds: str = "[0]", max_sweeps: int = 3) -> str:
+    """A config of a small ALS model on likes of the embedded data; ``parts``: request, methods."""
     head = f"""
 seeds = {seeds}
 ks = [5]
@@ -213,6 +213,6 @@ seed = 0
 dim = 4
 reg = 5.0
 alpha = 4.0
-max_sweeps = 3
+max_sweeps = {max_sweeps}
 """
     return "\n".join([head, *parts])
