@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxforget.als.certificate.digests import hash_arrays
+from jaxforget.data import _whole
 
 from .. import files
 from ..errors import Refused
@@ -38,7 +39,7 @@ class Kept:
         path = self.folder and self.folder / f"{self._digest(name, args)}.npz"
         if path and path.is_file():
             shapes, tree = jax.tree.flatten(jax.eval_shape(fit, *args)[0])
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with _whole.arrays(path) as arrays:
                 leaves = [_as(shape, arrays[str(n)]) for n, shape in enumerate(shapes)]
                 seconds = float(arrays["seconds"])
             return jax.tree.unflatten(tree, leaves), seconds

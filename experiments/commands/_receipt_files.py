@@ -101,8 +101,10 @@ def factors(path: Path, stated: str) -> Any:
 
 def retained(path: Path) -> dict[str, np.ndarray]:
     """The columns of the retained data, and ``shape``, the numbers of users and items."""
+    from jaxforget.data import _whole
+
     check_size(path)
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+    with _whole.arrays(path) as archive:
         if sorted(archive.files) != sorted(COLUMNS):
             raise ValueError(f"it must hold the arrays {', '.join(COLUMNS)} and no other")
         arrays = {name: archive[name] for name in COLUMNS}

@@ -51,7 +51,9 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
       ValueError: one is missing, or none of its kind.
     """
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+    from jaxforget.data import _whole
+
+    with _whole.arrays(path) as arrays:
         state = dict(arrays)
     names = [*ARRAYS, *(f"{name}_{side}" for name in (*TABLES, "unfit") for side in SIDES)]
     if lacking := [name for name in names if name not in state]:

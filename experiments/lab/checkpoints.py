@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxforget.data import _whole
 from jaxforget.types import Factors
 
 from .. import files
@@ -105,7 +106,7 @@ def _arrays(path: Path, *names: str) -> list[np.ndarray]:
       FileNotFoundError: it is not there.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with _whole.arrays(path) as arrays:
             return [arrays[name] for name in names]
     except FileNotFoundError:
         raise

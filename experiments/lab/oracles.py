@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxforget.data import _oracles
+from jaxforget.data import _oracles, _whole
 from jaxforget.sparse import layout
 from jaxforget.types import ForgetSet, Interactions
 
@@ -198,7 +198,7 @@ def gather(lab: Laboratory, folder: Path, plan: Plan, pairs: Sample) -> _oracles
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        with _whole.arrays(path) as archive:
             return {name: archive[name] for name in archive.files}
     except Exception as fault:
         raise Refused(f"{path}: cannot be read: {fault}: remove it and run again") from None

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxforget.data import _whole
+
 PARTS = ("forgotten", "retained", "test")
 PAIRS = ("users", "items", "values", "part")
 RETRAINED, UNDELETED = "retrained", "undeleted"
@@ -90,7 +92,7 @@ def oracles(path: str | Path) -> Bank:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+        with _whole.arrays(path) as archive:
             found = {name: archive[name] for name in archive.files}
         stated = found.pop("about")
         about = json.loads(str(stated))

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxforget.data import _whole
 from jaxforget.data._lines import DAMAGE
-from jaxforget.data._whole import written
 from jaxforget.types import Factors
 
 TABLES = ("user_factors", "item_factors")
@@ -81,7 +81,7 @@ def save_factors(
             "forgotten: give what is to be kept as settings"
         )
     arrays: dict[str, Any] = kept | dict(settings or {}) | implicit_arrays(factors, dtype=dtype)
-    with written(path) as file:  # given a name, NumPy might add a suffix to it
+    with _whole.written(path) as file:  # given a name, NumPy might add a suffix to it
         np.savez(file, **arrays)
 
 
@@ -95,7 +95,7 @@ def load_factors(path: str | Path) -> Factors:
       ValueError: not such a file, or one with the array names that jaxforget 0.1 gave receipts.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with _whole.arrays(path) as arrays:
             if {"users", "items"} <= set(arrays) and "user_factors" not in arrays:
                 raise ValueError(
                     f"{path}: its arrays are called users and items, as jaxforget 0.1 wrote them; "
@@ -116,7 +116,7 @@ def load_settings(path: str | Path) -> dict[str, np.ndarray]:
         factors, or one with a name that NumPy cannot write.
     """
     load_factors(path)
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+    with _whole.arrays(path) as arrays:
         lost = [x for x in arrays if x.endswith("_factors") and x not in TABLES] + [
             x for x in arrays if x in UNWRITABLE
         ]
